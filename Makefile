@@ -1,0 +1,35 @@
+# make search   set everything up, then search the constants of the embedded example
+# make test     set everything up, then run the tests
+# make check    format, lint, types, layers, tests
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: search test check format clean
+
+search: $(READY)
+	$(BIN)/python -m scripts.run_search --study demo --trials 30
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[search,dashboard,dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,1 @@
+"""How good are these constants? From a network spec and images to a measured score."""

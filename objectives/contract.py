@@ -1,0 +1,51 @@
+"""What an objective is: constants in, one measured evaluation out. Imports neither torch nor Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from phiscale.constants import ScalingConstants
+from phiscale.network import ScaledNetwork
+
+Report = Callable[[int, float], None]
+"""Called as ``report(epoch, score)`` after each epoch, from 1; may raise to stop the evaluation early."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One measured score of one set of constants with one seed."""
+
+    score: float
+    """The value that the study optimises, in the unit of the objective."""
+    seconds: float
+    """Wall-clock time of the evaluation."""
+    device: str
+    """What it ran on, e.g. ``cpu`` or the name of a GPU."""
+    peak_memory: int = 0
+    """Largest memory in use, in bytes: the device's on CUDA, the process's on a CPU; 0 if unknown."""
+    network: ScaledNetwork | None = None
+    """The network that was trained; None where the objective trains none."""
+    curves: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Value per epoch of each part of the score, e.g. ``accuracy``, ``log_loss``, ``train_loss``."""
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Scores scaling constants; what ``--objective package.module:attribute`` must name.
+
+    ``direction`` is ``maximize`` or ``minimize``. ``describe`` returns plain JSON values that tell two settings
+    apart whose scores cannot be compared. ``network`` returns the network that constants stand for (None if the
+    objective has none) and raises ``BudgetError`` where there is none. ``evaluate`` raises ``TrialError`` for an
+    evaluation that failed while the search can go on.
+    """
+
+    @property
+    def direction(self) -> str: ...
+
+    def describe(self) -> dict[str, object]: ...
+
+    def network(self, constants: ScalingConstants) -> ScaledNetwork | None: ...
+
+    def evaluate(self, constants: ScalingConstants, *, seed: int, report: Report) -> Evaluation: ...

@@ -1,0 +1,66 @@
+"""Checks of single values that several modules share; each returns the value or raises one clear sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from phiscale.errors import PhiscaleError
+
+
+def real(name: str, value: object, error: type[PhiscaleError]) -> float:
+    """``value`` as a finite float; bools, strings, NaN and infinities raise ``error``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise error(f"expected {name} to be a number, got {value!r}; give a finite number")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise error(f"expected {name} to be a finite number, got an integer too large for a float") from None
+    if not math.isfinite(number):
+        raise error(f"expected {name} to be finite, got {value!r}; give a finite number")
+    return number
+
+
+def positive(name: str, value: object, error: type[PhiscaleError]) -> float:
+    """``value`` as a finite float above zero."""
+    number = real(name, value, error)
+    if number <= 0:
+        raise error(f"expected {name} to be above 0, got {value!r}")
+    return number
+
+
+def whole(name: str, value: object, error: type[PhiscaleError], *, low: int = 1) -> int:
+    """``value`` as an int of at least ``low``; bools and floats raise ``error``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise error(f"expected {name} to be a whole number, got {value!r}")
+    if value < low:
+        raise error(f"expected {name} to be at least {low}, got {value}")
+    return value
+
+
+def text(name: str, value: object, error: type[PhiscaleError]) -> str:
+    """``value`` as a non-empty string."""
+    if not isinstance(value, str) or not value:
+        raise error(f"expected {name} to be a non-empty text, got {value!r}")
+    return value
+
+
+def exact_keys(
+    name: str,
+    value: object,
+    required: set[str],
+    error: type[PhiscaleError],
+    *,
+    optional: frozenset[str] = frozenset(),
+) -> Mapping[str, Any]:
+    """``value`` as a mapping with all ``required`` keys and none beyond ``optional``."""
+    if not isinstance(value, Mapping):
+        raise error(f"expected {name} to be an object with named fields, got {type(value).__name__}")
+    missing = sorted(required - set(value))
+    if missing:
+        raise error(f"{name} lacks {', '.join(missing)}; add what is missing or write the file again")
+    unknown = sorted(str(key) for key in set(value) - required - optional)
+    if unknown:
+        raise error(f"{name} has unknown fields: {', '.join(unknown)}; remove them or check their spelling")
+    return value

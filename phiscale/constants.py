@@ -1,0 +1,201 @@
+"""The cost surface: scaling constants, cost models, and the shares of one growth step.
+
+In log space the surface ``alpha**a * beta**b * gamma**c == target`` is a triangle: the share of depth is
+``a * log(alpha) / log(target)``, likewise for width and resolution, and the three sum to 1.
+Source: Tan & Le 2019 (arXiv 1905.11946), section 3.3, equation 3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from phiscale import _checks
+from phiscale.errors import ConstraintError
+
+METRICS = ("macs", "params", "activations", "formula")
+"""What a cost model holds equal between networks: a counted cost, or the formula of its own exponents."""
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """How many times deeper, wider and finer than the baseline; three positive factors."""
+
+    depth: float
+    width: float
+    resolution: float
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "width", "resolution"):
+            object.__setattr__(self, name, _checks.positive(f"the {name} multiplier", getattr(self, name), ConstraintError))
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Exponents and target of the surface ``alpha**depth * beta**width * gamma**resolution == target``.
+
+    Raises ``ConstraintError`` unless the exponents are finite, not negative and not all zero, and target > 1.
+    """
+
+    depth: float = 1.0
+    """Exponent of the depth multiplier."""
+    width: float = 2.0
+    """Exponent of the width multiplier."""
+    resolution: float = 2.0
+    """Exponent of the resolution multiplier."""
+    target: float = 2.0
+    """Growth of the cost for one unit of phi."""
+    metric: str = "macs"
+    """The counted cost that is held equal: ``macs``, ``params``, ``activations``, or ``formula`` (the
+    surface itself at the realised multipliers, for measured costs such as latency)."""
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "width", "resolution"):
+            value = _checks.real(f"the {name} exponent", getattr(self, name), ConstraintError)
+            if value < 0:
+                raise ConstraintError(f"expected the {name} exponent to be 0 or more, got {value!r}")
+            object.__setattr__(self, name, value)
+        target = _checks.real("the target", self.target, ConstraintError)
+        if target <= 1:
+            raise ConstraintError(f"expected a target above 1 (the growth for one unit of phi), got {target!r}")
+        object.__setattr__(self, "target", target)
+        if not any(self.exponents):
+            raise ConstraintError("expected at least one exponent above 0, got 0, 0, 0")
+        if self.metric not in METRICS:
+            raise ConstraintError(f"expected a metric of {', '.join(METRICS)}, got {self.metric!r}")
+
+    @property
+    def exponents(self) -> tuple[float, float, float]:
+        """Exponents of depth, width and resolution."""
+        return self.depth, self.width, self.resolution
+
+    def growth(self, multipliers: Multipliers) -> float:
+        """Cost of the multipliers relative to the baseline's, by the formula. Raises ``ConstraintError`` on overflow."""
+        return math.exp(_exponent(self._log(multipliers)))
+
+    def _log(self, multipliers: Multipliers) -> float:
+        parts = (multipliers.depth, multipliers.width, multipliers.resolution)
+        return math.fsum(e * math.log(m) for e, m in zip(self.exponents, parts, strict=True))
+
+    def describe(self) -> str:
+        """The surface as a formula, e.g. ``alpha * beta**2 * gamma**2 = 2``."""
+        powers = zip(("alpha", "beta", "gamma"), self.exponents, strict=True)
+        terms = [name if power == 1 else f"{name}**{power:g}" for name, power in powers if power]
+        return f"{' * '.join(terms)} = {self.target:g}"
+
+
+def _exponent(log_value: float) -> float:
+    if abs(log_value) > 700:
+        raise ConstraintError(f"a growth of e**{log_value:.0f} is outside what a float holds; use a smaller phi")
+    return log_value
+
+
+FLOPS = CostModel()
+"""Multiply-accumulates (or FLOPs): alpha * beta**2 * gamma**2 = 2."""
+PARAMETERS = CostModel(1.0, 2.0, 0.0, 2.0, "params")
+"""Parameters do not depend on the resolution: alpha * beta**2 = 2."""
+ACTIVATIONS = CostModel(1.0, 1.0, 2.0, 2.0, "activations")
+"""Activations (outputs of convolutions and linear layers): alpha * beta * gamma**2 = 2."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Which part of one growth step goes to depth, width and resolution: each >= 0, sum 1 (within 1e-9)."""
+
+    depth: float
+    width: float
+    resolution: float
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "width", "resolution"):
+            value = _checks.real(f"the share of {name}", getattr(self, name), ConstraintError)
+            if value < 0:
+                raise ConstraintError(f"expected the share of {name} to be 0 or more, got {value!r}")
+            object.__setattr__(self, name, value)
+        total = math.fsum(self.as_tuple())
+        if abs(total - 1) > 1e-9:
+            raise ConstraintError(f"expected shares that sum to 1, got {total!r} from {self.as_tuple()}")
+
+    def as_tuple(self) -> tuple[float, float, float]:
+        """(depth, width, resolution)."""
+        return self.depth, self.width, self.resolution
+
+
+@dataclass(frozen=True)
+class ScalingConstants:
+    """Depth (alpha), width (beta) and resolution (gamma) multipliers for one unit of phi; each above 0."""
+
+    alpha: float
+    beta: float
+    gamma: float
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta", "gamma"):
+            object.__setattr__(self, name, _checks.positive(name, getattr(self, name), ConstraintError))
+
+    def as_tuple(self) -> tuple[float, float, float]:
+        """(alpha, beta, gamma)."""
+        return self.alpha, self.beta, self.gamma
+
+    def product(self, cost_model: CostModel = FLOPS) -> float:
+        """``alpha**a * beta**b * gamma**c``, to be compared with ``cost_model.target``."""
+        return cost_model.growth(Multipliers(*self.as_tuple()))
+
+
+def check_on_surface(constants: ScalingConstants, cost_model: CostModel = FLOPS, *, tolerance: float = 1e-9) -> None:
+    """Raise ``ConstraintError`` unless every constant is >= 1 and the product is within ``tolerance`` of the target."""
+    given = f"alpha={constants.alpha!r}, beta={constants.beta!r}, gamma={constants.gamma!r}"
+    if min(constants.as_tuple()) < 1:
+        raise ConstraintError(f"expected alpha, beta and gamma of at least 1, got {given}; use a negative phi to shrink")
+    product = constants.product(cost_model)
+    if abs(product - cost_model.target) > tolerance:
+        formula = cost_model.describe().rsplit(" = ", 1)[0]
+        raise ConstraintError(
+            f"expected {formula} within {tolerance:g} of {cost_model.target:g}, got {product!r} ({given}); "
+            "take them as a direction, or widen the tolerance"
+        )
+
+
+def constants_from_shares(shares: Shares, cost_model: CostModel = FLOPS) -> ScalingConstants:
+    """The point of the surface with these shares; exact to 1e-12 both ways.
+
+    Raises ``ConstraintError`` where a share is above 0 on an axis whose exponent is 0.
+    """
+
+    def constant(axis: str, share: float, exponent: float) -> float:
+        if exponent == 0:
+            if share > 0:
+                raise ConstraintError(f"{axis} does not enter {cost_model.describe()}: its share must be 0, got {share!r}")
+            return 1.0
+        log_value = share / exponent * math.log(cost_model.target)
+        return math.exp(_exponent(log_value))
+
+    axes = ("depth", "width", "resolution")
+    return ScalingConstants(*map(constant, axes, shares.as_tuple(), cost_model.exponents))
+
+
+def shares_from_constants(
+    constants: ScalingConstants, cost_model: CostModel = FLOPS, *, tolerance: float = 1e-9
+) -> Shares:
+    """The shares of constants that lie on the surface within ``tolerance``, normalised to sum 1.
+
+    Raises ``ConstraintError`` off the surface, below 1, or with growth on an axis whose exponent is 0.
+    """
+    check_on_surface(constants, cost_model, tolerance=tolerance)
+    for name, value, exponent in zip(("alpha", "beta", "gamma"), constants.as_tuple(), cost_model.exponents, strict=True):
+        if exponent == 0 and value != 1:
+            raise ConstraintError(f"{name} does not enter {cost_model.describe()}: it must be 1, got {value!r}")
+    return shares_of_direction(Multipliers(*constants.as_tuple()), cost_model)
+
+
+def shares_of_direction(multipliers: Multipliers, cost_model: CostModel = FLOPS) -> Shares:
+    """The shares of any growth, whatever its size: only the direction counts, a shrinking axis counts as 0.
+
+    Raises ``ConstraintError`` where nothing that enters the cost grows.
+    """
+    parts = (multipliers.depth, multipliers.width, multipliers.resolution)
+    logs = [max(0.0, e * math.log(m)) for e, m in zip(cost_model.exponents, parts, strict=True)]
+    total = math.fsum(logs)
+    if total <= 0:
+        raise ConstraintError(f"expected at least one multiplier above 1 that enters {cost_model.describe()}, got {parts}")
+    return Shares(*(part / total for part in logs))

@@ -1,0 +1,54 @@
+"""Every error phiscale raises on purpose; each message says what was expected, what came, and what to do.
+
+    PhiscaleError
+    |-- ConstraintError   (ValueError)  constants or shares that do not lie on the cost surface
+    |-- SpecError         (ValueError)  a network description that cannot be a network
+    |-- BudgetError       (ValueError)  no rounded network is close enough to the cost asked for
+    |-- RecordError       (ValueError)  a record that cannot be read, or was changed by hand
+    |-- SettingsError     (ValueError)  a setting outside its range, or two that exclude each other
+    |-- DataError         (ValueError)  images or labels that cannot be used
+    |-- StudyError        (RuntimeError) a study that cannot be opened, resumed or recommended from
+    `-- TrialError        (RuntimeError) one evaluation that failed while the search can go on
+"""
+
+from __future__ import annotations
+
+
+class PhiscaleError(Exception):
+    """Base of all errors below; a script shows its message and no traceback."""
+
+
+class ConstraintError(PhiscaleError, ValueError):
+    """Constants or shares that do not lie on the cost surface."""
+
+
+class SpecError(PhiscaleError, ValueError):
+    """A network description that cannot be a network."""
+
+
+class BudgetError(PhiscaleError, ValueError):
+    """No rounded network is close enough to the cost asked for."""
+
+
+class RecordError(PhiscaleError, ValueError):
+    """A record that cannot be read, or was changed by hand."""
+
+
+class SettingsError(PhiscaleError, ValueError):
+    """A setting outside its range, or two that exclude each other."""
+
+
+class DataError(PhiscaleError, ValueError):
+    """Images or labels that cannot be used."""
+
+
+class StudyError(PhiscaleError, RuntimeError):
+    """A study that cannot be opened, resumed or recommended from."""
+
+
+class TrialError(PhiscaleError, RuntimeError):
+    """One evaluation that failed; ``kind`` is a short word for tables, e.g. ``diverged``."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind

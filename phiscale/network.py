@@ -1,0 +1,82 @@
+"""One network after scaling: its spec, the multipliers asked for and realised, and its counted cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+from phiscale.constants import CostModel, Multipliers
+from phiscale.cost import Cost, count_cost
+from phiscale.rounding import Rounding
+from phiscale.spec import NetworkSpec
+
+
+@dataclass(frozen=True)
+class ScaledNetwork:
+    """A baseline after scaling and rounding."""
+
+    spec: NetworkSpec
+    """The network itself, at its resolution."""
+    base: NetworkSpec
+    """The baseline it grew from."""
+    asked: Multipliers
+    """Multipliers before rounding and before any walk to a budget."""
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Counted cost of the network."""
+        return count_cost(self.spec)
+
+    @cached_property
+    def realised(self) -> Multipliers:
+        """Multipliers after rounding: blocks, stage channels and pixels relative to the baseline's."""
+        channels = sum(stage.channels for stage in self.spec.stages)
+        return Multipliers(
+            self.spec.total_repeats / self.base.total_repeats,
+            channels / sum(stage.channels for stage in self.base.stages),
+            self.spec.resolution / self.base.resolution,
+        )
+
+    @property
+    def resolution(self) -> int:
+        """Side of the input, in pixels."""
+        return self.spec.resolution
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal architectures, see ``NetworkSpec.fingerprint``."""
+        return self.spec.fingerprint
+
+    def growth(self, cost_model: CostModel) -> float:
+        """Cost as a multiple of the baseline's, by the metric of the cost model."""
+        if cost_model.metric == "formula":
+            return cost_model.growth(self.realised)
+        metric = cost_model.metric
+        return self.cost.by_metric(metric) / count_cost(self.base).by_metric(metric)
+
+
+def resize(
+    base: NetworkSpec, repeats: tuple[int, ...], width: float, resolution: int, rounding: Rounding
+) -> NetworkSpec:
+    """The baseline with other repeats, a width multiplier (stem, stages and head) and another resolution."""
+    stages = tuple(
+        dataclasses.replace(stage, repeats=count, channels=rounding.channels(stage.channels, width))
+        for stage, count in zip(base.stages, repeats, strict=True)
+    )
+    return dataclasses.replace(
+        base,
+        stages=stages,
+        stem_channels=rounding.channels(base.stem_channels, width),
+        head_channels=rounding.channels(base.head_channels, width),
+        resolution=resolution,
+    )
+
+
+def scale_network(
+    base: NetworkSpec, asked: Multipliers, rounding: Rounding, *, resolution: int | None = None
+) -> ScaledNetwork:
+    """The baseline times the multipliers, rounded; ``resolution`` overrides the rounded pixels."""
+    repeats = rounding.stage_repeats(tuple(stage.repeats for stage in base.stages), asked.depth)
+    pixels = rounding.resolution(base.resolution, asked.resolution) if resolution is None else resolution
+    return ScaledNetwork(resize(base, repeats, asked.width, pixels, rounding), base, asked)

@@ -1,0 +1,90 @@
+"""How ideal sizes become whole layers, channels and pixels; one preset per well-known code base.
+
+Sources: ``tf`` TensorFlow TPU ``efficientnet_builder.py`` (round_filters, round_repeats); ``effnetv2`` google/automl
+``efficientnetv2/effnetv2_model.py``; ``timm`` ``_efficientnet_builder.py`` (depth_trunc ceil or round) and
+``layers/helpers.py`` (make_divisible); ``pycls`` ``models/scaler.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from phiscale.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """One way of rounding. ``scale`` is the multiplier; a multiplier of 1 changes nothing."""
+
+    repeats: str
+    """``ceil`` or ``nearest`` in every stage, or ``largest-remainder`` over all stages."""
+    divisor: int
+    """Channels become a multiple of it (the nearest; half goes up)."""
+    keep: float = 0.0
+    """Channels never fall below this part of the ideal value; they go up one divisor instead."""
+    pixels: str = "truncate"
+    """Resolution: ``truncate`` or ``nearest`` a multiple of ``pixel_step``."""
+    pixel_step: int = 1
+    """Resolution becomes a multiple of it."""
+
+    def channels(self, base: int, scale: float) -> int:
+        """Whole channels for ``base * scale``."""
+        if scale == 1:
+            return base
+        ideal = base * scale
+        rounded = max(self.divisor, int(ideal + self.divisor / 2) // self.divisor * self.divisor)
+        return rounded + self.divisor if rounded < self.keep * ideal else rounded
+
+    def resolution(self, base: int, scale: float) -> int:
+        """Whole pixels for ``base * scale``."""
+        if scale == 1:
+            return base
+        ideal = base * scale / self.pixel_step
+        steps = math.floor(ideal + 0.5) if self.pixels == "nearest" else int(ideal)
+        return max(1, steps) * self.pixel_step
+
+    def stage_repeats(self, base: tuple[int, ...], scale: float) -> tuple[int, ...]:
+        """Whole repeats of all stages, each at least 1."""
+        if scale == 1:
+            return base
+        if self.repeats == "largest-remainder":
+            return _largest_remainder(base, scale)
+        if self.repeats == "ceil":
+            return tuple(max(1, math.ceil(repeats * scale)) for repeats in base)
+        return tuple(max(1, math.floor(repeats * scale + 0.5)) for repeats in base)
+
+
+def _largest_remainder(base: tuple[int, ...], scale: float) -> tuple[int, ...]:
+    """Repeats whose sum is the nearest whole number to ``sum(base) * scale``; ties go to the earlier stage."""
+    total = max(len(base), math.floor(sum(base) * scale + 0.5))
+    ideal = [repeats * scale for repeats in base]
+    whole = [max(1, int(value)) for value in ideal]
+    while sum(whole) < total:
+        short = [value - count for value, count in zip(ideal, whole, strict=True)]
+        whole[short.index(max(short))] += 1
+    while sum(whole) > total:
+        spare = [count - value if count > 1 else -math.inf for value, count in zip(ideal, whole, strict=True)]
+        whole[spare.index(max(spare))] -= 1
+    return tuple(whole)
+
+
+ROUNDINGS = MappingProxyType(
+    {
+        "tf": Rounding("ceil", 8, keep=0.9),
+        "effnetv2": Rounding("ceil", 8),
+        "timm": Rounding("ceil", 8, keep=0.9, pixels="nearest"),
+        "timm-round": Rounding("nearest", 8, keep=0.9, pixels="nearest"),
+        "pycls": Rounding("nearest", 8, pixels="nearest", pixel_step=4),
+        "exact": Rounding("largest-remainder", 1, pixels="nearest"),
+    }
+)
+"""Every preset by name; ``exact`` is for proxies, whose sizes are small."""
+
+
+def rounding_by_name(name: str) -> Rounding:
+    """The preset of that name. Raises ``SettingsError`` with the names there are."""
+    if name not in ROUNDINGS:
+        raise SettingsError(f"expected a rounding of {', '.join(ROUNDINGS)}, got {name!r}")
+    return ROUNDINGS[name]

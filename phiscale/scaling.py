@@ -1,0 +1,54 @@
+"""The shared scaling function: how far phi grows depth, width and resolution.
+
+Every network that phiscale scales gets its multipliers from ``multipliers`` below.
+Source: Tan & Le 2019 (arXiv 1905.11946), section 3.3, equation 3.
+"""
+
+from __future__ import annotations
+
+import math
+
+from phiscale import _checks
+from phiscale.constants import Multipliers, ScalingConstants
+from phiscale.errors import ConstraintError
+
+
+def multipliers(constants: ScalingConstants, phi: float) -> Multipliers:
+    """``(alpha**phi, beta**phi, gamma**phi)``; phi may be fractional or negative.
+
+    Raises ``ConstraintError`` where phi is not finite or a multiplier leaves the range of a float.
+    """
+    phi = _checks.real("phi", phi, ConstraintError)
+    try:
+        values = [value**phi for value in constants.as_tuple()]
+    except OverflowError:
+        values = [math.inf]
+    if not all(0 < value < math.inf for value in values):
+        raise ConstraintError(f"expected a phi whose multipliers fit a float, got {phi!r}; use a smaller phi")
+    return Multipliers(*values)
+
+
+def efficientnet_scaling(
+    base_depth: float,
+    base_width: float,
+    base_resolution: float,
+    phi: float,
+    alpha: float = 1.2,
+    beta: float = 1.1,
+    gamma: float = 1.15,
+) -> tuple[int, int, int]:
+    """Depth, width and resolution of a baseline after ``phi`` growth steps, truncated, never below 1.
+
+    ``efficientnet_scaling(10, 64, 224, phi=1)`` is ``(12, 70, 257)``. The defaults are the paper's constants.
+    Raises ``ConstraintError`` for a base or constant that is not a finite number above 0.
+    """
+    factors = multipliers(ScalingConstants(alpha, beta, gamma), phi)
+    sizes = (
+        _checks.positive("base_depth", base_depth, ConstraintError) * factors.depth,
+        _checks.positive("base_width", base_width, ConstraintError) * factors.width,
+        _checks.positive("base_resolution", base_resolution, ConstraintError) * factors.resolution,
+    )
+    if not all(map(math.isfinite, sizes)):
+        raise ConstraintError(f"expected sizes that fit a float, got {sizes}; use a smaller base or phi")
+    depth, width, resolution = (max(1, int(size)) for size in sizes)
+    return depth, width, resolution

@@ -1,0 +1,1 @@
+"""Which constants next, and which do we recommend? The Optuna study over the triangle of shares."""
