@@ -44,3 +44,6 @@ PROXY_BASE = NetworkSpec(
     drop_path=0.0,
 )
 """A network of about 0.4 million multiply-accumulates that one CPU core trains in seconds."""
+
+BASELINES = {spec.name: spec for spec in (EFFICIENTNET_B0, PROXY_BASE)}
+"""Every baseline by name."""

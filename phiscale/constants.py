@@ -27,7 +27,9 @@ class Multipliers:
 
     def __post_init__(self) -> None:
         for name in ("depth", "width", "resolution"):
-            object.__setattr__(self, name, _checks.positive(f"the {name} multiplier", getattr(self, name), ConstraintError))
+            object.__setattr__(
+                self, name, _checks.positive(f"the {name} multiplier", getattr(self, name), ConstraintError)
+            )
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class CostModel:
         return self.depth, self.width, self.resolution
 
     def growth(self, multipliers: Multipliers) -> float:
-        """Cost of the multipliers relative to the baseline's, by the formula. Raises ``ConstraintError`` on overflow."""
+        """Cost of the multipliers over the baseline's, by the formula. Raises ``ConstraintError`` on overflow."""
         return math.exp(_exponent(self._log(multipliers)))
 
     def _log(self, multipliers: Multipliers) -> float:
@@ -146,7 +148,9 @@ def check_on_surface(constants: ScalingConstants, cost_model: CostModel = FLOPS,
     """Raise ``ConstraintError`` unless every constant is >= 1 and the product is within ``tolerance`` of the target."""
     given = f"alpha={constants.alpha!r}, beta={constants.beta!r}, gamma={constants.gamma!r}"
     if min(constants.as_tuple()) < 1:
-        raise ConstraintError(f"expected alpha, beta and gamma of at least 1, got {given}; use a negative phi to shrink")
+        raise ConstraintError(
+            f"expected alpha, beta and gamma of at least 1, got {given}; use a negative phi to shrink"
+        )
     product = constants.product(cost_model)
     if abs(product - cost_model.target) > tolerance:
         formula = cost_model.describe().rsplit(" = ", 1)[0]
@@ -165,7 +169,9 @@ def constants_from_shares(shares: Shares, cost_model: CostModel = FLOPS) -> Scal
     def constant(axis: str, share: float, exponent: float) -> float:
         if exponent == 0:
             if share > 0:
-                raise ConstraintError(f"{axis} does not enter {cost_model.describe()}: its share must be 0, got {share!r}")
+                raise ConstraintError(
+                    f"{axis} does not enter {cost_model.describe()}: its share must be 0, got {share!r}"
+                )
             return 1.0
         log_value = share / exponent * math.log(cost_model.target)
         return math.exp(_exponent(log_value))
@@ -182,7 +188,9 @@ def shares_from_constants(
     Raises ``ConstraintError`` off the surface, below 1, or with growth on an axis whose exponent is 0.
     """
     check_on_surface(constants, cost_model, tolerance=tolerance)
-    for name, value, exponent in zip(("alpha", "beta", "gamma"), constants.as_tuple(), cost_model.exponents, strict=True):
+    for name, value, exponent in zip(
+        ("alpha", "beta", "gamma"), constants.as_tuple(), cost_model.exponents, strict=True
+    ):
         if exponent == 0 and value != 1:
             raise ConstraintError(f"{name} does not enter {cost_model.describe()}: it must be 1, got {value!r}")
     return shares_of_direction(Multipliers(*constants.as_tuple()), cost_model)
@@ -197,5 +205,7 @@ def shares_of_direction(multipliers: Multipliers, cost_model: CostModel = FLOPS)
     logs = [max(0.0, e * math.log(m)) for e, m in zip(cost_model.exponents, parts, strict=True)]
     total = math.fsum(logs)
     if total <= 0:
-        raise ConstraintError(f"expected at least one multiplier above 1 that enters {cost_model.describe()}, got {parts}")
+        raise ConstraintError(
+            f"expected at least one multiplier above 1 that enters {cost_model.describe()}, got {parts}"
+        )
     return Shares(*(part / total for part in logs))

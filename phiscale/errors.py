@@ -1,14 +1,15 @@
 """Every error phiscale raises on purpose; each message says what was expected, what came, and what to do.
 
-    PhiscaleError
-    |-- ConstraintError   (ValueError)  constants or shares that do not lie on the cost surface
-    |-- SpecError         (ValueError)  a network description that cannot be a network
-    |-- BudgetError       (ValueError)  no rounded network is close enough to the cost asked for
-    |-- RecordError       (ValueError)  a record that cannot be read, or was changed by hand
-    |-- SettingsError     (ValueError)  a setting outside its range, or two that exclude each other
-    |-- DataError         (ValueError)  images or labels that cannot be used
-    |-- StudyError        (RuntimeError) a study that cannot be opened, resumed or recommended from
-    `-- TrialError        (RuntimeError) one evaluation that failed while the search can go on
+PhiscaleError
+|-- ConstraintError   (ValueError)  constants or shares that do not lie on the cost surface
+|-- SpecError         (ValueError)  a network description that cannot be a network
+|-- BudgetError       (ValueError)  no rounded network is close enough to the cost asked for
+|-- RecordError       (ValueError)  a record that cannot be read, or was changed by hand
+|-- SettingsError     (ValueError)  a setting outside its range, or two that exclude each other
+|-- FileError         (OSError)     a file that cannot be written
+|-- DataError         (ValueError)  images or labels that cannot be used
+|-- StudyError        (RuntimeError) a study that cannot be opened, resumed or recommended from
+`-- TrialError        (RuntimeError) one evaluation that failed while the search can go on
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class RecordError(PhiscaleError, ValueError):
 
 class SettingsError(PhiscaleError, ValueError):
     """A setting outside its range, or two that exclude each other."""
+
+
+class FileError(PhiscaleError, OSError):
+    """A file that cannot be written."""
 
 
 class DataError(PhiscaleError, ValueError):

@@ -2,12 +2,13 @@
 
 Rounding of layers, channels and pixels breaks the ideal product: with the usual rounding the paper's constants make
 EfficientNet-B0 2.57 times as costly, not 2. Here the network walks along the ray ``(alpha**t, beta**t, gamma**t)``
-until its counted cost is ``target ** phi`` times the baseline's; depth and resolution take whole values near the ray, and
-width takes up the rest.
+until its counted cost is ``target ** phi`` times the baseline's; depth and resolution take whole values near the ray,
+and width takes up the rest.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 
@@ -36,22 +37,25 @@ def match_budget(
     cost_model: CostModel = FLOPS,
     rounding: Rounding = ROUNDINGS["exact"],
     tolerance: float = MATCH_TOLERANCE,
+    max_resolution: int | None = None,
 ) -> ScaledNetwork:
     """The network on the ray of ``constants`` that costs ``target ** phi`` times the baseline.
 
-    Among the rounded networks within ``tolerance`` (relative) of that cost it is the one nearest to the ray.
+    Among the rounded networks within ``tolerance`` (relative) of that cost it is the one nearest to the ray. Where
+    the resolution reaches ``max_resolution`` (pixels) it stays there, and depth and width take up the rest.
     Raises ``BudgetError`` where there is none, ``ConstraintError`` where the constants do not change the cost.
     """
     phi = _checks.real("phi", phi, ConstraintError)
     tolerance = _checks.positive("the tolerance", tolerance, ConstraintError)
     asked = multipliers(constants, phi)
-    if phi == 0:
+    cap = math.inf if max_resolution is None else _checks.whole("max_resolution", max_resolution, ConstraintError)
+    if phi == 0 and base.resolution <= cap:
         return ScaledNetwork(base, base, asked)
     growth_of = _growth(base, cost_model)
     goal = phi * math.log(cost_model.target)
-    on_ray = _walk(base, constants, cost_model, rounding, goal, growth_of)
+    on_ray = _walk(base, constants, cost_model, rounding, goal, cap, growth_of)
     best, nearest = (math.inf, base), math.inf
-    for offset, repeats, pixels in _whole_sizes(base, on_ray, cost_model, rounding):
+    for offset, repeats, pixels in _whole_sizes(base, on_ray, cost_model, rounding, cap):
         if offset >= best[0]:
             break
         for width, spec in _widths(base, repeats, pixels, on_ray.width, cost_model, rounding, goal, growth_of):
@@ -90,6 +94,7 @@ def _walk(
     cost_model: CostModel,
     rounding: Rounding,
     goal: float,
+    cap: float,
     growth_of: Callable[[NetworkSpec], float],
 ) -> Multipliers:
     """The point of the ray at which the rounded network crosses the goal (or comes nearest to it)."""
@@ -97,29 +102,39 @@ def _walk(
     if slope == 0:
         raise ConstraintError(f"expected constants that change {cost_model.describe()}, got {constants.as_tuple()}")
 
-    def rounded(t: float) -> NetworkSpec:
+    def capped(t: float) -> Multipliers:
         point = multipliers(constants, t)
+        return dataclasses.replace(point, resolution=min(point.resolution, cap / base.resolution))
+
+    def growth(t: float) -> float:
+        point = capped(t)
         repeats = rounding.stage_repeats(_repeats(base), point.depth)
-        return resize(base, repeats, point.width, rounding.resolution(base.resolution, point.resolution), rounding)
+        pixels = int(min(cap, rounding.resolution(base.resolution, point.resolution)))
+        return growth_of(resize(base, repeats, point.width, pixels, rounding))
 
     low, high = 0.0, 2.5 * goal / slope
+    for _ in range(5):
+        if growth(high) >= goal or goal <= 0:
+            break
+        low, high = high, 2 * high
     for _ in range(50):
         middle = (low + high) / 2
-        if (growth_of(rounded(middle)) < goal) == (goal > 0):
+        if (growth(middle) < goal) == (goal > 0):
             low = middle
         else:
             high = middle
-    return multipliers(constants, high)
+    return capped(high)
 
 
 def _whole_sizes(
-    base: NetworkSpec, on_ray: Multipliers, cost_model: CostModel, rounding: Rounding
+    base: NetworkSpec, on_ray: Multipliers, cost_model: CostModel, rounding: Rounding, cap: float
 ) -> list[tuple[float, tuple[int, ...], int]]:
     """(distance from the ray in log cost, repeats, pixels) of whole depths and resolutions nearby, nearest first."""
     depths = [1.0] if on_ray.depth == 1 else [on_ray.depth * factor for factor in _NEARBY]
     finenesses = [1.0] if on_ray.resolution == 1 else [on_ray.resolution * factor for factor in _NEARBY]
     all_repeats = dict.fromkeys(rounding.stage_repeats(_repeats(base), depth) for depth in depths)
-    all_pixels = dict.fromkeys(rounding.resolution(base.resolution, fineness) for fineness in finenesses)
+    rounded_pixels = (rounding.resolution(base.resolution, fineness) for fineness in finenesses)
+    all_pixels = dict.fromkeys(int(min(cap, pixels)) for pixels in rounded_pixels)
 
     def offset(repeats: tuple[int, ...], pixels: int) -> float:
         return math.hypot(

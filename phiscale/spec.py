@@ -104,7 +104,15 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         _checks.text("the name of a network", self.name, SpecError)
-        for name in ("resolution", "stem_channels", "head_channels", "classes", "stem_kernel", "stem_stride", "in_channels"):
+        for name in (
+            "resolution",
+            "stem_channels",
+            "head_channels",
+            "classes",
+            "stem_kernel",
+            "stem_stride",
+            "in_channels",
+        ):
             _size(name, getattr(self, name))
         if self.stem_kernel % 2 == 0:
             raise SpecError(f"expected an odd stem_kernel, got {self.stem_kernel}")
@@ -150,7 +158,7 @@ class NetworkSpec:
         return cls(**fields)
 
 
-def _fields_of(cls: type[StageSpec] | type[NetworkSpec], name: str, value: object) -> Mapping[str, Any]:
+def _fields_of(cls: type[StageSpec | NetworkSpec], name: str, value: object) -> Mapping[str, Any]:
     fields = dataclasses.fields(cls)
     required = {field.name for field in fields if field.default is dataclasses.MISSING}
     optional = frozenset(field.name for field in fields) - required

@@ -1,0 +1,174 @@
+"""The command line of the published package: make a family from a record, show a record, scale three numbers.
+
+Run: python -m phiscale family results/demo/constants.json --phi 0:7
+     python -m phiscale family --rule paper --network efficientnet-b0 --phi 0:7 --budget matched
+     python -m phiscale show results/demo/constants.json
+     python -m phiscale scale --depth 10 --width 64 --resolution 224 --phi 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import phiscale
+from phiscale.baselines import BASELINES
+from phiscale.constants import CostModel, ScalingConstants
+from phiscale.errors import PhiscaleError, SettingsError
+from phiscale.family import BUDGETS, FamilyMember, format_family, generate_family, parse_phis, published_family
+from phiscale.published import PUBLISHED_RULES
+from phiscale.record import SearchRecord
+from phiscale.rounding import ROUNDINGS
+from phiscale.scaling import efficientnet_scaling
+from phiscale.spec import NetworkSpec, load_network
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 1 for a failure, 2 for wrong usage."""
+    words = _join_negative_phi(list(sys.argv[1:] if arguments is None else arguments))
+    options = _parser().parse_args(words)
+    try:
+        print(options.run(options))
+        sys.stdout.flush()
+    except SettingsError as error:
+        print(f"phiscale: {error}", file=sys.stderr)
+        return 2
+    except PhiscaleError as error:
+        print(f"phiscale: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _join_negative_phi(words: list[str]) -> list[str]:
+    """``--phi -2:2`` as ``--phi=-2:2``, which argparse would take for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--phi" and word.startswith("-") and word[1:2].isdigit():
+            joined[-1] = f"--phi={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m phiscale",
+        description="Compound scaling constants as data: make families, show records, scale sizes.",
+    )
+    parser.add_argument("--version", action="version", version=f"phiscale {phiscale.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_family(commands.add_parser("family", help="the networks of a phi family, with their counted cost"))
+    show = commands.add_parser("show", help="what a search found, and how sure it is")
+    show.add_argument("record", help="constants.json of a study")
+    show.add_argument("--json", action="store_true", help="print the record as JSON")
+    show.set_defaults(run=_show)
+    _add_scale(commands.add_parser("scale", help="depth, width and resolution after phi growth steps, truncated"))
+    return parser
+
+
+def _add_family(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("record", nargs="?", help="constants.json of a study; or use --rule, or --published")
+    parser.add_argument("--rule", choices=sorted(PUBLISHED_RULES), help="a published rule in place of a record")
+    parser.add_argument("--published", action="store_true", help="the published EfficientNet table B0 to L2")
+    parser.add_argument("--phi", default="0:7", help="0:7, -2:2:0.5 or 0,0.5,3 (default: 0:7)")
+    parser.add_argument(
+        "--network",
+        help=f"baseline: {', '.join(BASELINES)} or a JSON file (default: the record's; efficientnet-b0 with a rule)",
+    )
+    parser.add_argument(
+        "--budget",
+        choices=BUDGETS,
+        default="nominal",
+        help="nominal: the formula, then rounding; matched: counted cost equal to target**phi within 2 %% "
+        "(default: nominal)",
+    )
+    parser.add_argument("--rounding", choices=list(ROUNDINGS), help="default: tf, or exact for small networks")
+    parser.add_argument("--max-resolution", type=int, help="largest resolution in pixels")
+    parser.add_argument("--dropout", type=float, default=0.5, help="rate at phi 7 (default: 0.5)")
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    parser.set_defaults(run=_family)
+
+
+def _add_scale(parser: argparse.ArgumentParser) -> None:
+    for axis in ("depth", "width", "resolution"):
+        parser.add_argument(f"--{axis}", type=float, required=True, help=f"{axis} of the baseline")
+    parser.add_argument("--phi", type=float, required=True, help="compound coefficient")
+    parser.add_argument("--record", help="constants from a record in place of alpha, beta and gamma")
+    for name, value in (("alpha", 1.2), ("beta", 1.1), ("gamma", 1.15)):
+        parser.add_argument(f"--{name}", type=float, default=value, help=f"default: {value}, the paper's")
+    parser.set_defaults(run=_scale)
+
+
+def _network(name: str | None, fallback: NetworkSpec) -> NetworkSpec:
+    if name is None:
+        return fallback
+    return BASELINES[name] if name in BASELINES else load_network(name)
+
+
+def _members(options: argparse.Namespace) -> tuple[FamilyMember, ...]:
+    if sum((options.record is not None, options.rule is not None, options.published)) != 1:
+        raise SettingsError("expected exactly one of a record, --rule and --published")
+    base = BASELINES["efficientnet-b0"]
+    if options.published:
+        return published_family(_network(options.network, base))
+    constants: ScalingConstants
+    cost_model: CostModel
+    if options.rule:
+        constants, cost_model = PUBLISHED_RULES[options.rule].constants, PUBLISHED_RULES[options.rule].cost_model
+    else:
+        record = SearchRecord.load(options.record)
+        base, constants, cost_model = record.network, record.constants, record.cost_model
+    return generate_family(
+        _network(options.network, base),
+        constants,
+        parse_phis(options.phi),
+        budget=options.budget,
+        rounding=ROUNDINGS[options.rounding] if options.rounding else None,
+        cost_model=cost_model,
+        max_resolution=options.max_resolution,
+        dropout=options.dropout,
+    )
+
+
+def _family(options: argparse.Namespace) -> str:
+    return format_family(_members(options), options.format)
+
+
+def _scale(options: argparse.Namespace) -> str:
+    constants = ScalingConstants(options.alpha, options.beta, options.gamma)
+    if options.record:
+        constants = SearchRecord.load(options.record).constants
+    sizes = efficientnet_scaling(options.depth, options.width, options.resolution, options.phi, *constants.as_tuple())
+    return "depth {}  width {}  resolution {}".format(*sizes)
+
+
+def _show(options: argparse.Namespace) -> str:
+    record = SearchRecord.load(options.record)
+    return json.dumps(record.to_dict(), indent=2) if options.json else summarize(record)
+
+
+def summarize(record: SearchRecord) -> str:
+    """The record in a few lines for a terminal."""
+    a, b, c = record.constants.as_tuple()
+    s = record.shares
+    lines = [
+        f"study {record.study}, {record.created}, {record.device}",
+        f"alpha {a:.4f}  beta {b:.4f}  gamma {c:.4f}   on {record.cost_model.describe()} ({record.cost_model.metric})",
+        f"shares of a growth step: depth {s.depth:.1%}, width {s.width:.1%}, resolution {s.resolution:.1%}",
+    ]
+    if record.expected:
+        e = record.expected
+        lines.append(f"expected {record.score_name} at phi {record.phi:g}: {e.score:.4f} ({e.low:.4f} to {e.high:.4f})")
+    if record.noise is not None:
+        lines.append(f"noise of one evaluation: {record.noise:.4f}")
+    best = record.best_observed
+    seen = ", ".join(f"{value:.4f}" for value in best.constants.as_tuple())
+    lines.append(f"best observed ({best.name}): {best.score:.4f} at {seen}; the luckiest of many is optimistic")
+    lines += [f"  {row.name:<12} {row.score:.4f} over {row.evaluations}" for row in record.baselines]
+    lines += [f"note: {note}" for note in record.notes]
+    return "\n".join(lines)

@@ -1,0 +1,225 @@
+"""The phi family: one network per compound coefficient, from one set of constants."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phiscale import _checks
+from phiscale.baselines import EFFICIENTNET_B0
+from phiscale.constants import FLOPS, CostModel, Multipliers, ScalingConstants
+from phiscale.errors import ConstraintError, SettingsError
+from phiscale.matching import MATCH_TOLERANCE, match_budget
+from phiscale.network import ScaledNetwork, scale_network
+from phiscale.published import EFFICIENTNET_TABLE
+from phiscale.rounding import ROUNDINGS, Rounding
+from phiscale.scaling import multipliers
+from phiscale.spec import NetworkSpec
+
+BUDGETS = ("nominal", "matched")
+_TOP_PHI = 7.0
+"""The phi at which dropout reaches its top rate: B7 of the paper."""
+_LARGEST_FAMILY = 1000
+
+
+@dataclass(frozen=True)
+class FamilyMember:
+    """One network of a family."""
+
+    name: str
+    """``phi=1.5``, or the published name."""
+    phi: float | None
+    """Compound coefficient; None where the published row has none."""
+    network: ScaledNetwork
+    """The network, with its dropout, counted cost and multipliers asked and realised."""
+    growth: float
+    """Counted cost as a multiple of the baseline's."""
+    target_growth: float | None
+    """``target ** phi``: the growth that was asked for."""
+
+    def row(self) -> dict[str, Any]:
+        """The member as one flat table row of plain values."""
+        spec, asked, realised, cost = self.network.spec, self.network.asked, self.network.realised, self.network.cost
+        return {
+            "name": self.name,
+            "phi": self.phi,
+            "depth_asked": asked.depth,
+            "depth": realised.depth,
+            "width_asked": asked.width,
+            "width": realised.width,
+            "resolution_asked": asked.resolution,
+            "resolution_multiplier": realised.resolution,
+            "resolution": spec.resolution,
+            "repeats": [stage.repeats for stage in spec.stages],
+            "channels": [stage.channels for stage in spec.stages],
+            "dropout": spec.dropout,
+            "macs": cost.macs,
+            "params": cost.params,
+            "activations": cost.activations,
+            "growth": self.growth,
+            "target_growth": self.target_growth,
+            "fingerprint": self.network.fingerprint,
+        }
+
+
+def generate_family(
+    base: NetworkSpec,
+    constants: ScalingConstants,
+    phis: Iterable[float],
+    *,
+    budget: str = "nominal",
+    rounding: Rounding | None = None,
+    cost_model: CostModel = FLOPS,
+    max_resolution: int | None = None,
+    dropout: float | None = 0.5,
+    tolerance: float = MATCH_TOLERANCE,
+) -> tuple[FamilyMember, ...]:
+    """The networks at every phi, in the order given; phi may be fractional or negative.
+
+    ``budget="nominal"`` takes the literal multipliers ``alpha**phi, beta**phi, gamma**phi``; ``"matched"`` walks along
+    the ray until the counted cost is ``target ** phi`` times the baseline's, within ``tolerance``. ``max_resolution``
+    (pixels) caps the resolution. ``dropout`` is the rate at phi 7, reached linearly from the baseline's own; a
+    baseline without dropout keeps none, and None keeps the baseline's rate. ``rounding`` is ``suited_rounding(base)``
+    unless given. Raises ``SettingsError`` for an unknown budget, ``BudgetError`` where no network is near enough.
+    """
+    if budget not in BUDGETS:
+        raise SettingsError(f"expected a budget of {' or '.join(BUDGETS)}, got {budget!r}")
+    how = rounding or suited_rounding(base)
+    members = []
+    for phi in phis:
+        if budget == "matched":
+            network = match_budget(
+                base, constants, phi=phi, cost_model=cost_model, rounding=how, tolerance=tolerance,
+                max_resolution=max_resolution,
+            )  # fmt: skip
+        else:
+            network = _nominal(base, multipliers(constants, phi), how, max_resolution)
+        rate = base.dropout if dropout is None else interpolate_dropout(base.dropout, dropout, phi)
+        members.append(_member(f"phi={phi:g}", float(phi), network, rate, cost_model, cost_model.target**phi))
+    return tuple(members)
+
+
+def published_family(base: NetworkSpec = EFFICIENTNET_B0) -> tuple[FamilyMember, ...]:
+    """The published table B0 .. B8, L2 with its own multipliers, which are not the formula at whole phi."""
+    members = []
+    for name, row in EFFICIENTNET_TABLE.items():
+        asked = Multipliers(row.depth, row.width, row.resolution / base.resolution)
+        network = scale_network(base, asked, ROUNDINGS["tf"], resolution=row.resolution)
+        target = None if row.phi is None else FLOPS.target**row.phi
+        members.append(_member(name, row.phi, network, row.dropout, FLOPS, target))
+    return tuple(members)
+
+
+def _nominal(base: NetworkSpec, asked: Multipliers, rounding: Rounding, cap: int | None) -> ScaledNetwork:
+    pixels = rounding.resolution(base.resolution, asked.resolution)
+    if cap is not None:
+        pixels = min(pixels, _checks.whole("max_resolution", cap, ConstraintError))
+    return scale_network(base, asked, rounding, resolution=pixels)
+
+
+def _member(
+    name: str, phi: float | None, network: ScaledNetwork, dropout: float, cost_model: CostModel, target: float | None
+) -> FamilyMember:
+    spec = dataclasses.replace(network.spec, name=f"{network.base.name} {name}", dropout=dropout)
+    network = dataclasses.replace(network, spec=spec)
+    return FamilyMember(name, phi, network, network.growth(cost_model), target)
+
+
+def suited_rounding(base: NetworkSpec) -> Rounding:
+    """``tf`` where every channel count of the baseline is a multiple of 8, else ``exact``."""
+    channels = [base.stem_channels, base.head_channels, *(stage.channels for stage in base.stages)]
+    return ROUNDINGS["exact" if any(count % 8 for count in channels) or max(channels) < 256 else "tf"]
+
+
+def interpolate_dropout(low: float, high: float, phi: float) -> float:
+    """The rate at ``phi``: ``low`` at 0 and below, ``high`` at 7 and above, linear between; 0 where ``low`` is 0.
+
+    Source: Tan & Le 2019, section 5.2 (0.2 for B0 to 0.5 for B7).
+    """
+    if not 0 <= _checks.real("the top dropout", high, SettingsError) < 1:
+        raise SettingsError(f"expected a top dropout in [0, 1), got {high!r}")
+    return low + (high - low) * min(max(phi / _TOP_PHI, 0.0), 1.0) if low else 0.0
+
+
+def parse_phis(text: str) -> tuple[float, ...]:
+    """Compound coefficients from ``0:7`` (both ends), ``-2:2:0.5`` (with a step), or ``0,0.5,3``.
+
+    Raises ``SettingsError`` for anything else, or for more than 1,000 values.
+    """
+    what = "expected phi as 0:7, -2:2:0.5 or 0,0.5,3"
+    try:
+        numbers = [float(part) for part in text.split(":" if ":" in text else ",")]
+    except ValueError:
+        raise SettingsError(f"{what}, got {text!r}") from None
+    if not all(map(math.isfinite, numbers)):
+        raise SettingsError(f"{what} with finite numbers, got {text!r}")
+    if ":" not in text:
+        return tuple(numbers)
+    first, last, step = (*numbers, 1.0)[:3]
+    if len(numbers) > 3 or step <= 0 or last < first:
+        raise SettingsError(f"{what} with a first value not above the last and a step above 0, got {text!r}")
+    steps = (last - first) / step
+    if steps >= _LARGEST_FAMILY:
+        raise SettingsError(f"expected at most {_LARGEST_FAMILY} values of phi, got {steps + 1:.4g} from {text!r}")
+    return tuple(first + index * step for index in range(math.floor(steps + 1e-9) + 1))
+
+
+def format_family(members: Sequence[FamilyMember], style: str) -> str:
+    """The family as ``table`` (for people), ``json`` or ``csv`` (every column of ``FamilyMember.row``)."""
+    rows = [member.row() for member in members]
+    if style == "json":
+        return json.dumps(rows, indent=2)
+    if style == "csv":
+        return _csv(rows)
+    if style != "table":
+        raise SettingsError(f"expected a format of table, json or csv, got {style!r}")
+    head = ["", "depth", "width", "resolution", "pixels", "blocks", "dropout", "MACs", "parameters", "activations"]
+    cells = [[*head, "growth", "asked"]]
+    for member, row in zip(members, rows, strict=True):
+        cells.append(
+            [
+                member.name,
+                *(f"{row[name]:.3f}" for name in ("depth", "width", "resolution_multiplier")),
+                str(row["resolution"]),
+                str(sum(row["repeats"])),
+                f"{row['dropout']:.2f}",
+                *(short_number(row[name]) for name in ("macs", "params", "activations")),
+                f"{row['growth']:.3f}",
+                "-" if row["target_growth"] is None else f"{row['target_growth']:.3f}",
+            ]
+        )
+    return align_columns(cells)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]) if rows else ["name"], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        lists = {name: " ".join(map(str, value)) for name, value in row.items() if isinstance(value, list)}
+        writer.writerow({**row, **lists})
+    return out.getvalue().rstrip("\n")
+
+
+def align_columns(cells: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as text: the first column to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        parts = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def short_number(value: float) -> str:
+    """``385.8 M``: four digits and a unit of a thousand, million, thousand million, or million million."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g} {unit}"
+    return f"{value:.4g}"

@@ -1,0 +1,247 @@
+"""The search record: found constants as one JSON file that any project can read without Optuna or torch.
+
+``record.schema.json`` beside this file describes the same format for other languages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from phiscale import _checks
+from phiscale.constants import CostModel, ScalingConstants, Shares, check_on_surface, shares_of_direction
+from phiscale.constants import Multipliers as _Multipliers
+from phiscale.errors import PhiscaleError, RecordError
+from phiscale.files import write_text
+from phiscale.spec import NetworkSpec
+
+FORMAT = "phiscale-search-record"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score with the interval that holds it with 90 % probability."""
+
+    score: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        for name in ("score", "low", "high"):
+            _checks.real(f"the {name} of an estimate", getattr(self, name), RecordError)
+        if not self.low <= self.score <= self.high:
+            raise RecordError(f"expected low <= score <= high, got {self.low}, {self.score}, {self.high}")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Constants and what was measured for them."""
+
+    name: str
+    """Which trial or baseline."""
+    constants: ScalingConstants
+    score: float
+    """Mean over its evaluations."""
+    evaluations: int
+    """How many seeds the mean is over."""
+
+    def __post_init__(self) -> None:
+        _checks.text("the name of an observation", self.name, RecordError)
+        _checks.real("an observed score", self.score, RecordError)
+        _checks.whole("the number of evaluations", self.evaluations, RecordError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRecord:
+    """What a search found and how; written by ``scripts.run_search``."""
+
+    study: str
+    """Name of the study."""
+    created: str
+    """UTC time in ISO 8601."""
+    constants: ScalingConstants
+    """The recommendation, unrounded, on the surface of ``cost_model``."""
+    cost_model: CostModel
+    """Surface and counted metric of the search."""
+    phi: float
+    """Compound coefficient at which networks were compared."""
+    network: NetworkSpec
+    """The baseline that was scaled."""
+    score_name: str
+    """What was measured, e.g. ``accuracy``."""
+    direction: str
+    """``maximize`` or ``minimize``."""
+    expected: Estimate | None
+    """Expected score at the recommendation; None if it could not be estimated."""
+    noise: float | None
+    """Standard deviation of one evaluation; None if it could not be estimated."""
+    best_observed: Observed
+    """The luckiest trial, for comparison: its score is optimistic."""
+    region: tuple[Shares, ...] = ()
+    """Shares of the lattice points that cannot be told apart from the recommendation."""
+    baselines: tuple[Observed, ...] = ()
+    """Published rules measured in the same study."""
+    notes: tuple[str, ...] = ()
+    """Cautions, each a sentence."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """Name and fingerprint of the images."""
+    budget: dict[str, Any] = field(default_factory=dict)
+    """Trials, seeds and settings of the proxy training."""
+    versions: dict[str, Any] = field(default_factory=dict)
+    """Versions of the programs that made the record."""
+    device: str = "unknown"
+    """What the trials ran on."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Anything else worth keeping: models, calibration, confirmation."""
+
+    def __post_init__(self) -> None:
+        for name in ("study", "created", "score_name", "device"):
+            _checks.text(name, getattr(self, name), RecordError)
+        if self.direction not in ("maximize", "minimize"):
+            raise RecordError(f"expected a direction of maximize or minimize, got {self.direction!r}")
+        _checks.real("phi", self.phi, RecordError)
+        if self.noise is not None and _checks.real("the noise", self.noise, RecordError) < 0:
+            raise RecordError(f"expected a noise of 0 or more, got {self.noise!r}")
+        try:
+            check_on_surface(self.constants, self.cost_model)
+        except PhiscaleError as error:
+            raise RecordError(str(error)) from None
+
+    @property
+    def shares(self) -> Shares:
+        """Shares of the recommended constants."""
+        return shares_of_direction(_Multipliers(*self.constants.as_tuple()), self.cost_model)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        plain = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        plain["network"] = self.network.to_dict()
+        for name in ("region", "baselines", "notes"):
+            plain[name] = list(plain[name])
+        plain["shares"] = dataclasses.asdict(self.shares)
+        return plain
+
+    def save(self, path: str | Path) -> None:
+        """Write the record as JSON in one step. Raises ``FileError``, or ``RecordError`` for values JSON lacks."""
+        try:
+            text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise RecordError(
+                f"expected a record of plain finite values, got one that JSON cannot hold: {error}"
+            ) from None
+        write_text(path, text + "\n")
+
+    @classmethod
+    def from_dict(cls, value: object) -> SearchRecord:
+        """The record from JSON values. Raises ``RecordError`` for another format, version, or damage."""
+        _check_version(value)
+        fields = {f.name: f for f in dataclasses.fields(cls)}
+        keys = {"format", "version", "shares", *fields}
+        plain = dict(_checks.exact_keys("the record", value, keys, RecordError))
+        try:
+            record = cls(**{name: _READERS.get(name, _as_is)(name, plain[name]) for name in fields})
+            stated = _shares("shares", plain["shares"])
+        except RecordError:
+            raise
+        except PhiscaleError as error:
+            raise RecordError(str(error)) from None
+        if math.dist(stated.as_tuple(), record.shares.as_tuple()) > 1e-9:
+            raise RecordError(
+                f"the shares {stated.as_tuple()} do not belong to the constants {record.constants.as_tuple()}"
+            )
+        return record
+
+    @classmethod
+    def load(cls, path: str | Path) -> SearchRecord:
+        """Read a record. Raises ``RecordError`` that names the file and what is wrong with it."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise RecordError(f"cannot read the record {path}: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise RecordError(f"expected {path} to be a JSON record, got bytes that are not text") from None
+        try:
+            return cls.from_dict(json.loads(text, parse_constant=_no_constant))
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from None
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise RecordError(f"{path} is not a whole JSON record ({error}); take it from the study again") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise RecordError(f"expected finite numbers, got {name}")
+
+
+def _check_version(value: object) -> None:
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise RecordError(f'expected a record with "format": "{FORMAT}", got something else; is it another file?')
+    version = value.get("version")
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise RecordError(f"expected a whole number as version, got {version!r}")
+    if version > VERSION:
+        raise RecordError(f"expected version {VERSION}, got {version} of a newer phiscale; upgrade phiscale to read it")
+    if version < VERSION:
+        raise RecordError(f"expected version {VERSION}, got {version} of an older phiscale; write the record again")
+
+
+def _as_is(_: str, value: Any) -> Any:
+    return value
+
+
+def _object(cls: type[Any]) -> Callable[[str, Any], Any]:
+    required = {f.name for f in dataclasses.fields(cls)}
+    return lambda name, value: cls(**_checks.exact_keys(name, value, required, RecordError))
+
+
+def _list_of(read: Callable[[str, Any], Any]) -> Callable[[str, Any], tuple[Any, ...]]:
+    def read_list(name: str, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise RecordError(f"expected {name} to be a list, got {type(value).__name__}")
+        return tuple(read(f"{name}[{index}]", item) for index, item in enumerate(value))
+
+    return read_list
+
+
+def _or_none(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda name, value: None if value is None else read(name, value)
+
+
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RecordError(f"expected {name} to be an object, got {type(value).__name__}")
+    return value
+
+
+def _sentence(name: str, value: Any) -> str:
+    return _checks.text(name, value, RecordError)
+
+
+_constants = _object(ScalingConstants)
+_shares = _object(Shares)
+
+
+def _observed(name: str, value: Any) -> Observed:
+    fields = dict(_checks.exact_keys(name, value, {f.name for f in dataclasses.fields(Observed)}, RecordError))
+    return Observed(**{**fields, "constants": _constants(f"{name}.constants", fields["constants"])})
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "constants": _constants,
+    "cost_model": _object(CostModel),
+    "network": lambda _, value: NetworkSpec.from_dict(value),
+    "expected": _or_none(_object(Estimate)),
+    "best_observed": _observed,
+    "region": _list_of(_shares),
+    "baselines": _list_of(_observed),
+    "notes": _list_of(_sentence),
+    "data": _mapping,
+    "budget": _mapping,
+    "versions": _mapping,
+    "details": _mapping,
+}
