@@ -13,11 +13,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import phiscale
 from phiscale.baselines import BASELINES
 from phiscale.constants import CostModel, ScalingConstants
-from phiscale.errors import PhiscaleError, SettingsError
+from phiscale.errors import ConstraintError, PhiscaleError, SettingsError
 from phiscale.family import BUDGETS, FamilyMember, format_family, generate_family, parse_phis, published_family
 from phiscale.published import PUBLISHED_RULES
 from phiscale.record import SearchRecord
@@ -31,16 +32,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = _join_negative_phi(list(sys.argv[1:] if arguments is None else arguments))
     options = _parser().parse_args(words)
     try:
-        print(options.run(options))
-        sys.stdout.flush()
-    except SettingsError as error:
-        print(f"phiscale: {error}", file=sys.stderr)
-        return 2
+        text = options.run(options)
     except PhiscaleError as error:
         print(f"phiscale: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
+        return 2 if isinstance(error, (SettingsError, ConstraintError)) else 1
+    return _print(text)
+
+
+def _print(text: str) -> int:
+    """Print and return the exit status; characters that the terminal lacks are written as escapes."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError as error:
+        # What is left in the buffer must not fail again when the interpreter flushes it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 0
+        print(f"phiscale: cannot write the output: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -48,15 +58,22 @@ def _join_negative_phi(words: list[str]) -> list[str]:
     """``--phi -2:2`` as ``--phi=-2:2``, which argparse would take for an option."""
     joined: list[str] = []
     for word in words:
-        if joined and joined[-1] == "--phi" and word.startswith("-") and word[1:2].isdigit():
+        if joined and joined[-1] == "--phi" and word[:1] == "-" and word[1:2] in tuple("0123456789."):
             joined[-1] = f"--phi={word}"
         else:
             joined.append(word)
     return joined
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that explains wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"phiscale: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m phiscale",
         description="Compound scaling constants as data: make families, show records, scale sizes.",
     )
@@ -122,7 +139,7 @@ def _members(options: argparse.Namespace) -> tuple[FamilyMember, ...]:
         constants, cost_model = PUBLISHED_RULES[options.rule].constants, PUBLISHED_RULES[options.rule].cost_model
     else:
         record = SearchRecord.load(options.record)
-        base, constants, cost_model = record.network, record.constants, record.cost_model
+        base, constants, cost_model = record.network or base, record.constants, record.cost_model
     return generate_family(
         _network(options.network, base),
         constants,

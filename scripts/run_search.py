@@ -1,0 +1,129 @@
+"""Search by how much a network should grow in depth, width and resolution, and write the constants and their family.
+
+Run: python -m scripts.run_search --study demo
+     python -m scripts.run_search --study mine --data images/ --method gp --trials 60
+     python -m scripts.run_search --study mine-grid --data images/ --method grid --step 0.05 --tolerance 0.1
+
+Everything goes to results/STUDY/: study.db, config.json, trials.csv, constants.json, family.json. The same command
+again resumes; Ctrl-C, or a kill, loses at most the trial that runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from objectives.settings import TrainSettings
+from phiscale.errors import StudyError
+from scripts.console import PlainProgress, make_progress, run_command
+from scripts.setup import ObjectiveSettings, make_objective
+from search.settings import SearchSettings
+from search.storage import redact
+from search.study import check_study_name
+
+if TYPE_CHECKING:
+    from objectives.contract import Objective
+    from search.run import StudyPlace
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """Options of ``scripts.run_search``."""
+
+    study: str
+    """Name of the study, and of its folder under --results."""
+    search: Annotated[SearchSettings, tyro.conf.arg(name="")] = field(default_factory=SearchSettings)
+    """Which constants are measured."""
+    measure: Annotated[ObjectiveSettings, tyro.conf.arg(name="")] = field(default_factory=ObjectiveSettings)
+    """What is measured."""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """How a proxy network is trained."""
+    results: Path = Path("results")
+    """Folder of all studies."""
+    storage: str | None = None
+    """A path that ends in .journal, or a database URL that Optuna takes. Default: SQLite in the study's folder."""
+    quiet: bool = False
+    """Print the result only."""
+
+    def __post_init__(self) -> None:
+        check_study_name(self.study)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the study."""
+        return self.results / self.study
+
+
+def main() -> int:
+    """The command."""
+    return run_command(SearchOptions, search, __doc__ or "", "scripts.run_search")
+
+
+def search(options: SearchOptions) -> None:
+    """Run or resume the study, write its results and print them."""
+    from search.run import StudyPlace
+
+    place = StudyPlace(name=options.study, folder=options.folder, storage=options.storage)
+    progress = make_progress(quiet=options.quiet)
+    progress.say(f"study {options.study} in {options.folder}")
+    objective = make_objective(options.measure, options.train, options.search.seed)
+    write_config(options)
+    try:
+        study = _run(options, place, objective, progress)
+    except KeyboardInterrupt:
+        print(f"\nstopped; finished trials are kept. To go on: {command_line()}", file=sys.stderr)
+        raise
+    report(study, options)
+
+
+def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progress: PlainProgress) -> Any:
+    from search.run import run_study
+
+    try:
+        return run_study(place, objective, options.measure.cost_model, options.search, progress)
+    finally:
+        progress.end()
+
+
+def report(study: Any, options: SearchOptions) -> None:
+    """Write the results of the study and print what a person wants to know first."""
+    from phiscale.cli import summarize
+    from phiscale.family import format_family, generate_family
+    from search.outcome import FAMILY_PHIS, write_results
+
+    if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
+        raise StudyError(f"no trial of study {options.study!r} has finished; see the reasons in {options.folder}")
+    record = write_results(study, options.folder, options.measure.cost_model, options.search)
+    print(f"\n{summarize(record)}")
+    if record.network:
+        members = generate_family(record.network, record.constants, FAMILY_PHIS, cost_model=record.cost_model)
+        print(f"\nfamily of {record.network.name} by the formula (more: python -m phiscale family --help)")
+        print(format_family(members, "table"))
+    print(f"\nwritten: {options.folder / 'constants.json'}, family.json, trials.csv")
+
+
+def write_config(options: SearchOptions) -> None:
+    """Write ``config.json``: every option of the latest run, without secrets."""
+    from phiscale.files import write_text
+
+    plain = dataclasses.asdict(options)
+    plain["storage"] = redact(options.storage) if options.storage else None
+    plain["command"] = command_line()
+    write_text(options.folder / "config.json", json.dumps(plain, indent=2, default=str) + "\n")
+
+
+def command_line() -> str:
+    """The command that was given, without secrets."""
+    import shlex
+
+    return shlex.join(["python", "-m", "scripts.run_search", *(redact(word) for word in sys.argv[1:])])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""From the options of a command to the objective of a study: network, data, cost model, or a person's own objective."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from objectives.contract import Objective
+from objectives.settings import TrainSettings
+from phiscale.baselines import BASELINES, PROXY_BASE
+from phiscale.constants import ACTIVATIONS, FLOPS, PARAMETERS, CostModel
+from phiscale.errors import SettingsError
+from phiscale.rounding import ROUNDINGS
+from phiscale.spec import NetworkSpec, load_network
+
+COST_MODELS = {"macs": FLOPS, "params": PARAMETERS, "activations": ACTIVATIONS}
+_STRIDE = 8
+"""Total stride of the proxy baseline: sides that are a multiple of it waste nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSettings:
+    """What is measured: which network, on which images, at which cost."""
+
+    data: str | None = None
+    """Folder of class folders (or with train/), or .npz with images and labels. Default: the embedded set."""
+    side: int | None = None
+    """Side to which images are decoded, in pixels. Default: the commonest in the data."""
+    network: str | None = None
+    """Baseline: proxy-base, efficientnet-b0 or a JSON file. Default: proxy-base, its resolution fit to the data."""
+    resolution: int | None = None
+    """Resolution of the baseline in pixels, in place of its own."""
+    phi: float = 2.0
+    """Networks are compared at 2**phi times the baseline's cost; at 1 small networks differ less than the noise."""
+    cost: Literal["macs", "params", "activations"] = "macs"
+    """The counted cost that all networks share."""
+    budget: Literal["matched", "nominal"] = "matched"
+    """matched: counted cost within 2 % of the target; nominal: the formula alone, then rounding."""
+    rounding: str = "exact"
+    """How layers, channels and pixels become whole: exact, tf, effnetv2, timm, timm-round or pycls."""
+    objective: str | None = None
+    """Your own objective in place of the proxy training: package.module:attribute, see objectives/contract.py."""
+    cache: Path | None = None
+    """Folder for decoded images. Default: ~/.cache/phiscale."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.phi) or self.phi == 0 or abs(self.phi) > 20:
+            raise SettingsError(f"expected a phi other than 0 between -20 and 20, got {self.phi!r}")
+        if self.rounding not in ROUNDINGS:
+            raise SettingsError(f"expected a rounding of {', '.join(ROUNDINGS)}, got {self.rounding!r}")
+        for name, value, low in (("resolution", self.resolution, 1), ("side", self.side, 4)):
+            if value is not None and value < low:
+                raise SettingsError(f"expected a {name} of at least {low} pixels, got {value}")
+        if self.objective and (self.data or self.network):
+            raise SettingsError("expected either --objective, or --data and --network, not both")
+
+    @property
+    def cost_model(self) -> CostModel:
+        """The surface that is searched."""
+        return COST_MODELS[self.cost]
+
+
+def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> Objective:
+    """The objective of a study: proxy training, or a person's own."""
+    if settings.objective:
+        return load_objective(settings.objective)
+    from objectives.data import load_data
+    from objectives.proxy import ProxyObjective
+
+    data = load_data(
+        settings.data,
+        train_images=train.train_images,
+        validation_images=train.validation_images,
+        seed=seed,
+        side=settings.side,
+        cache=settings.cache,
+    )
+    base = choose_baseline(settings, data.resolution)
+    return ProxyObjective(
+        base,
+        data,
+        train,
+        phi=settings.phi,
+        cost_model=settings.cost_model,
+        budget=settings.budget,
+        rounding=ROUNDINGS[settings.rounding],
+    )
+
+
+def choose_baseline(settings: ObjectiveSettings, source: int) -> NetworkSpec:
+    """The baseline asked for; the default one gets a resolution whose growth by resolution alone fits the source.
+
+    ``source`` is the side of the images in pixels: beyond it, resolution adds cost without information.
+    """
+    if settings.network is None:
+        base = PROXY_BASE
+        if settings.data not in (None, "embedded"):
+            fits = source / settings.cost_model.target ** (max(settings.phi, 0) / (settings.cost_model.resolution or 2))
+            side = max(_STRIDE, int(fits + 1e-9) // _STRIDE * _STRIDE)
+            base = dataclasses.replace(base, resolution=side)
+    else:
+        base = BASELINES.get(settings.network) or load_network(settings.network)
+    return base if settings.resolution is None else dataclasses.replace(base, resolution=settings.resolution)
+
+
+def load_objective(name: str) -> Objective:
+    """The objective ``package.module:attribute`` names: an objective, or a function without arguments that makes one.
+
+    Raises ``SettingsError`` with what is wrong with it.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise SettingsError(f"expected --objective as package.module:attribute, got {name!r}")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise SettingsError(f"cannot import {module_name!r} of --objective: {error}; run from its folder") from None
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise SettingsError(f"the module {module_name!r} of --objective has no attribute {attribute!r}")
+    made = found() if callable(found) and not isinstance(found, Objective) else found
+    if not isinstance(made, Objective) or isinstance(made, type):
+        raise SettingsError(
+            f"expected {name} to be an objective with direction, describe, network and evaluate "
+            f"(objectives/contract.py), got {type(made).__name__}"
+        )
+    return made

@@ -1,0 +1,152 @@
+"""Claiming the next trial of a study: which constants, which network, which seeds; and redoing what was cut off.
+
+All functions are called with the study's lock held (``Worker.deciding``), so that no two workers take the same trial
+and no trial is lost or measured twice, whatever ends a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from objectives.contract import Objective
+from phiscale.constants import CostModel, Multipliers, ScalingConstants, shares_of_direction
+from phiscale.errors import BudgetError, ConstraintError
+from phiscale.network import ScaledNetwork
+from search.plan import PlannedPoint, point_parameters
+from search.samplers import make_sampler
+from search.settings import SearchSettings
+from search.simplex import constants_at, parameter_names
+from search.workers import Worker, is_dead
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
+
+FAILURE = "failure"
+"""User attribute of a failed trial: the reason, a sentence."""
+CARRIED = ("names", "constants")
+"""User attributes that a trial shares with the one that redoes it."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that this worker is to evaluate."""
+
+    trial: Trial
+    constants: ScalingConstants
+    seeds: tuple[int, ...]
+    problem: str | None
+    """Why the constants stand for no network; None if they do."""
+
+
+def is_attempt(trial: FrozenTrial) -> bool:
+    """Whether a trial counts: finished, pruned, or failed for a reason of its own (not cut off)."""
+    return trial.state.is_finished() and (trial.state.name != "FAIL" or FAILURE in trial.user_attrs)
+
+
+def enqueue_plan(study: Study, points: Iterable[PlannedPoint], cost_model: CostModel) -> None:
+    """Enqueue the planned points that the study does not hold yet, in their order."""
+    held = {name for trial in study.get_trials(deepcopy=False) for name in trial.user_attrs.get("names", [])}
+    for point in points:
+        if not held.intersection(point.names):
+            attributes = {"names": list(point.names), "constants": list(point.constants.as_tuple())}
+            study.enqueue_trial(point_parameters(point, cost_model), user_attrs=attributes)
+
+
+def requeue_dead(study: Study, worker: Worker) -> tuple[int, list[str]]:
+    """Enqueue again the running trials of dead workers; (how many, names of workers on other machines)."""
+    trials = study.get_trials(deepcopy=False)
+    redone = {trial.user_attrs.get("redo_of") for trial in trials}
+    elsewhere, count = [], 0
+    for trial in trials:
+        if trial.state.name != "RUNNING":
+            continue
+        owner = trial.user_attrs.get("worker")
+        if owner == worker.name:
+            continue
+        if owner is None or is_dead(worker.folder, owner):
+            if trial.number not in redone:
+                enqueue_again(study, trial)
+            _end_as_cut_off(study, trial)
+            count += 1
+        elif not (worker.folder / "workers" / f"{owner}.lock").exists():
+            elsewhere.append(owner)
+    return count, elsewhere
+
+
+def enqueue_again(study: Study, trial: FrozenTrial) -> None:
+    """Enqueue a trial that was cut off once more, before it is marked as failed: a kill in between loses nothing."""
+    carried = {name: trial.user_attrs[name] for name in CARRIED if name in trial.user_attrs}
+    if trial.params:
+        study.enqueue_trial(dict(trial.params), user_attrs={**carried, "redo_of": trial.number})
+
+
+def _end_as_cut_off(study: Study, trial: FrozenTrial) -> None:
+    import optuna
+
+    study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
+
+def claim(
+    study: Study, objective: Objective, settings: SearchSettings, cost_model: CostModel, total: int, worker: Worker
+) -> Claim | None:
+    """The next trial to evaluate; None where the study has, or is about to have, ``total`` of them."""
+    trials = study.get_trials(deepcopy=False)
+    taken = sum(is_attempt(trial) or trial.state.name == "RUNNING" for trial in trials)
+    waiting = any(trial.state.name == "WAITING" for trial in trials)
+    if taken >= total or (settings.is_grid and not waiting):
+        return None
+    study.sampler = make_sampler(settings, len(trials))
+    trial = study.ask()
+    parameters = {name: trial.suggest_float(name, 0.0, 1.0) for name in parameter_names(cost_model)}
+    stated = trial.user_attrs.get("constants")
+    constants = ScalingConstants(*stated) if stated else constants_at(parameters, cost_model)
+    network, problem = None, None
+    try:
+        network = objective.network(constants)
+    except (BudgetError, ConstraintError) as error:
+        problem = str(error)
+    key = network.fingerprint if network else repr(constants.as_tuple())
+    seeds = _unused_seeds(trials, key, settings)
+    attributes = {"worker": worker.name, "fingerprint": key, "seeds": list(seeds)}
+    attributes |= describe_point(constants, network, cost_model, objective_target(objective, cost_model))
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)
+    return Claim(trial, constants, seeds, problem)
+
+
+def objective_target(objective: Objective, cost_model: CostModel) -> float:
+    """The growth of cost that the objective's networks are held to: ``target ** phi`` (phi is 1 if it has none)."""
+    phi = objective.describe().get("phi", 1.0)
+    return cost_model.target ** (phi if isinstance(phi, (int, float)) else 1.0)
+
+
+def _unused_seeds(trials: Iterable[FrozenTrial], fingerprint: str, settings: SearchSettings) -> tuple[int, ...]:
+    """The first seeds with which this network has not been trained: common to all trials, none used twice for one."""
+    used = {
+        seed
+        for trial in trials
+        if trial.user_attrs.get("fingerprint") == fingerprint and (is_attempt(trial) or trial.state.name == "RUNNING")
+        for seed in trial.user_attrs.get("seeds", [])
+    }
+    first = settings.seed * 1000
+    free = (seed for seed in range(first, first + len(used) + settings.seeds) if seed not in used)
+    return tuple(next(free) for _ in range(settings.seeds))
+
+
+def describe_point(
+    constants: ScalingConstants, network: ScaledNetwork | None, cost_model: CostModel, target: float
+) -> dict[str, Any]:
+    """What a study shows of a point: constants, shares, product, and the network's asked and realised sizes."""
+    shares = shares_of_direction(Multipliers(*constants.as_tuple()), cost_model)
+    plain: dict[str, Any] = dict(zip(("alpha", "beta", "gamma"), constants.as_tuple(), strict=True))
+    plain |= {f"share_{name}": value for name, value in asdict(shares).items()}
+    plain["product"] = constants.product(cost_model)
+    if network:
+        growth = network.growth(cost_model)
+        plain |= {"asked": asdict(network.asked), "realised": asdict(network.realised)}
+        plain |= {"resolution": network.resolution, "blocks": network.spec.total_repeats, **asdict(network.cost)}
+        plain |= {"growth": growth, "cost_ratio": growth / target}
+    return plain

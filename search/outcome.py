@@ -1,0 +1,126 @@
+"""What a study leaves behind in its folder: trials as a table, the recommendation as a record, the family."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import phiscale
+from phiscale.constants import CostModel
+from phiscale.errors import BudgetError
+from phiscale.family import generate_family
+from phiscale.files import write_text
+from phiscale.record import Observed, SearchRecord
+from phiscale.spec import NetworkSpec
+from search.claims import is_attempt
+from search.measurements import Measurement, measurements, trials_csv
+from search.recommend import Recommendation, recommend
+from search.settings import BASELINE_RULES, SearchSettings
+from search.study import SETTINGS_KEY
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+FAMILY_PHIS = tuple(float(phi) for phi in range(8))
+_PROGRAMS = ("optuna", "torch", "numpy", "scipy", "scikit-learn")
+
+
+def write_trials(study: Study, folder: Path) -> None:
+    """Write ``trials.csv``: every trial of the study, failed ones too. Raises ``FileError``."""
+    write_text(folder / "trials.csv", trials_csv(study.get_trials(deepcopy=False)))
+
+
+def write_results(study: Study, folder: Path, cost_model: CostModel, settings: SearchSettings) -> SearchRecord:
+    """Write ``trials.csv``, ``constants.json`` and ``family.json``, and return the record.
+
+    Raises ``StudyError`` where no trial has finished, ``FileError`` where a file cannot be written.
+    """
+    write_trials(study, folder)
+    rows = measurements(study.get_trials(deepcopy=False), cost_model)
+    recommendation = recommend(rows, cost_model, study.direction.name.lower())
+    record = make_record(study, rows, recommendation, cost_model, settings)
+    record.save(folder / "constants.json")
+    if record.network:
+        write_text(folder / "family.json", json.dumps(families(record, record.network), indent=2) + "\n")
+    return record
+
+
+def families(record: SearchRecord, base: NetworkSpec) -> dict[str, Any]:
+    """The family at phi 0 to 7, by the formula and at matched real cost, as JSON values.
+
+    ``matched`` is a sentence in place of the rows where a member cannot be reached.
+    """
+    result: dict[str, Any] = {}
+    for budget in ("nominal", "matched"):
+        try:
+            members = generate_family(base, record.constants, FAMILY_PHIS, budget=budget, cost_model=record.cost_model)
+            result[budget] = [member.row() for member in members]
+        except BudgetError as error:
+            result[budget] = str(error)
+    return {"study": record.study, "constants": vars(record.constants), "base": base.to_dict(), **result}
+
+
+def make_record(
+    study: Study,
+    rows: Sequence[Measurement],
+    recommendation: Recommendation,
+    cost_model: CostModel,
+    settings: SearchSettings,
+) -> SearchRecord:
+    """The record of a study from its measured rows and the recommendation made of them."""
+    stored: Mapping[str, Any] = study.user_attrs[SETTINGS_KEY]
+    trials = [trial for trial in study.get_trials(deepcopy=False) if is_attempt(trial)]
+    devices = {trial.user_attrs["device"]: None for trial in trials if "device" in trial.user_attrs}
+    counts = {name.lower(): sum(t.state.name == name for t in trials) for name in ("COMPLETE", "PRUNED", "FAIL")}
+    return SearchRecord(
+        study=study.study_name,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        constants=recommendation.constants,
+        cost_model=cost_model,
+        phi=float(stored.get("phi", 1.0)),
+        network=NetworkSpec.from_dict(stored["network"]) if stored.get("network") else None,
+        score_name=str(stored.get("score", "score")),
+        direction=study.direction.name.lower(),
+        expected=recommendation.expected,
+        noise=recommendation.noise,
+        best_observed=recommendation.best_observed,
+        region=recommendation.region,
+        baselines=_baselines(rows),
+        notes=recommendation.notes,
+        data=dict(stored.get("data") or {}),
+        budget={
+            "trials": counts,
+            "evaluations": sum(len(row.scores) for row in rows),
+            "seconds": sum(trial.user_attrs.get("seconds", 0.0) for trial in trials),
+            "search": vars(settings),
+            "train": stored.get("train"),
+            "budget": stored.get("budget"),
+        },
+        versions=_versions(),
+        device=", ".join(devices) or "unknown",
+    )
+
+
+def _baselines(rows: Sequence[Measurement]) -> tuple[Observed, ...]:
+    found = {
+        name: Observed(name, row.constants, row.score, len(row.scores))
+        for row in rows
+        for name in row.names
+        if name in BASELINE_RULES
+    }
+    return tuple(found[name] for name in BASELINE_RULES if name in found)
+
+
+def _versions() -> dict[str, Any]:
+    versions: dict[str, Any] = {"phiscale": phiscale.__version__, "python": platform.python_version()}
+    for name in _PROGRAMS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

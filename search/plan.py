@@ -1,0 +1,93 @@
+"""Points that a study measures whatever its method proposes: the published baselines, and the points of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from phiscale.constants import (
+    CostModel,
+    Multipliers,
+    ScalingConstants,
+    Shares,
+    constants_from_shares,
+    shares_of_direction,
+)
+from phiscale.errors import BudgetError, ConstraintError
+from phiscale.network import ScaledNetwork
+from phiscale.published import PUBLISHED_RULES
+from search.settings import SearchSettings
+from search.simplex import active_axes, lattice_from_step, paper_grid, parameters_at
+
+_AXES = ("depth", "width", "resolution")
+
+
+@dataclass(frozen=True)
+class PlannedPoint:
+    """One point that is enqueued before any sampling."""
+
+    names: tuple[str, ...]
+    """Every name that stands for this network, e.g. ``paper`` or ``grid:17``."""
+    constants: ScalingConstants
+    """The constants: on the surface, or for the paper's grid within its tolerance of it."""
+
+
+def plan_points(
+    settings: SearchSettings, cost_model: CostModel, network: Callable[[ScalingConstants], ScaledNetwork | None]
+) -> tuple[list[PlannedPoint], int]:
+    """The planned points of a study, and how many named ones were the same network as another.
+
+    ``network`` gives the network of constants; points it cannot reach stay in the plan and fail with their reason.
+    """
+    named = [(name, _on_model(name, cost_model)) for name in settings.baseline_names]
+    stated = [(name, constants) for name, constants in named if constants is not None]
+    stated += [(f"{settings.method}:{index}", constants) for index, constants in enumerate(_grid(settings, cost_model))]
+    return _without_repeats(stated, network), len(stated)
+
+
+def _grid(settings: SearchSettings, cost_model: CostModel) -> list[ScalingConstants]:
+    if settings.method == "grid":
+        return paper_grid(settings.step, settings.tolerance, cost_model)
+    if settings.method == "lattice":
+        return [constants_from_shares(shares, cost_model) for shares in lattice_from_step(settings.step, cost_model)]
+    return []
+
+
+def _on_model(name: str, cost_model: CostModel) -> ScalingConstants | None:
+    """A published rule on the surface of this cost model; None where it grows nothing that enters the cost.
+
+    Single axes and equal shares are places on the triangle; the others keep their direction and grow to the target.
+    """
+    axes = active_axes(cost_model)
+    if name == "equal":
+        return _at({axis: 1 / len(axes) for axis in axes}, cost_model)
+    if name in _AXES:
+        axis = _AXES.index(name)
+        return _at({axis: 1.0}, cost_model) if axis in axes else None
+    direction = Multipliers(*PUBLISHED_RULES[name].constants.as_tuple())
+    return constants_from_shares(shares_of_direction(direction, cost_model), cost_model)
+
+
+def _at(shares: dict[int, float], cost_model: CostModel) -> ScalingConstants:
+    return constants_from_shares(Shares(*(shares.get(axis, 0.0) for axis in range(3))), cost_model)
+
+
+def _without_repeats(
+    stated: Iterable[tuple[str, ScalingConstants]], network: Callable[[ScalingConstants], ScaledNetwork | None]
+) -> list[PlannedPoint]:
+    by_key: dict[object, PlannedPoint] = {}
+    for name, constants in stated:
+        try:
+            built = network(constants)
+            key: object = constants if built is None else built.fingerprint
+        except (BudgetError, ConstraintError):
+            key = constants
+        seen = by_key.get(key)
+        by_key[key] = PlannedPoint((*seen.names, name) if seen else (name,), seen.constants if seen else constants)
+    return list(by_key.values())
+
+
+def point_parameters(point: PlannedPoint, cost_model: CostModel) -> dict[str, float]:
+    """The unit parameters of the point's direction."""
+    shares = shares_of_direction(Multipliers(*point.constants.as_tuple()), cost_model)
+    return parameters_at(shares, cost_model)

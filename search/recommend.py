@@ -1,0 +1,112 @@
+"""From noisy trials to constants: the maximum of a fitted surface, with what cannot be told apart from it.
+
+The best observed trial is the luckiest of many; it is reported beside the recommendation, never instead of it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from phiscale.constants import CostModel, ScalingConstants, Shares, constants_from_shares
+from phiscale.errors import StudyError
+from phiscale.record import Estimate, Observed
+from search.measurements import Measurement
+from search.simplex import lattice
+from search.surface import Array, Surface, fit_surface
+
+FINE_STEPS = 100
+"""Lattice on which the maximum is looked for."""
+REGION_STEPS = 30
+"""Lattice on which the region is given."""
+_DRAWS = 400
+_FEWEST = 8
+"""Networks below which no surface is fitted."""
+_Z90 = 1.6449
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Constants, and how sure they are."""
+
+    constants: ScalingConstants
+    shares: Shares
+    expected: Estimate | None
+    """Expected score with its 90 % interval; None without a surface."""
+    noise: float | None
+    """Standard deviation of one evaluation; None without a surface or replicates."""
+    region: tuple[Shares, ...]
+    """The smallest set of lattice points that holds the optimum with 90 % probability; empty without a surface."""
+    best_observed: Observed
+    notes: tuple[str, ...]
+
+
+def recommend(rows: Sequence[Measurement], cost_model: CostModel, direction: str) -> Recommendation:
+    """The recommendation from all measured networks. Raises ``StudyError`` where there is none."""
+    if not rows:
+        raise StudyError("expected at least one finished trial to recommend from, got none; run more trials")
+    sign = 1.0 if direction == "maximize" else -1.0
+    best = max(rows, key=lambda row: sign * row.score)
+    observed = Observed(best.name, best.constants, best.score, len(best.scores))
+    if len(rows) < _FEWEST:
+        note = f"{len(rows)} networks are too few for a surface ({_FEWEST} are needed): this is the best observed trial"
+        constants = constants_from_shares(best.shares, cost_model)
+        return Recommendation(constants, best.shares, None, replicate_noise(rows), (), observed, (note,))
+    surface = _fit(rows, sign)
+    points = lattice(FINE_STEPS, cost_model)
+    mean, deviation = surface.predict(_array(points))
+    top = int(np.argmax(mean))
+    expected = _estimate(sign, float(mean[top]), float(deviation[top]))
+    region = optimum_region(surface, cost_model)
+    notes = _cautions(rows, surface, region, cost_model)
+    constants = constants_from_shares(points[top], cost_model)
+    return Recommendation(constants, points[top], expected, surface.noise, region, observed, notes)
+
+
+def _array(points: Sequence[Shares]) -> Array:
+    return np.array([point.as_tuple() for point in points])
+
+
+def _fit(rows: Sequence[Measurement], sign: float) -> Surface:
+    """A surface of the score to be maximised; every evaluation is one observation."""
+    shares = np.array([row.shares.as_tuple() for row in rows for _ in row.scores])
+    return fit_surface(shares, sign * np.array([score for row in rows for score in row.scores]))
+
+
+def _estimate(sign: float, mean: float, deviation: float) -> Estimate:
+    ends = (sign * (mean - _Z90 * deviation), sign * (mean + _Z90 * deviation))
+    return Estimate(sign * mean, min(ends), max(ends))
+
+
+def optimum_region(surface: Surface, cost_model: CostModel, *, probability: float = 0.9) -> tuple[Shares, ...]:
+    """The fewest lattice points that hold the surface's maximum with ``probability``, likeliest first."""
+    points = lattice(REGION_STEPS, cost_model)
+    winners = np.argmax(surface.draws(_array(points), _DRAWS, seed=0), axis=1)
+    counts = np.bincount(winners, minlength=len(points))
+    order = np.argsort(-counts, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(counts[order]), probability * _DRAWS)) + 1
+    return tuple(points[index] for index in order[:enough])
+
+
+def replicate_noise(rows: Sequence[Measurement]) -> float | None:
+    """Pooled standard deviation of one evaluation over networks that were measured more than once; None if none was."""
+    pairs = [(statistics.variance(row.scores), len(row.scores) - 1) for row in rows if len(row.scores) > 1]
+    if not pairs:
+        return None
+    return float((sum(v * f for v, f in pairs) / sum(f for _, f in pairs)) ** 0.5)
+
+
+def _cautions(
+    rows: Sequence[Measurement], surface: Surface, region: Sequence[Shares], cost_model: CostModel
+) -> tuple[str, ...]:
+    notes = []
+    part = len(region) / len(lattice(REGION_STEPS, cost_model))
+    if part > 0.25:
+        notes.append(f"the region covers {part:.0%} of the triangle: more trials or seeds would narrow it")
+    spread = float(np.std([row.score for row in rows]))
+    if surface.noise > spread:
+        notes.append("the noise of one evaluation is larger than the differences between networks")
+    return tuple(notes)

@@ -1,0 +1,161 @@
+"""Running a study: claim a trial, evaluate it, tell the result, until the study has as many as asked for."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from objectives.contract import Evaluation, Objective
+from phiscale.constants import CostModel
+from phiscale.errors import StudyError, TrialError
+from search import claims
+from search.plan import plan_points
+from search.samplers import check_method, make_pruner
+from search.settings import DEFAULT_TRIALS, SearchSettings
+from search.simplex import parameter_names
+from search.study import open_study
+from search.workers import Worker
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+_HOPELESS = 5
+"""A study whose first trials all fail, this many, ends with the reason of the last."""
+
+
+class Progress(Protocol):
+    """What a person sees of a run."""
+
+    def begin(self, study: Study, total: int, notes: list[str]) -> None: ...
+
+    def trial_ended(self, trial: FrozenTrial) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlace:
+    """Where a study lives."""
+
+    name: str
+    folder: Path
+    storage: str | None = None
+    """See ``search.storage``; None for SQLite in the folder."""
+
+
+def run_study(
+    place: StudyPlace,
+    objective: Objective,
+    cost_model: CostModel,
+    settings: SearchSettings,
+    progress: Progress,
+) -> Study:
+    """Create or resume the study and run it to its total number of trials.
+
+    Raises ``SettingsError`` and ``StudyError`` before the first trial where something is missing or does not fit, and
+    ``StudyError`` where every one of the first trials fails. ``KeyboardInterrupt`` ends the running trial, which is
+    enqueued again, and goes on to the caller.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    check_method(settings, len(parameter_names(cost_model)))
+    worker = Worker(place.folder)
+    try:
+        with worker.deciding():
+            study, total, notes = _prepare(place, objective, cost_model, settings, worker)
+        progress.begin(study, total, notes)
+        while True:
+            with worker.deciding():
+                claimed = claims.claim(study, objective, settings, cost_model, total, worker)
+            if claimed is None:
+                return study
+            _evaluate(study, claimed, objective, worker)
+            progress.trial_ended(study.get_trials(deepcopy=False)[claimed.trial.number])
+            _stop_if_hopeless(study)
+    finally:
+        worker.close()
+
+
+def _prepare(
+    place: StudyPlace, objective: Objective, cost_model: CostModel, settings: SearchSettings, worker: Worker
+) -> tuple[Study, int, list[str]]:
+    """The study with its plan enqueued, its total number of trials, and what a person should know of both."""
+    points, stated = plan_points(settings, cost_model, objective.network)
+    comparable = {"cost_model": vars(cost_model), **objective.describe()}
+    pruner = make_pruner(settings)
+    study = open_study(place.name, place.folder, place.storage, objective.direction, comparable, pruner)
+    claims.enqueue_plan(study, points, cost_model)
+    redo, elsewhere = claims.requeue_dead(study, worker)
+    total = settings.trials or (len(points) if settings.is_grid else DEFAULT_TRIALS)
+    notes = []
+    if points:
+        same = f" ({stated} named; the rest are the same networks)" if stated > len(points) else ""
+        notes.append(f"{len(points)} planned points{same}")
+    if redo:
+        notes.append(f"{redo} trial{'s' if redo > 1 else ''} of an ended run will be done again")
+    if elsewhere:
+        notes.append(f"trials still running elsewhere, left alone: {', '.join(sorted(set(elsewhere)))}")
+    return study, total, notes
+
+
+def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker: Worker) -> None:
+    """Evaluate a claimed trial with each of its seeds and tell the study; a failure of its own is told as one."""
+    import optuna
+
+    trial, failed = claimed.trial, optuna.trial.TrialState.FAIL
+    try:
+        if claimed.problem:
+            raise TrialError("budget", claimed.problem)
+        evaluations = [_one_seed(claimed, objective, index) for index in range(len(claimed.seeds))]
+        for name, value in _measured(evaluations).items():
+            trial.set_user_attr(name, value)
+        study.tell(trial, statistics.fmean(evaluation.score for evaluation in evaluations))
+    except TrialError as error:
+        trial.set_user_attr("failure_kind", error.kind)
+        trial.set_user_attr(claims.FAILURE, str(error))
+        study.tell(trial, state=failed)
+    except optuna.TrialPruned:
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    except BaseException:
+        with worker.deciding():
+            frozen = study.get_trials(deepcopy=False)[trial.number]
+            if not frozen.state.is_finished():
+                claims.enqueue_again(study, frozen)
+                study.tell(trial, state=failed, skip_if_finished=True)
+        raise
+
+
+def _one_seed(claimed: claims.Claim, objective: Objective, index: int) -> Evaluation:
+    import optuna
+
+    def report(epoch: int, score: float) -> None:
+        if index == 0 and math.isfinite(score):
+            claimed.trial.report(score, epoch)
+            if claimed.trial.should_prune():
+                raise optuna.TrialPruned
+
+    evaluation = objective.evaluate(claimed.constants, seed=claimed.seeds[index], report=report)
+    if not isinstance(evaluation.score, (int, float)) or not math.isfinite(evaluation.score):
+        raise TrialError("diverged", f"expected a finite score, got {evaluation.score!r}")
+    return evaluation
+
+
+def _measured(evaluations: list[Evaluation]) -> dict[str, Any]:
+    return {
+        "scores": [float(evaluation.score) for evaluation in evaluations],
+        "seconds": sum(evaluation.seconds for evaluation in evaluations),
+        "device": evaluations[0].device,
+        "peak_memory": max(evaluation.peak_memory for evaluation in evaluations),
+        "curves": [{name: list(values) for name, values in e.curves.items()} for e in evaluations],
+    }
+
+
+def _stop_if_hopeless(study: Study) -> None:
+    ended = [trial for trial in study.get_trials(deepcopy=False) if claims.is_attempt(trial)]
+    if len(ended) >= _HOPELESS and all(trial.state.name == "FAIL" for trial in ended):
+        raise StudyError(
+            f"the first {_HOPELESS} trials all failed, the last because: {ended[-1].user_attrs[claims.FAILURE]}"
+        )

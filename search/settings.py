@@ -1,0 +1,73 @@
+"""Settings of a search; each docstring is also the help text of its option. Imports neither torch nor Optuna."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from phiscale.errors import SettingsError
+
+Method = Literal["gp", "tpe", "qmc", "random", "cmaes", "grid", "lattice"]
+Pruning = Literal["none", "median", "hyperband"]
+METHODS: tuple[str, ...] = get_args(Method)
+BASELINE_RULES = ("paper", "equal", "depth", "width", "resolution", "dollar", "lacs-gpu", "lacs-tpu")
+"""Published rules that a study measures beside its own points, at the same real cost."""
+DEFAULT_TRIALS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """Which constants a study measures, and how often."""
+
+    method: Method = "gp"
+    """gp: Gaussian process; qmc: an even spread; grid: the paper's steps; lattice: an even grid of shares."""
+    trials: int | None = None
+    """Trials in total, earlier runs and baselines included. Default: 40, or all points of a grid."""
+    seeds: int = 1
+    """Trainings per trial, with seeds that all trials share; the score is their mean."""
+    seed: int = 0
+    """Seed of the search and of the trainings."""
+    baselines: str = "all"
+    """all, none, or some of paper,equal,depth,width,resolution,dollar,lacs-gpu,lacs-tpu: measured first."""
+    step: float = 0.05
+    """Spacing of --method grid (in alpha, beta, gamma) and lattice (in shares; must divide 1)."""
+    tolerance: float = 0.05
+    """Largest distance of a grid point's product from the target (--method grid only)."""
+    pruning: Pruning = "none"
+    """Stop poor trials early. Not with gp, which learns nothing from a stopped trial."""
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise SettingsError(f"expected a method of {', '.join(METHODS)}, got {self.method!r}")
+        if self.pruning not in get_args(Pruning):
+            raise SettingsError(f"expected a pruning of {', '.join(get_args(Pruning))}, got {self.pruning!r}")
+        if self.pruning != "none" and self.method == "gp":
+            raise SettingsError("expected no pruning with the method gp, which ignores pruned trials; use --method tpe")
+        for name, value in (("trials", self.trials), ("seeds", self.seeds)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise SettingsError(f"expected {name} to be a whole number of at least 1, got {value!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
+            raise SettingsError(f"expected a seed of 0 to {2**31 - 1}, got {self.seed!r}")
+        for name, number in (("step", self.step), ("tolerance", self.tolerance)):
+            if not math.isfinite(number) or number < 0:
+                raise SettingsError(f"expected {name} to be finite and not negative, got {number!r}")
+        _ = self.baseline_names
+
+    @property
+    def baseline_names(self) -> tuple[str, ...]:
+        """The baselines to measure. Raises ``SettingsError`` for unknown names."""
+        if self.baselines in ("all", "none"):
+            return BASELINE_RULES if self.baselines == "all" else ()
+        names = tuple(dict.fromkeys(name.strip() for name in self.baselines.split(",")))
+        unknown = [name for name in names if name not in BASELINE_RULES]
+        if unknown:
+            raise SettingsError(
+                f"expected baselines of all, none, or {', '.join(BASELINE_RULES)}, got {', '.join(map(repr, unknown))}"
+            )
+        return names
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether all points are known before the run."""
+        return self.method in ("grid", "lattice")
