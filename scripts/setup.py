@@ -108,7 +108,7 @@ def choose_baseline(settings: ObjectiveSettings, source: int) -> NetworkSpec:
 
 
 def load_objective(name: str) -> Objective:
-    """The objective ``package.module:attribute`` names: an objective, or a function without arguments that makes one.
+    """The objective that ``package.module:attribute`` names, or that the class or function it names makes.
 
     Raises ``SettingsError`` with what is wrong with it.
     """
@@ -122,8 +122,9 @@ def load_objective(name: str) -> Objective:
     found = getattr(module, attribute, None)
     if found is None:
         raise SettingsError(f"the module {module_name!r} of --objective has no attribute {attribute!r}")
-    made = found() if callable(found) and not isinstance(found, Objective) else found
-    if not isinstance(made, Objective) or isinstance(made, type):
+    ready = isinstance(found, Objective) and not isinstance(found, type)
+    made = found() if callable(found) and not ready else found
+    if not isinstance(made, Objective):
         raise SettingsError(
             f"expected {name} to be an objective with direction, describe, network and evaluate "
             f"(objectives/contract.py), got {type(made).__name__}"

@@ -79,8 +79,9 @@ def requeue_dead(study: Study, worker: Worker) -> tuple[int, list[str]]:
 def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     """Enqueue a trial that was cut off once more, before it is marked as failed: a kill in between loses nothing."""
     carried = {name: trial.user_attrs[name] for name in CARRIED if name in trial.user_attrs}
-    if trial.params:
-        study.enqueue_trial(dict(trial.params), user_attrs={**carried, "redo_of": trial.number})
+    parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    if parameters:
+        study.enqueue_trial(parameters, user_attrs={**carried, "redo_of": trial.number})
 
 
 def _end_as_cut_off(study: Study, trial: FrozenTrial) -> None:

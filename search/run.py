@@ -84,7 +84,7 @@ def _prepare(
 ) -> tuple[Study, int, list[str]]:
     """The study with its plan enqueued, its total number of trials, and what a person should know of both."""
     points, stated = plan_points(settings, cost_model, objective.network)
-    comparable = {"cost_model": vars(cost_model), **objective.describe()}
+    comparable = {**objective.describe(), "cost_model": vars(cost_model)}
     pruner = make_pruner(settings)
     study = open_study(place.name, place.folder, place.storage, objective.direction, comparable, pruner)
     claims.enqueue_plan(study, points, cost_model)

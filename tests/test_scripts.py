@@ -1,0 +1,152 @@
+"""The commands as a person runs them: help, exit statuses, messages, files, kill -9."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NETWORK = "tests.objectives_for_tests:NetworkObjective"
+
+
+def command(script: str, *arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-W", "error", "-m", f"scripts.{script}", *map(str, arguments)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+
+
+def search(results: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return command("run_search", "--results", results, *arguments)
+
+
+def trials(results: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((results / "s" / "trials.csv").read_text().splitlines()))
+
+
+@pytest.mark.parametrize("script", ["run_search", "make_family"])
+def test_help_teaches_and_loads_nothing_heavy(script: str) -> None:
+    shown = command(script, "--help")
+    assert shown.returncode == 0
+    assert f"python -m scripts.{script}" in shown.stdout
+    probe = (
+        "import sys; sys.argv=['x','--help']\n"
+        f"import scripts.{script} as s\n"
+        "try: s.main()\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', sorted({'torch','optuna','numpy','scipy','sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
+    assert "LOADED []" in done.stdout
+
+
+def test_a_search_leaves_its_files_and_a_family_can_be_made(tmp_path: Path) -> None:
+    done = search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "10")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "s"
+    for name in ("study.db", "config.json", "trials.csv", "constants.json", "family.json"):
+        assert (folder / name).stat().st_size > 0
+    rows = trials(tmp_path)
+    assert len(rows) == 10
+    assert all(abs(float(row["cost_ratio"]) - 1) <= 0.02 for row in rows)
+    assert "alpha" in done.stdout
+    assert "10/10" in done.stdout
+    made = command(
+        "make_family", "--study", "s", "--results", tmp_path, "--phi", "-1:2", "--network", "efficientnet-b0"
+    )
+    assert made.returncode == 0, made.stderr
+    family = json.loads((folder / "family-matched.json").read_text())
+    assert [row["phi"] for row in family] == [-1, 0, 1, 2]
+    assert all(abs(row["growth"] / row["target_growth"] - 1) <= 0.02 for row in family)
+
+
+def test_quiet_prints_the_result_only(tmp_path: Path) -> None:
+    done = search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "9", "--quiet")
+    assert done.returncode == 0
+    assert "trials/min" not in done.stdout
+    assert "alpha" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ((), 2, "--study"),
+        (("--study", "../x"), 2, "study name of letters"),
+        (("--study", "s", "--method", "annealing"), 2, "annealing"),
+        (("--study", "s", "--trials", "0"), 2, "trials to be a whole number"),
+        (("--study", "s", "--trials", "many"), 2, "many"),
+        (("--study", "s", "--phi", "nan"), 2, "phi other than 0"),
+        (("--study", "s", "--phi", "0"), 2, "phi other than 0"),
+        (("--study", "s", "--objective", "nowhere"), 2, "package.module:attribute"),
+        (("--study", "s", "--objective", "nowhere:X"), 2, "cannot import 'nowhere'"),
+        (("--study", "s", "--objective", "objectives.landscape:NOTHING"), 2, "no attribute 'NOTHING'"),
+        (("--study", "s", "--objective", "tests.objectives_for_tests:NOT_AN_OBJECTIVE"), 2, "got int"),
+        (("--study", "s", "--objective", NETWORK, "--data", "x"), 2, "not both"),
+        (("--study", "s", "--objective", "tests.objectives_for_tests:ALWAYS_FAILS"), 1, "does not fit"),
+        (("--study", "s", "--data", "/nowhere/at/all"), 1, "/nowhere/at/all"),
+        (("--study", "s", "--network", "/nowhere/net.json"), 1, "/nowhere/net.json"),
+        (("--study", "s", "--objective", NETWORK, "--storage", "postgresql://u:hunter2@127.0.0.1:1/d"), 1, "u:***@"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(tmp_path: Path, arguments, status: int, message: str) -> None:
+    done = search(tmp_path, *arguments)
+    assert (done.returncode, message in done.stderr + done.stdout) == (status, True), done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+    assert not any("hunter2" in path.read_text(errors="ignore") for path in tmp_path.rglob("*.json"))
+
+
+def test_a_network_file_with_a_mistake_is_named(tmp_path: Path) -> None:
+    network = tmp_path / "net.json"
+    network.write_text('{"name": "x"}')
+    done = search(tmp_path, "--study", "s", "--network", network)
+    assert done.returncode == 1
+    assert "lacks" in done.stderr
+    assert "net.json" in done.stderr
+
+
+def test_a_changed_setting_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
+    search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "4")
+    done = search(tmp_path, "--study", "s", "--objective", "objectives.landscape:INTERIOR", "--trials", "8")
+    assert done.returncode == 1
+    assert "cannot be compared" in done.stderr
+    assert "objective: 'network' before, 'landscape' asked" in done.stderr
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
+    arguments = ("--study", "s", "--objective", "tests.objectives_for_tests:interrupted", "--trials", "9")
+    done = search(tmp_path, *arguments)
+    assert done.returncode == 130
+    assert "python -m scripts.run_search" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "9")
+    assert done.returncode == 0
+    states = [row["state"] for row in trials(tmp_path)]
+    assert (states.count("COMPLETE"), states.count("FAIL")) == (9, 1)
+
+
+@pytest.mark.slow
+def test_ten_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "scripts.run_search", "--results", str(tmp_path), "--study", "s", "--trials", "30"]
+    words += ["--objective", "tests.objectives_for_tests:SLOW"]
+    moments = random.Random(7)
+    for _ in range(10):
+        running = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            running.wait(timeout=moments.uniform(1.0, 3.5))
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGKILL)
+        running.wait()
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = trials(tmp_path)
+    complete = [(row["fingerprint"], row["seeds"]) for row in rows if row["state"] == "COMPLETE"]
+    assert len(complete) == len(set(complete)) == 30
+    assert all(row["failure_kind"] == "cut-off" for row in rows if row["state"] == "FAIL")
+    names = [name for row in rows if row["state"] == "COMPLETE" for name in json.loads(row["names"] or "[]")]
+    assert sorted(names) == ["depth", "dollar", "equal", "lacs-gpu", "lacs-tpu", "paper", "resolution", "width"]

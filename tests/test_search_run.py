@@ -1,0 +1,260 @@
+"""A whole study with objectives that need no training: methods, counts, seeds, failures, resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from objectives.landscape import CORNER, EDGE, INTERIOR
+from phiscale import FLOPS, PARAMETERS, CostModel, SearchRecord, SettingsError, Shares, StudyError
+from search.outcome import write_results
+from search.run import StudyPlace, run_study
+from search.settings import METHODS, SearchSettings
+from tests.objectives_for_tests import (
+    ALWAYS_FAILS,
+    FAILS_SOMETIMES,
+    NanObjective,
+    NetworkObjective,
+    UnreachableObjective,
+    interrupted,
+)
+
+
+class Silent:
+    """Progress that only remembers."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.ended: list[int] = []
+
+    def begin(self, study: optuna.Study, total: int, notes: list[str]) -> None:
+        self.notes = notes
+
+    def trial_ended(self, trial: Any) -> None:
+        self.ended.append(trial.number)
+
+
+def run(folder: Path, objective: Any, *, cost_model: CostModel = FLOPS, storage: str | None = None, **settings: Any):
+    place = StudyPlace(name="s", folder=folder / "s", storage=storage)
+    progress = Silent()
+    study = run_study(place, objective, cost_model, SearchSettings(**settings), progress)
+    return study, progress
+
+
+def complete(study: optuna.Study) -> list[Any]:
+    return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_measures_feasible_points_only(tmp_path: Path, method: str) -> None:
+    step = 0.25 if method == "lattice" else 0.1
+    study, _ = run(tmp_path, NetworkObjective(), method=method, trials=14, step=step, tolerance=0.1, baselines="paper")
+    assert len(complete(study)) == len(study.trials) == 14 or method in ("grid", "lattice")
+    for trial in complete(study):
+        a = trial.user_attrs
+        on_surface = 0.1 if any(name.startswith("grid") for name in a.get("names", ())) else 1e-9
+        assert abs(a["product"] - 2) <= on_surface
+        assert abs(a["cost_ratio"] - 1) <= 0.02
+        assert sum(a[f"share_{axis}"] for axis in ("depth", "width", "resolution")) == pytest.approx(1, abs=1e-9)
+        for name in ("alpha", "beta", "gamma", "asked", "realised", "seeds", "scores", "seconds", "device"):
+            assert name in a
+
+
+def test_no_network_is_trained_twice_with_one_seed(tmp_path: Path) -> None:
+    study, _ = run(tmp_path, NetworkObjective(), trials=40, seeds=2)
+    trained = [(t.user_attrs["fingerprint"], seed) for t in complete(study) for seed in t.user_attrs["seeds"]]
+    assert len(trained) == len(set(trained)) == 80
+
+
+def test_the_best_constants_are_found(tmp_path: Path) -> None:
+    for objective in (INTERIOR, EDGE, CORNER):
+        folder = tmp_path / str(objective.optimum.as_tuple())
+        study, _ = run(folder, objective, trials=24)
+        record = write_results(study, folder / "s", FLOPS, SearchSettings(trials=24))
+        regret = objective.true_score(objective.best_constants) - objective.true_score(record.constants)
+        assert regret < 0.01 * objective.drop * 2
+        assert record.noise == pytest.approx(0.01, rel=0.8)
+
+
+def test_minimising_finds_the_same_point(tmp_path: Path) -> None:
+    objective = dataclasses.replace(INTERIOR, direction="minimize", noise=0.001)
+    study, _ = run(tmp_path, objective, trials=30)
+    record = write_results(study, tmp_path / "s", FLOPS, SearchSettings())
+    assert record.direction == "minimize"
+    assert record.shares.as_tuple() == pytest.approx(objective.optimum.as_tuple(), abs=0.06)
+
+
+def test_a_parameter_budget_is_searched_on_its_line(tmp_path: Path) -> None:
+    objective = dataclasses.replace(INTERIOR, cost_model=PARAMETERS, optimum=Shares(0.4, 0.6, 0.0))
+    study, _ = run(tmp_path, objective, cost_model=PARAMETERS, trials=12)
+    assert {tuple(trial.params) for trial in study.trials} == {("u",)}
+    assert all(trial.user_attrs["gamma"] == 1 for trial in study.trials)
+
+
+def test_the_number_of_trials_is_a_total(tmp_path: Path) -> None:
+    objective = NetworkObjective()
+    run(tmp_path, objective, trials=9, method="tpe")
+    study, progress = run(tmp_path, objective, trials=12, method="random")
+    assert (len(study.trials), len(progress.ended), objective.calls) == (12, 3, 12)
+    _, progress = run(tmp_path, objective, trials=12, method="random")
+    assert progress.ended == []
+
+
+def test_a_study_in_pieces_is_the_study_in_one_run(tmp_path: Path) -> None:
+    whole, _ = run(tmp_path / "whole", NetworkObjective(), trials=16)
+    for trials in (3, 9, 12, 16):
+        pieces, _ = run(tmp_path / "pieces", NetworkObjective(), trials=trials)
+    assert [t.params for t in pieces.trials] == [t.params for t in whole.trials]
+    assert [t.value for t in pieces.trials] == [t.value for t in whole.trials]
+
+
+def test_failed_trials_keep_their_reason_and_count(tmp_path: Path) -> None:
+    study, _ = run(tmp_path, FAILS_SOMETIMES, trials=12)
+    failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
+    assert len(failed) == 4
+    assert len(study.trials) == 12
+    assert {t.user_attrs["failure"] for t in failed} == {"the loss became NaN in epoch 1"}
+    assert {t.user_attrs["failure_kind"] for t in failed} == {"diverged"}
+
+
+def test_points_without_a_network_fail_with_the_reason(tmp_path: Path) -> None:
+    study, _ = run(tmp_path, UnreachableObjective(), trials=20, method="random")
+    failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
+    assert failed
+    assert all(t.user_attrs["failure_kind"] == "budget" and "shallower" in t.user_attrs["failure"] for t in failed)
+
+
+def test_a_hopeless_study_ends_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="first 5 trials all failed.*does not fit"):
+        run(tmp_path, ALWAYS_FAILS, trials=50)
+
+
+def test_infinite_scores_are_failures(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="finite score, got inf"):
+        run(tmp_path, NanObjective(optimum=INTERIOR.optimum), trials=9)
+
+
+def test_ctrl_c_puts_the_running_trial_back(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, interrupted(), trials=9)
+    study, _ = run(tmp_path, NetworkObjective(), trials=9)
+    redone = [trial for trial in study.trials if "redo_of" in trial.user_attrs]
+    assert len(complete(study)) == 9
+    assert [trial.user_attrs["redo_of"] for trial in redone] == [4]
+    assert redone[0].user_attrs["names"] == study.trials[4].user_attrs["names"]
+
+
+def test_an_objective_that_breaks_puts_its_trial_back_and_is_heard(tmp_path: Path) -> None:
+    def break_once(call: int) -> None:
+        if call == 3:
+            raise ZeroDivisionError("a mistake of the objective")
+
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, NetworkObjective(act=break_once), trials=9)
+    study, _ = run(tmp_path, NetworkObjective(), trials=9)
+    assert len(complete(study)) == 9
+
+
+def test_a_planned_point_claimed_by_a_dead_worker_is_redone(tmp_path: Path) -> None:
+    study, _ = run(tmp_path, NetworkObjective(), trials=3)
+    study.ask()  # the next planned point, claimed, and its worker gone before it could say anything
+    study, progress = run(tmp_path, NetworkObjective(), trials=8)
+    assert any("done again" in note for note in progress.notes)
+    named = [name for trial in complete(study) for name in trial.user_attrs.get("names", [])]
+    assert sorted(named) == sorted(SearchSettings().baseline_names)
+
+
+def test_changed_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
+    run(tmp_path, INTERIOR, trials=3)
+    with pytest.raises(StudyError, match=r"noise: 0.01 before, 0.02 asked"):
+        run(tmp_path, dataclasses.replace(INTERIOR, noise=0.02), trials=3)
+    with pytest.raises(StudyError, match="cost_model.width: 2.0 before, 1.0 asked"):
+        run(tmp_path, INTERIOR, cost_model=CostModel(1, 1, 2), trials=3)
+
+
+def test_another_program_s_study_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    foreign = optuna.create_study(storage=f"sqlite:///{tmp_path}/s/study.db", study_name="s", direction="maximize")
+    foreign.add_trial(optuna.create_trial(value=1.0))
+    with pytest.raises(StudyError, match="not made by phiscale"):
+        run(tmp_path, INTERIOR, trials=3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
+def test_a_damaged_database_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.db").write_bytes(content)
+    if content:
+        with pytest.raises(StudyError, match=r"study\.db"):
+            run(tmp_path, INTERIOR, trials=3)
+        assert (tmp_path / "s" / "study.db").read_bytes() == content
+    else:
+        assert len(complete(run(tmp_path, INTERIOR, trials=3)[0])) == 3
+
+
+def test_a_journal_file_resumes_too(tmp_path: Path) -> None:
+    journal = str(tmp_path / "s.journal")
+    run(tmp_path, INTERIOR, trials=5, storage=journal)
+    study, progress = run(tmp_path, INTERIOR, trials=8, storage=journal)
+    assert (len(complete(study)), len(progress.ended)) == (8, 3)
+
+
+def test_pruned_trials_are_neither_failures_nor_measurements(tmp_path: Path) -> None:
+    study, _ = run(tmp_path, dataclasses.replace(INTERIOR, epochs=8), method="tpe", pruning="median", trials=40)
+    states = {name: [t for t in study.trials if t.state.name == name] for name in ("PRUNED", "FAIL")}
+    assert states["PRUNED"]
+    assert not states["FAIL"]
+    record = write_results(study, tmp_path / "s", FLOPS, SearchSettings())
+    assert record.budget["trials"]["pruned"] == len(states["PRUNED"])
+
+
+def test_grid_points_that_are_one_network_are_measured_once(tmp_path: Path) -> None:
+    objective = NetworkObjective()
+    study, progress = run(tmp_path, objective, method="grid", step=0.05, tolerance=0.05)
+    names = [name for trial in study.trials for name in trial.user_attrs["names"]]
+    assert len([name for name in names if name.startswith("grid:")]) == 55
+    assert objective.calls == len(study.trials) == len({t.user_attrs["fingerprint"] for t in study.trials})
+    assert any("same networks" in note for note in progress.notes)
+
+
+def test_results_can_be_read_without_optuna(tmp_path: Path) -> None:
+    study, _ = run(tmp_path, NetworkObjective(), trials=12)
+    written = write_results(study, tmp_path / "s", FLOPS, SearchSettings(trials=12))
+    assert SearchRecord.load(tmp_path / "s" / "constants.json") == written
+    family = json.loads((tmp_path / "s" / "family.json").read_text())
+    assert [row["phi"] for row in family["nominal"]] == [float(phi) for phi in range(8)]
+    for row in family["matched"]:
+        assert row["growth"] / row["target_growth"] == pytest.approx(1, abs=0.02)
+    assert {row.name for row in written.baselines} == set(SearchSettings().baseline_names)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "annealing"}, "method of gp"),
+        ({"trials": 0}, "trials to be a whole number"),
+        ({"trials": True}, "trials to be a whole number"),
+        ({"seeds": -1}, "seeds to be a whole number"),
+        ({"seed": -1}, "seed of 0"),
+        ({"step": float("nan")}, "step to be finite"),
+        ({"tolerance": float("inf")}, "tolerance to be finite"),
+        ({"baselines": "papper"}, "'papper'"),
+        ({"pruning": "median"}, "no pruning with the method gp"),
+        ({"pruning": "asha", "method": "tpe"}, "pruning of none"),
+    ],
+)
+def test_impossible_settings_say_why(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        SearchSettings(**settings)
+
+
+def test_a_method_without_its_package_is_refused_before_the_first_trial(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("search.samplers.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match="needs torch, scipy, greenlet.*pip install"):
+        run(tmp_path, INTERIOR, trials=3)
+    assert not (tmp_path / "s" / "study.db").exists()

@@ -1,0 +1,77 @@
+"""Opening storages, and keeping their secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phiscale import StudyError
+from search.storage import open_storage, redact
+from search.study import check_study_name, load_study
+from search.workers import Worker, is_dead
+
+SECRET_URLS = [
+    "mysql+pymysql://user:hunter2@127.0.0.1:1/db",
+    "postgresql://user:hunter2@127.0.0.1:1/db?sslmode=disable",
+    "postgresql://user:hun@ter2@127.0.0.1:1/db",
+    "postgresql://127.0.0.1:1/db?user=me&password=hunter2",
+    "nonsense://user:hunter2@nowhere",
+    "redis://:hunter2@127.0.0.1:1/0",
+]
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+def test_secrets_are_never_shown(url: str, tmp_path: Path) -> None:
+    assert "ter2" not in redact(url)
+    with pytest.raises(StudyError) as caught:
+        open_storage(url, tmp_path)
+    assert "ter2" not in str(caught.value)
+    assert "cannot open the storage" in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("url", ["sqlite:///study.db", "results/a.journal", "postgresql://host/db"])
+def test_urls_without_secrets_stay_as_they_are(url: str) -> None:
+    assert redact(url) == url
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "a b", "-x", "x" * 101, "a\nb", "é"])
+def test_a_study_name_cannot_leave_its_folder(name: str) -> None:
+    with pytest.raises(ValueError, match="study name of letters"):
+        check_study_name(name)
+
+
+def test_looking_at_a_study_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="which is not there"):
+        load_study("none", tmp_path, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_storage_without_the_study_says_so(tmp_path: Path) -> None:
+    open_storage(None, tmp_path)
+    with pytest.raises(StudyError, match="no study 'none'"):
+        load_study("none", tmp_path, None)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StudyError, match=r"cannot write to .*file"):
+        Worker(tmp_path / "file")
+
+
+def test_a_worker_is_alive_until_it_is_closed(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    assert not is_dead(tmp_path, worker.name)
+    worker.close()
+    assert is_dead(tmp_path, worker.name)
+
+
+def test_a_worker_elsewhere_is_not_called_dead(tmp_path: Path) -> None:
+    assert not is_dead(tmp_path, "another-machine-12-abcdef01")
+
+
+def test_a_file_nobody_holds_is_a_dead_worker_s(tmp_path: Path) -> None:
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "another-machine-12-abcdef01.lock").touch()
+    assert is_dead(tmp_path, "another-machine-12-abcdef01")
