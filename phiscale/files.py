@@ -11,6 +11,11 @@ from phiscale.errors import FileError
 
 def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` as UTF-8 in one step; folders are made. Raises ``FileError`` with the reason."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write ``content`` in one step; folders are made. Raises ``FileError`` with the reason."""
     import tempfile  # pulls in shutil and its archive modules: 10 ms that a reader of records need not wait for
 
     path = Path(path)
@@ -20,8 +25,8 @@ def write_text(path: str | Path, text: str) -> None:
     except OSError as error:
         raise FileError(_reason(path, error)) from None
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())
@@ -29,7 +34,7 @@ def write_text(path: str | Path, text: str) -> None:
     except OSError as error:
         raise FileError(_reason(path, error)) from None
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             Path(temporary).unlink()
 
 

@@ -29,6 +29,7 @@ from search.study import check_study_name
 
 if TYPE_CHECKING:
     from objectives.contract import Objective
+    from phiscale.record import SearchRecord
     from search.run import StudyPlace
 
 
@@ -105,7 +106,24 @@ def report(study: Any, options: SearchOptions) -> None:
         members = generate_family(record.network, record.constants, FAMILY_PHIS, cost_model=record.cost_model)
         print(f"\nfamily of {record.network.name} by the formula (more: python -m phiscale family --help)")
         print(format_family(members, "table"))
-    print(f"\nwritten: {options.folder / 'constants.json'}, family.json, trials.csv")
+    picture = draw(study, record, options)
+    print(f"\nwritten: {options.folder / 'constants.json'}, family.json, trials.csv{picture}")
+
+
+def draw(study: Any, record: SearchRecord, options: SearchOptions) -> str:
+    """Draw ``triangle.png``; what to add to the list of files, or nothing where matplotlib is not installed."""
+    import importlib.util
+
+    from search.measurements import measurements
+    from search.recommend import predict
+
+    if importlib.util.find_spec("matplotlib") is None:
+        return ""
+    from report.triangle import write_triangle
+
+    rows = measurements(study.get_trials(deepcopy=False), record.cost_model)
+    write_triangle(options.folder / "triangle.png", record, rows, predict(rows, record.cost_model, record.direction))
+    return ", triangle.png"
 
 
 def write_config(options: SearchOptions) -> None:

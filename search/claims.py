@@ -18,7 +18,7 @@ from search.plan import PlannedPoint, point_parameters
 from search.samplers import make_sampler
 from search.settings import SearchSettings
 from search.simplex import constants_at, parameter_names
-from search.workers import Worker, is_dead
+from search.workers import Worker, is_dead, one_thread
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -100,8 +100,9 @@ def claim(
     if taken >= total or (settings.is_grid and not waiting):
         return None
     study.sampler = make_sampler(settings, len(trials))
-    trial = study.ask()
-    parameters = {name: trial.suggest_float(name, 0.0, 1.0) for name in parameter_names(cost_model)}
+    with one_thread():
+        trial = study.ask()
+        parameters = {name: trial.suggest_float(name, 0.0, 1.0) for name in parameter_names(cost_model)}
     stated = trial.user_attrs.get("constants")
     constants = ScalingConstants(*stated) if stated else constants_at(parameters, cost_model)
     network, problem = None, None

@@ -103,6 +103,7 @@ def make_record(
         },
         versions=_versions(),
         device=", ".join(devices) or "unknown",
+        details=recommendation.details,
     )
 
 

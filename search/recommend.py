@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +17,14 @@ from phiscale.errors import StudyError
 from phiscale.record import Estimate, Observed
 from search.measurements import Measurement
 from search.simplex import lattice
-from search.surface import Array, Surface, fit_surface
+from search.surface import KINDS, Array, Surface, fit_surface
+from search.workers import one_thread
 
 FINE_STEPS = 100
 """Lattice on which the maximum is looked for."""
-REGION_STEPS = 30
+REGION_STEPS = 20
 """Lattice on which the region is given."""
-_DRAWS = 400
+_DRAWS = 1000
 _FEWEST = 8
 """Networks below which no surface is fitted."""
 _Z90 = 1.6449
@@ -42,6 +44,33 @@ class Recommendation:
     """The smallest set of lattice points that holds the optimum with 90 % probability; empty without a surface."""
     best_observed: Observed
     notes: tuple[str, ...]
+    details: dict[str, Any]
+    """Models with their weights, calibration, and the second opinion, as JSON values."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The fitted surface on a lattice, in the unit of the scores."""
+
+    shares: Array
+    """(n, 3)"""
+    mean: Array
+    """Expected score, (n,)."""
+    deviation: Array
+    """Its standard deviation, (n,)."""
+
+
+def predict(
+    rows: Sequence[Measurement], cost_model: CostModel, direction: str, *, steps: int = 60
+) -> Prediction | None:
+    """The surface on a lattice of ``steps``, for pictures; None where there are too few networks to fit one."""
+    if len(rows) < _FEWEST:
+        return None
+    sign = 1.0 if direction == "maximize" else -1.0
+    points = _array(lattice(steps, cost_model))
+    with one_thread():
+        mean, deviation = _fit(rows, sign, KINDS).predict(points)
+    return Prediction(points, sign * mean, deviation)
 
 
 def recommend(rows: Sequence[Measurement], cost_model: CostModel, direction: str) -> Recommendation:
@@ -54,26 +83,66 @@ def recommend(rows: Sequence[Measurement], cost_model: CostModel, direction: str
     if len(rows) < _FEWEST:
         note = f"{len(rows)} networks are too few for a surface ({_FEWEST} are needed): this is the best observed trial"
         constants = constants_from_shares(best.shares, cost_model)
-        return Recommendation(constants, best.shares, None, replicate_noise(rows), (), observed, (note,))
-    surface = _fit(rows, sign)
+        return Recommendation(constants, best.shares, None, replicate_noise(rows), (), observed, (note,), {})
+    with one_thread():
+        return _from_surface(rows, cost_model, sign, best, observed)
+
+
+def _from_surface(
+    rows: Sequence[Measurement], cost_model: CostModel, sign: float, best: Measurement, observed: Observed
+) -> Recommendation:
+    surface = _fit(rows, sign, KINDS)
     points = lattice(FINE_STEPS, cost_model)
     mean, deviation = surface.predict(_array(points))
     top = int(np.argmax(mean))
     expected = _estimate(sign, float(mean[top]), float(deviation[top]))
     region = optimum_region(surface, cost_model)
-    notes = _cautions(rows, surface, region, cost_model)
+    opinions, disagreement = second_opinions(rows, sign, points)
+    notes = (*_cautions(rows, surface, region, cost_model), *disagreement)
+    details = {
+        "models": {model.name: model.weight for model in surface.models},
+        "calibration": asdict(surface.calibration),
+        "replicate_noise": replicate_noise(rows),
+        "optimism": sign * (best.score - _at(surface, best.shares, sign)),
+        "region_part": len(region) / len(lattice(REGION_STEPS, cost_model)),
+        **opinions,
+    }
     constants = constants_from_shares(points[top], cost_model)
-    return Recommendation(constants, points[top], expected, surface.noise, region, observed, notes)
+    return Recommendation(constants, points[top], expected, surface.noise, region, observed, notes, details)
 
 
 def _array(points: Sequence[Shares]) -> Array:
     return np.array([point.as_tuple() for point in points])
 
 
-def _fit(rows: Sequence[Measurement], sign: float) -> Surface:
+def _fit(rows: Sequence[Measurement], sign: float, kinds: Sequence[str]) -> Surface:
     """A surface of the score to be maximised; every evaluation is one observation."""
     shares = np.array([row.shares.as_tuple() for row in rows for _ in row.scores])
-    return fit_surface(shares, sign * np.array([score for row in rows for score in row.scores]))
+    return fit_surface(shares, sign * np.array([score for row in rows for score in row.scores]), kinds=kinds)
+
+
+def _at(surface: Surface, shares: Shares, sign: float) -> float:
+    return sign * float(surface.predict(_array([shares]))[0][0])
+
+
+def second_opinions(
+    rows: Sequence[Measurement], sign: float, points: Sequence[Shares]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What the Gaussian process alone and the Scheffe polynomials alone would say, and a caution if they disagree.
+
+    They disagree where each loses more at the other's maximum than twice its own standard deviation there.
+    """
+    array, opinions, losses = _array(points), {}, []
+    alone = {name: _fit(rows, sign, kinds) for name, kinds in (("gp", ("matern",)), ("scheffe", KINDS[1:]))}
+    predicted = {name: surface.predict(array) for name, surface in alone.items()}
+    tops = {name: int(np.argmax(mean)) for name, (mean, _) in predicted.items()}
+    for name, other in (("gp", "scheffe"), ("scheffe", "gp")):
+        mean, deviation = predicted[name]
+        loss = float(mean[tops[name]] - mean[tops[other]])
+        opinions[name] = {"shares": list(points[tops[name]].as_tuple()), "score": sign * float(mean[tops[name]])}
+        losses.append(loss > 2 * float(np.hypot(deviation[tops[name]], deviation[tops[other]])))
+    note = "the Gaussian process and the Scheffe polynomial disagree about the best constants by more than their error"
+    return opinions, (note,) if all(losses) else ()
 
 
 def _estimate(sign: float, mean: float, deviation: float) -> Estimate:
@@ -109,4 +178,6 @@ def _cautions(
     spread = float(np.std([row.score for row in rows]))
     if surface.noise > spread:
         notes.append("the noise of one evaluation is larger than the differences between networks")
+    if surface.calibration.spread > 1.5:
+        notes.append("the surface foretells left-out evaluations worse than it claims: take its interval as too narrow")
     return tuple(notes)

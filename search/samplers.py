@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _NEEDS = {"gp": ("torch", "scipy", "greenlet"), "qmc": ("scipy",), "cmaes": ("cmaes",)}
 
+_SPREAD_FIRST = 16
+"""Trials, baselines included, that the method gp spreads evenly before it models: more of the surface is then known."""
+
 
 def check_method(settings: SearchSettings, parameters: int) -> None:
     """Raise ``SettingsError`` where the method lacks a package, or cannot search so few parameters."""
@@ -40,13 +43,13 @@ def make_sampler(settings: SearchSettings, existing: int) -> BaseSampler:
     seed = (settings.seed * 1_000_003 + existing) % 2**32
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        if settings.method == "gp":
+        if settings.method == "gp" and existing >= _SPREAD_FIRST:
             return samplers.GPSampler(seed=seed)
         if settings.method == "tpe":
             return samplers.TPESampler(seed=seed, multivariate=True)
         if settings.method == "cmaes":
             return samplers.CmaEsSampler(seed=seed)
-        if settings.method == "qmc":
+        if settings.method in ("gp", "qmc"):
             return samplers.QMCSampler(scramble=True, seed=settings.seed, warn_independent_sampling=False)
     return samplers.RandomSampler(seed=seed)
 

@@ -1,4 +1,4 @@
-"""Which process works on a study: one lock for short decisions, and a file that shows a worker is alive.
+"""Which process works on a study: one lock for short decisions, a file that shows a worker is alive, its threads.
 
 Every worker holds a lock on its own file in ``workers/``; the operating system releases it when the process ends,
 however it ends. So a running trial whose worker's file can be locked belongs to a dead worker, at once and without a
@@ -60,6 +60,15 @@ def is_dead(folder: Path, name: str) -> bool:
     with contextlib.suppress(OSError):
         path.unlink()
     return True
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep linear algebra on one thread: on small matrices more threads wait for each other, and for other workers."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        yield
 
 
 def _host() -> str:

@@ -1,0 +1,77 @@
+"""Landscapes in closed form over the triangle of shares, scaled so that their range on it is 1.
+
+Fixed before any method was measured on them: an interior, an edge and a corner optimum (quadratic with unequal
+curvatures), a non-quadratic one (a skewed, saturating product as of diminishing returns), and two ridges whose tops are
+almost equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """One landscape: raw height over shares (n, 3), and its extremes on a fine lattice."""
+
+    name: str
+    interior: bool
+    """Whether the optimum lies inside the triangle."""
+    raw: Callable[[Array], Array]
+
+    def scores(self, shares: Array) -> Array:
+        """Heights scaled to 0 .. 1 over the triangle, (n,)."""
+        low, high = _extremes(self)
+        return (self.raw(np.atleast_2d(shares)) - low) / (high - low)
+
+
+_cache: dict[str, tuple[float, float]] = {}
+
+
+def _extremes(form: ClosedForm) -> tuple[float, float]:
+    if form.name not in _cache:
+        heights = form.raw(fine_lattice(400))
+        _cache[form.name] = (float(heights.min()), float(heights.max()))
+    return _cache[form.name]
+
+
+def fine_lattice(steps: int) -> Array:
+    """All shares that are multiples of 1 / steps, (n, 3)."""
+    i, j = np.meshgrid(np.arange(steps + 1), np.arange(steps + 1), indexing="ij")
+    inside = i + j <= steps
+    depth, width = i[inside] / steps, j[inside] / steps
+    return np.stack([depth, width, np.maximum(0.0, 1 - depth - width)], axis=1)
+
+
+def _bowl(optimum: tuple[float, float, float], curvatures: tuple[float, float, float]) -> Callable[[Array], Array]:
+    centre, weights = np.array(optimum), np.array(curvatures)
+    return lambda shares: -((shares - centre) ** 2 * weights).sum(axis=1)
+
+
+def _returns(shares: Array) -> Array:
+    """Diminishing returns of each axis, multiplied: steep where an axis gets nothing, flat near the top."""
+    gains = 1 - np.exp(-shares / np.array([0.12, 0.25, 0.18]))
+    return np.asarray(np.log(0.05 + gains).sum(axis=1))
+
+
+def _ridges(shares: Array) -> Array:
+    """Two ridges from the middle of an edge inwards; the second is 2 % lower."""
+    first = ((shares - np.array([0.15, 0.6, 0.25])) ** 2 * np.array([1.0, 6.0, 3.0])).sum(axis=1)
+    second = ((shares - np.array([0.6, 0.1, 0.3])) ** 2 * np.array([6.0, 3.0, 1.0])).sum(axis=1)
+    return np.asarray(np.maximum(np.exp(-first / 0.25), 0.98 * np.exp(-second / 0.25)))
+
+
+CLOSED_FORMS = (
+    ClosedForm("interior", True, _bowl((0.28, 0.29, 0.43), (1.0, 2.0, 1.0))),
+    ClosedForm("edge", False, _bowl((-0.05, 0.45, 0.6), (1.0, 1.0, 1.5))),
+    ClosedForm("corner", False, _bowl((-0.2, 1.3, -0.1), (1.0, 1.0, 1.0))),
+    ClosedForm("returns", True, _returns),
+    ClosedForm("ridges", True, _ridges),
+)
+"""All landscapes."""
