@@ -1,4 +1,4 @@
-"""Landscapes in closed form over the triangle of shares, scaled so that their range on it is 1.
+"""Landscapes over the triangle of shares, in closed form or recorded, scaled so that their range on it is 1.
 
 Fixed before any method was measured on them: an interior, an edge and a corner optimum (quadratic with unequal
 curvatures), a non-quadratic one (a skewed, saturating product as of diminishing returns), and two ridges whose tops are
@@ -7,8 +7,10 @@ almost equal.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +67,34 @@ def _ridges(shares: Array) -> Array:
     first = ((shares - np.array([0.15, 0.6, 0.25])) ** 2 * np.array([1.0, 6.0, 3.0])).sum(axis=1)
     second = ((shares - np.array([0.6, 0.1, 0.3])) ** 2 * np.array([6.0, 3.0, 1.0])).sum(axis=1)
     return np.asarray(np.maximum(np.exp(-first / 0.25), 0.98 * np.exp(-second / 0.25)))
+
+
+_RECORDED = Path(__file__).parent / "landscapes"
+
+
+def all_landscapes() -> dict[str, ClosedForm]:
+    """Every landscape by name: the closed forms, and those recorded from real trainings in ``landscapes/*.csv``."""
+    recorded = (recorded_landscape(path) for path in sorted(_RECORDED.glob("*.csv")))
+    return {form.name: form for form in (*CLOSED_FORMS, *recorded)}
+
+
+def recorded_landscape(path: Path) -> ClosedForm:
+    """Mean scores of real networks by their realised shares, linear between them and constant beyond."""
+    from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
+
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    points = np.array([[float(row["share_depth"]), float(row["share_width"])] for row in rows])
+    scores = np.array([float(row["mean"]) for row in rows])
+    inside, outside = LinearNDInterpolator(points, scores), NearestNDInterpolator(points, scores)
+
+    def raw(shares: Array) -> Array:
+        plane = shares[:, :2]
+        values = inside(plane)
+        return np.asarray(np.where(np.isnan(values), outside(plane), values))
+
+    best = points[int(np.argmax(scores))]
+    return ClosedForm(path.stem, bool(best.min() > 0.02 and best.sum() < 0.98), raw)
 
 
 CLOSED_FORMS = (

@@ -8,6 +8,9 @@ from typing import Any
 
 from phiscale.errors import PhiscaleError
 
+LARGEST_SIZE = 2**31 - 1
+"""Most layers, channels or pixels of anything: what 32-bit frameworks can index."""
+
 
 def real(name: str, value: object, error: type[PhiscaleError]) -> float:
     """``value`` as a finite float; bools, strings, NaN and infinities raise ``error``."""

@@ -15,6 +15,7 @@ from phiscale.errors import ConstraintError
 
 METRICS = ("macs", "params", "activations", "formula")
 """What a cost model holds equal between networks: a counted cost, or the formula of its own exponents."""
+_LARGEST_EXPONENT = 100.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Multipliers:
 class CostModel:
     """Exponents and target of the surface ``alpha**depth * beta**width * gamma**resolution == target``.
 
-    Raises ``ConstraintError`` unless the exponents are finite, not negative and not all zero, and target > 1.
+    Raises ``ConstraintError`` unless the exponents are in [0, 100] and not all zero, and target > 1.
     """
 
     depth: float = 1.0
@@ -54,8 +55,8 @@ class CostModel:
     def __post_init__(self) -> None:
         for name in ("depth", "width", "resolution"):
             value = _checks.real(f"the {name} exponent", getattr(self, name), ConstraintError)
-            if value < 0:
-                raise ConstraintError(f"expected the {name} exponent to be 0 or more, got {value!r}")
+            if not 0 <= value <= _LARGEST_EXPONENT:
+                raise ConstraintError(f"expected the {name} exponent in [0, {_LARGEST_EXPONENT:g}], got {value!r}")
             object.__setattr__(self, name, value)
         target = _checks.real("the target", self.target, ConstraintError)
         if target <= 1:
@@ -73,11 +74,17 @@ class CostModel:
 
     def growth(self, multipliers: Multipliers) -> float:
         """Cost of the multipliers over the baseline's, by the formula. Raises ``ConstraintError`` on overflow."""
-        return math.exp(_exponent(self._log(multipliers)))
-
-    def _log(self, multipliers: Multipliers) -> float:
         parts = (multipliers.depth, multipliers.width, multipliers.resolution)
-        return math.fsum(e * math.log(m) for e, m in zip(self.exponents, parts, strict=True))
+        return math.exp(_exponent(math.fsum(e * math.log(m) for e, m in zip(self.exponents, parts, strict=True))))
+
+    def target_growth(self, phi: float) -> float:
+        """``target ** phi``: the growth asked for at ``phi``. Raises ``ConstraintError`` on overflow."""
+        try:
+            return float(self.target**phi)
+        except OverflowError:
+            raise ConstraintError(
+                f"expected a phi whose growth {self.target:g}**phi fits a float, got {phi!r}; use a smaller phi"
+            ) from None
 
     def describe(self) -> str:
         """The surface as a formula, e.g. ``alpha * beta**2 * gamma**2 = 2``."""

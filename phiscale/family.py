@@ -86,7 +86,8 @@ def generate_family(
     the ray until the counted cost is ``target ** phi`` times the baseline's, within ``tolerance``. ``max_resolution``
     (pixels) caps the resolution. ``dropout`` is the rate at phi 7, reached linearly from the baseline's own; a
     baseline without dropout keeps none, and None keeps the baseline's rate. ``rounding`` is ``suited_rounding(base)``
-    unless given. Raises ``SettingsError`` for an unknown budget, ``BudgetError`` where no network is near enough.
+    unless given. Raises ``SettingsError`` for an unknown budget, ``BudgetError`` where no network is near enough,
+    ``ConstraintError`` for a phi or cap that cannot be.
     """
     if budget not in BUDGETS:
         raise SettingsError(f"expected a budget of {' or '.join(BUDGETS)}, got {budget!r}")
@@ -101,7 +102,7 @@ def generate_family(
         else:
             network = _nominal(base, multipliers(constants, phi), how, max_resolution)
         rate = base.dropout if dropout is None else interpolate_dropout(base.dropout, dropout, phi)
-        members.append(_member(f"phi={phi:g}", float(phi), network, rate, cost_model, cost_model.target**phi))
+        members.append(_member(f"phi={phi:g}", float(phi), network, rate, cost_model, cost_model.target_growth(phi)))
     return tuple(members)
 
 
@@ -111,7 +112,7 @@ def published_family(base: NetworkSpec = EFFICIENTNET_B0) -> tuple[FamilyMember,
     for name, row in EFFICIENTNET_TABLE.items():
         asked = Multipliers(row.depth, row.width, row.resolution / base.resolution)
         network = scale_network(base, asked, ROUNDINGS["tf"], resolution=row.resolution)
-        target = None if row.phi is None else FLOPS.target**row.phi
+        target = None if row.phi is None else FLOPS.target_growth(row.phi)
         members.append(_member(name, row.phi, network, row.dropout, FLOPS, target))
     return tuple(members)
 
@@ -132,7 +133,7 @@ def _member(
 
 
 def suited_rounding(base: NetworkSpec) -> Rounding:
-    """``tf`` where every channel count of the baseline is a multiple of 8, else ``exact``."""
+    """``tf`` where every channel count of the baseline is a multiple of 8, the widest at least 256; else ``exact``."""
     channels = [base.stem_channels, base.head_channels, *(stage.channels for stage in base.stages)]
     return ROUNDINGS["exact" if any(count % 8 for count in channels) or max(channels) < 256 else "tf"]
 
@@ -160,6 +161,8 @@ def parse_phis(text: str) -> tuple[float, ...]:
     if not all(map(math.isfinite, numbers)):
         raise SettingsError(f"{what} with finite numbers, got {text!r}")
     if ":" not in text:
+        if len(numbers) > _LARGEST_FAMILY:
+            raise SettingsError(f"expected at most {_LARGEST_FAMILY} values of phi, got {len(numbers)}")
         return tuple(numbers)
     first, last, step = (*numbers, 1.0)[:3]
     if len(numbers) > 3 or step <= 0 or last < first:

@@ -43,7 +43,8 @@ def match_budget(
 
     Among the rounded networks within ``tolerance`` (relative) of that cost it is the one nearest to the ray. Where
     the resolution reaches ``max_resolution`` (pixels) it stays there, and depth and width take up the rest.
-    Raises ``BudgetError`` where there is none, ``ConstraintError`` where the constants do not change the cost.
+    Raises ``BudgetError`` where there is none, ``ConstraintError`` where the constants do not change the cost
+    or the sizes along the ray outgrow 32 bits.
     """
     phi = _checks.real("phi", phi, ConstraintError)
     tolerance = _checks.positive("the tolerance", tolerance, ConstraintError)
@@ -62,14 +63,14 @@ def match_budget(
             error = growth_of(spec) - goal
             nearest = min(nearest, error, key=abs)
             distance = math.hypot(offset, cost_model.width * math.log(width / on_ray.width)) + abs(error)
-            if abs(math.expm1(error)) <= tolerance and distance < best[0]:
+            if abs(math.expm1(min(error, 700.0))) <= tolerance and distance < best[0]:
                 best = distance, spec
     if best[0] < math.inf:
         return ScaledNetwork(best[1], base, asked)
     raise BudgetError(
-        f"expected a network within {tolerance:.3g} of {math.exp(goal):.4g} times the cost of {base.name} along "
-        f"alpha={constants.alpha:.6g}, beta={constants.beta:.6g}, gamma={constants.gamma:.6g}, but the nearest whole "
-        f"layers, channels and pixels cost {math.exp(goal + nearest):.4g} times; "
+        f"expected a network within {tolerance:.3g} of {cost_model.target_growth(phi):.4g} times the cost of "
+        f"{base.name} along alpha={constants.alpha:.6g}, beta={constants.beta:.6g}, gamma={constants.gamma:.6g}, "
+        f"but the nearest whole layers, channels and pixels cost {math.exp(goal + nearest):.4g} times; "
         "use a larger baseline, a finer rounding or another phi"
     )
 
@@ -112,14 +113,13 @@ def _walk(
         pixels = int(min(cap, rounding.resolution(base.resolution, point.resolution)))
         return growth_of(resize(base, repeats, point.width, pixels, rounding))
 
-    low, high = 0.0, 2.5 * goal / slope
-    for _ in range(5):
-        if growth(high) >= goal or goal <= 0:
-            break
+    missing = goal - growth(0.0)
+    low, high = 0.0, 2.5 * missing / slope
+    while missing > 0 and growth(low) < growth(high) < goal:
         low, high = high, 2 * high
     for _ in range(50):
         middle = (low + high) / 2
-        if (growth(middle) < goal) == (goal > 0):
+        if (growth(middle) < goal) == (missing > 0):
             low = middle
         else:
             high = middle
@@ -133,8 +133,11 @@ def _whole_sizes(
     depths = [1.0] if on_ray.depth == 1 else [on_ray.depth * factor for factor in _NEARBY]
     finenesses = [1.0] if on_ray.resolution == 1 else [on_ray.resolution * factor for factor in _NEARBY]
     all_repeats = dict.fromkeys(rounding.stage_repeats(_repeats(base), depth) for depth in depths)
-    rounded_pixels = (rounding.resolution(base.resolution, fineness) for fineness in finenesses)
-    all_pixels = dict.fromkeys(int(min(cap, pixels)) for pixels in rounded_pixels)
+    if on_ray.resolution == cap / base.resolution:
+        all_pixels = {int(cap): None}
+    else:
+        rounded_pixels = (rounding.resolution(base.resolution, fineness) for fineness in finenesses)
+        all_pixels = dict.fromkeys(int(min(cap, pixels)) for pixels in rounded_pixels)
 
     def offset(repeats: tuple[int, ...], pixels: int) -> float:
         return math.hypot(

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from phiscale import _checks
-from phiscale.constants import CostModel, ScalingConstants, Shares, check_on_surface, shares_of_direction
-from phiscale.constants import Multipliers as _Multipliers
+from phiscale.constants import CostModel, ScalingConstants, Shares, shares_from_constants
 from phiscale.errors import PhiscaleError, RecordError
 from phiscale.files import write_text
 from phiscale.spec import NetworkSpec
 
 FORMAT = "phiscale-search-record"
 VERSION = 1
+_DEEPEST = 50
+"""Levels of objects and lists in the free parts of a record; more would exhaust the stack of a reader."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class SearchRecord:
     """Surface and counted metric of the search."""
     phi: float
     """Compound coefficient at which networks were compared."""
-    network: NetworkSpec
-    """The baseline that was scaled."""
+    network: NetworkSpec | None
+    """The baseline that was scaled; None where the objective trains none."""
     score_name: str
     """What was measured, e.g. ``accuracy``."""
     direction: str
@@ -108,20 +109,22 @@ class SearchRecord:
         _checks.real("phi", self.phi, RecordError)
         if self.noise is not None and _checks.real("the noise", self.noise, RecordError) < 0:
             raise RecordError(f"expected a noise of 0 or more, got {self.noise!r}")
+        for name in ("data", "budget", "versions", "details"):
+            _check_depth(name, getattr(self, name))
         try:
-            check_on_surface(self.constants, self.cost_model)
+            shares_from_constants(self.constants, self.cost_model)
         except PhiscaleError as error:
             raise RecordError(str(error)) from None
 
     @property
     def shares(self) -> Shares:
         """Shares of the recommended constants."""
-        return shares_of_direction(_Multipliers(*self.constants.as_tuple()), self.cost_model)
+        return shares_from_constants(self.constants, self.cost_model)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values."""
         plain = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
-        plain["network"] = self.network.to_dict()
+        plain["network"] = self.network.to_dict() if self.network else None
         for name in ("region", "baselines", "notes"):
             plain[name] = list(plain[name])
         plain["shares"] = dataclasses.asdict(self.shares)
@@ -162,20 +165,33 @@ class SearchRecord:
         """Read a record. Raises ``RecordError`` that names the file and what is wrong with it."""
         try:
             text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise RecordError(f"cannot read the record {path}: {error.strerror or error}") from None
         except UnicodeDecodeError:
             raise RecordError(f"expected {path} to be a JSON record, got bytes that are not text") from None
+        except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+            reason = getattr(error, "strerror", None) or error
+            raise RecordError(f"cannot read the record {path}: {reason}") from None
         try:
-            return cls.from_dict(json.loads(text, parse_constant=_no_constant))
+            return cls.from_dict(json.loads(text, parse_constant=_no_constant, parse_float=_finite))
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from None
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # not JSON, or a number of thousands of digits
             raise RecordError(f"{path} is not a whole JSON record ({error}); take it from the study again") from None
 
 
 def _no_constant(name: str) -> NoReturn:
     raise RecordError(f"expected finite numbers, got {name}")
+
+
+def _finite(digits: str) -> float:
+    return _checks.real("a number", float(digits), RecordError)
+
+
+def _check_depth(name: str, value: object, left: int = _DEEPEST) -> None:
+    if not left:
+        raise RecordError(f"expected {name} to be nested at most {_DEEPEST} levels deep, got more")
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    for child in children:
+        _check_depth(name, child, left - 1)
 
 
 def _check_version(value: object) -> None:
@@ -234,7 +250,7 @@ def _observed(name: str, value: Any) -> Observed:
 _READERS: dict[str, Callable[[str, Any], Any]] = {
     "constants": _constants,
     "cost_model": _object(CostModel),
-    "network": lambda _, value: NetworkSpec.from_dict(value),
+    "network": _or_none(lambda _, value: NetworkSpec.from_dict(value)),
     "expected": _or_none(_object(Estimate)),
     "best_observed": _observed,
     "region": _list_of(_shares),

@@ -2,7 +2,7 @@
 
 Sources: ``tf`` TensorFlow TPU ``efficientnet_builder.py`` (round_filters, round_repeats); ``effnetv2`` google/automl
 ``efficientnetv2/effnetv2_model.py``; ``timm`` ``_efficientnet_builder.py`` (depth_trunc ceil or round) and
-``layers/helpers.py`` (make_divisible); ``pycls`` ``models/scaler.py``.
+``layers/helpers.py`` (make_divisible), with the truncated resolutions of its TinyNets; ``pycls`` ``models/scaler.py``.
 """
 
 from __future__ import annotations
@@ -11,38 +11,56 @@ import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from phiscale.errors import SettingsError
+from phiscale import _checks
+from phiscale.errors import ConstraintError, SettingsError
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """One way of rounding. ``scale`` is the multiplier; a multiplier of 1 changes nothing."""
+    """One way of rounding. ``scale`` is the multiplier; a multiplier of 1 changes nothing.
+
+    ``nearest`` takes the even one of two equally near numbers, as ``round`` does. Raises ``SettingsError`` for a way
+    that does not exist; the methods raise ``ConstraintError`` for sizes above 2**31 - 1.
+    """
 
     repeats: str
     """``ceil`` or ``nearest`` in every stage, or ``largest-remainder`` over all stages."""
     divisor: int
-    """Channels become a multiple of it (the nearest; half goes up)."""
+    """Channels become the nearest multiple of it."""
     keep: float = 0.0
     """Channels never fall below this part of the ideal value; they go up one divisor instead."""
     pixels: str = "truncate"
     """Resolution: ``truncate`` or ``nearest`` a multiple of ``pixel_step``."""
     pixel_step: int = 1
     """Resolution becomes a multiple of it."""
+    ties: str = "up"
+    """Where channels lie halfway between two multiples: ``up``, or to the ``even`` multiple."""
+
+    def __post_init__(self) -> None:
+        _one_of("repeats", self.repeats, ("ceil", "nearest", "largest-remainder"))
+        _one_of("pixels", self.pixels, ("truncate", "nearest"))
+        _one_of("ties", self.ties, ("up", "even"))
+        _checks.whole("the divisor", self.divisor, SettingsError)
+        _checks.whole("the pixel_step", self.pixel_step, SettingsError)
+        if not 0 <= _checks.real("keep", self.keep, SettingsError) <= 1:
+            raise SettingsError(f"expected keep in [0, 1], got {self.keep!r}")
 
     def channels(self, base: int, scale: float) -> int:
         """Whole channels for ``base * scale``."""
         if scale == 1:
             return base
-        ideal = base * scale
-        rounded = max(self.divisor, int(ideal + self.divisor / 2) // self.divisor * self.divisor)
+        ideal = _ideal(base, scale)
+        half_up = int(ideal + self.divisor / 2) // self.divisor
+        count = half_up if self.ties == "up" else round(ideal / self.divisor)
+        rounded = max(1, count) * self.divisor
         return rounded + self.divisor if rounded < self.keep * ideal else rounded
 
     def resolution(self, base: int, scale: float) -> int:
         """Whole pixels for ``base * scale``."""
         if scale == 1:
             return base
-        ideal = base * scale / self.pixel_step
-        steps = math.floor(ideal + 0.5) if self.pixels == "nearest" else int(ideal)
+        ideal = _ideal(base, scale) / self.pixel_step
+        steps = round(ideal) if self.pixels == "nearest" else int(ideal)
         return max(1, steps) * self.pixel_step
 
     def stage_repeats(self, base: tuple[int, ...], scale: float) -> tuple[int, ...]:
@@ -51,14 +69,28 @@ class Rounding:
             return base
         if self.repeats == "largest-remainder":
             return _largest_remainder(base, scale)
-        if self.repeats == "ceil":
-            return tuple(max(1, math.ceil(repeats * scale)) for repeats in base)
-        return tuple(max(1, math.floor(repeats * scale + 0.5)) for repeats in base)
+        to_whole = math.ceil if self.repeats == "ceil" else round
+        return tuple(max(1, to_whole(_ideal(repeats, scale))) for repeats in base)
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise SettingsError(f"expected {name} to be one of {', '.join(known)}, got {value!r}")
+
+
+def _ideal(base: int, scale: float) -> float:
+    size = base * scale
+    if size > _checks.LARGEST_SIZE:
+        raise ConstraintError(
+            f"expected sizes of at most {_checks.LARGEST_SIZE} after scaling, got {base} * {scale:.4g}; "
+            "use a smaller phi"
+        )
+    return size
 
 
 def _largest_remainder(base: tuple[int, ...], scale: float) -> tuple[int, ...]:
     """Repeats whose sum is the nearest whole number to ``sum(base) * scale``; ties go to the earlier stage."""
-    total = max(len(base), math.floor(sum(base) * scale + 0.5))
+    total = max(len(base), math.floor(_ideal(sum(base), scale) + 0.5))
     ideal = [repeats * scale for repeats in base]
     whole = [max(1, int(value)) for value in ideal]
     while sum(whole) < total:
@@ -74,9 +106,9 @@ ROUNDINGS = MappingProxyType(
     {
         "tf": Rounding("ceil", 8, keep=0.9),
         "effnetv2": Rounding("ceil", 8),
-        "timm": Rounding("ceil", 8, keep=0.9, pixels="nearest"),
-        "timm-round": Rounding("nearest", 8, keep=0.9, pixels="nearest"),
-        "pycls": Rounding("nearest", 8, pixels="nearest", pixel_step=4),
+        "timm": Rounding("ceil", 8, keep=0.9),
+        "timm-round": Rounding("nearest", 8, keep=0.9),
+        "pycls": Rounding("nearest", 8, pixels="nearest", pixel_step=4, ties="even"),
         "exact": Rounding("largest-remainder", 1, pixels="nearest"),
     }
 )

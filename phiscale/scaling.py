@@ -24,7 +24,7 @@ def multipliers(constants: ScalingConstants, phi: float) -> Multipliers:
     except OverflowError:
         values = [math.inf]
     if not all(0 < value < math.inf for value in values):
-        raise ConstraintError(f"expected a phi whose multipliers fit a float, got {phi!r}; use a smaller phi")
+        raise ConstraintError(f"expected a phi whose multipliers fit a float, got {phi!r}; use a phi nearer to 0")
     return Multipliers(*values)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from phiscale import _checks
 from phiscale.errors import SpecError
 
 ACTIVATION_FUNCTIONS = ("silu", "relu")
-_LARGEST = 2**31 - 1
+_LARGEST_EXPANSION = 1000
 
 
 def _size(name: str, value: object, *, low: int = 1) -> int:
     number = _checks.whole(name, value, SpecError, low=low)
-    if number > _LARGEST:
-        raise SpecError(f"expected {name} to be at most {_LARGEST}, got {number}")
+    if number > _checks.LARGEST_SIZE:
+        raise SpecError(f"expected {name} to be at most {_checks.LARGEST_SIZE}, got more; use a smaller size")
     return number
 
 
@@ -45,7 +44,7 @@ class StageSpec:
     channels: int
     """Output channels of every block."""
     expansion: float
-    """Hidden channels of a block as a multiple of its input channels; 1 leaves the expansion out."""
+    """Hidden channels of a block as a multiple of its input channels, at most 1000; 1 leaves the expansion out."""
     stride: int
     """Stride of the first block: 1 or more; the others have 1."""
     se_ratio: float = 0.25
@@ -56,8 +55,8 @@ class StageSpec:
             raise SpecError(f"expected an odd kernel, got {self.kernel}")
         for name in ("repeats", "channels", "stride"):
             _size(f"{name} of a stage", getattr(self, name))
-        if _checks.real("the expansion of a stage", self.expansion, SpecError) < 1:
-            raise SpecError(f"expected an expansion of at least 1, got {self.expansion!r}")
+        if not 1 <= _checks.real("the expansion of a stage", self.expansion, SpecError) <= _LARGEST_EXPANSION:
+            raise SpecError(f"expected an expansion in [1, {_LARGEST_EXPANSION}], got {self.expansion!r}")
         if not 0 <= _checks.real("the se_ratio of a stage", self.se_ratio, SpecError) <= 1:
             raise SpecError(f"expected an se_ratio in [0, 1], got {self.se_ratio!r}")
 
@@ -118,7 +117,7 @@ class NetworkSpec:
             raise SpecError(f"expected an odd stem_kernel, got {self.stem_kernel}")
         object.__setattr__(self, "stages", tuple(self.stages))
         if not self.stages or not all(isinstance(stage, StageSpec) for stage in self.stages):
-            raise SpecError(f"expected one StageSpec or more, got {self.stages!r}")
+            raise SpecError(f"expected stages of one StageSpec or more, got {self.stages!r}")
         if self.activation not in ACTIVATION_FUNCTIONS:
             raise SpecError(f"expected an activation of {', '.join(ACTIVATION_FUNCTIONS)}, got {self.activation!r}")
         _rate("dropout", self.dropout)
@@ -132,6 +131,8 @@ class NetworkSpec:
     @property
     def fingerprint(self) -> str:
         """16 hex digits, equal for equal architectures; name and regularisation do not count."""
+        import hashlib  # loads OpenSSL: milliseconds that most readers of records need not wait for
+
         plain = self.to_dict()
         for name in ("name", "dropout", "drop_path"):
             del plain[name]
@@ -168,10 +169,13 @@ def _fields_of(cls: type[StageSpec | NetworkSpec], name: str, value: object) -> 
 def load_network(path: str | Path) -> NetworkSpec:
     """Read a spec from a JSON file as ``NetworkSpec.to_dict`` makes it. Raises ``SpecError`` with the reason."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"cannot read the network file {path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise SpecError(f"cannot read the network file {path}: {reason}") from None
+    try:
+        value = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a number of thousands of digits
         raise SpecError(f"expected {path} to hold one JSON network, got text that is not JSON ({error})") from None
     try:
         return NetworkSpec.from_dict(value)

@@ -84,7 +84,7 @@ def make_record(
         cost_model=cost_model,
         phi=float(stored.get("phi", 1.0)),
         network=NetworkSpec.from_dict(stored["network"]) if stored.get("network") else None,
-        score_name=str(stored.get("score", "score")),
+        score_name=str(stored.get("score") or (stored.get("train") or {}).get("score", "score")),
         direction=study.direction.name.lower(),
         expected=recommendation.expected,
         noise=recommendation.noise,

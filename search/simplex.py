@@ -77,8 +77,8 @@ def lattice(steps: int, cost_model: CostModel) -> list[Shares]:
 
 
 def lattice_from_step(step: float, cost_model: CostModel) -> list[Shares]:
-    """The lattice whose spacing is ``step``, which must divide 1 (within 1e-6)."""
-    if not (math.isfinite(step) and 0 < step <= 1) or abs(1 / step - round(1 / step)) > 1e-6:
+    """The lattice whose spacing is ``step``, which must divide 1 (0.1667 counts as a sixth)."""
+    if not (math.isfinite(step) and 0 < step <= 1) or abs(1 / step - round(1 / step)) > 1e-3:
         raise SettingsError(f"expected a lattice step that divides 1, such as 0.1 or 0.05, got {step!r}")
     return lattice(round(1 / step), cost_model)
 

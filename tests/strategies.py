@@ -1,0 +1,116 @@
+"""Hypothesis strategies that several test files share: surfaces, constants, networks, records and JSON values."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+import phiscale
+
+settings.register_profile("shared", deadline=None)  # other programs may hold the processor
+settings.load_profile("shared")
+
+
+def reals(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_nan=False, allow_infinity=False)
+
+
+def shares() -> st.SearchStrategy[phiscale.Shares]:
+    """Points of the triangle, its corners and edges among them."""
+    weights = st.tuples(*[st.just(0.0) | reals(1e-3, 1)] * 3).filter(any)
+    return weights.map(lambda w: phiscale.Shares(*(part / sum(w) for part in w)))
+
+
+def cost_models() -> st.SearchStrategy[phiscale.CostModel]:
+    """Surfaces on which every axis enters the cost."""
+    exponent = reals(0.25, 4)
+    metric = st.sampled_from(["macs", "params", "activations", "formula"])
+    return st.builds(phiscale.CostModel, exponent, exponent, exponent, reals(1.1, 8), metric)
+
+
+def constants() -> st.SearchStrategy[phiscale.ScalingConstants]:
+    """Any positive multipliers, on a surface or not."""
+    return st.builds(phiscale.ScalingConstants, *[reals(0.3, 3)] * 3)
+
+
+def stages() -> st.SearchStrategy[phiscale.StageSpec]:
+    return st.builds(
+        phiscale.StageSpec,
+        kernel=st.sampled_from([1, 3, 5, 7]),
+        repeats=st.integers(1, 5),
+        channels=st.integers(1, 64),
+        expansion=st.sampled_from([1, 1.5, 2, 4.0, 6]),
+        stride=st.integers(1, 3),
+        se_ratio=st.sampled_from([0, 0.0, 0.1, 0.25, 1]),
+    )
+
+
+def networks() -> st.SearchStrategy[phiscale.NetworkSpec]:
+    return st.builds(
+        phiscale.NetworkSpec,
+        name=st.text(min_size=1, max_size=12),
+        resolution=st.integers(1, 300),
+        stem_channels=st.integers(1, 64),
+        stages=st.lists(stages(), min_size=1, max_size=4).map(tuple),
+        head_channels=st.integers(1, 256),
+        classes=st.integers(1, 1000),
+        stem_kernel=st.sampled_from([1, 3, 7]),
+        stem_stride=st.integers(1, 4),
+        in_channels=st.integers(1, 4),
+        activation=st.sampled_from(["silu", "relu"]),
+        dropout=reals(0, 0.9),
+        drop_path=reals(0, 0.9),
+    )
+
+
+def json_scalars() -> st.SearchStrategy[object]:
+    numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    return st.none() | st.booleans() | numbers | st.text(max_size=8)
+
+
+def json_values() -> st.SearchStrategy[object]:
+    """Any value that a JSON file can hold."""
+    return st.recursive(
+        json_scalars(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        max_leaves=8,
+    )
+
+
+def free_parts() -> st.SearchStrategy[dict[str, object]]:
+    """The parts of a record that may hold anything."""
+    return st.dictionaries(st.text(max_size=8), json_values(), max_size=3)
+
+
+def observations() -> st.SearchStrategy[phiscale.Observed]:
+    name = st.text(min_size=1, max_size=8)
+    return st.builds(phiscale.Observed, name, constants(), reals(-1e6, 1e6), st.integers(1, 99))
+
+
+@st.composite
+def records(draw: st.DrawFn) -> phiscale.SearchRecord:
+    """Whole records whose constants lie on their surface."""
+    cost_model = draw(cost_models())
+    low, score, high = sorted(draw(st.tuples(*[reals(-1e6, 1e6)] * 3)))
+    text = st.text(min_size=1, max_size=12)
+    return phiscale.SearchRecord(
+        study=draw(text),
+        created=draw(text),
+        constants=phiscale.constants_from_shares(draw(shares()), cost_model),
+        cost_model=cost_model,
+        phi=draw(reals(-3, 8)),
+        network=draw(st.none() | networks()),
+        score_name=draw(text),
+        direction=draw(st.sampled_from(["maximize", "minimize"])),
+        expected=draw(st.none() | st.just(phiscale.Estimate(score, low, high))),
+        noise=draw(st.none() | reals(0, 10)),
+        best_observed=draw(observations()),
+        region=tuple(draw(st.lists(shares(), max_size=2))),
+        baselines=tuple(draw(st.lists(observations(), max_size=2))),
+        notes=tuple(draw(st.lists(text, max_size=2))),
+        data=draw(free_parts()),
+        budget=draw(free_parts()),
+        versions=draw(free_parts()),
+        device=draw(text),
+        details=draw(free_parts()),
+    )
