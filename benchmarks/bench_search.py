@@ -29,6 +29,7 @@ import numpy as np
 
 from benchmarks.closed_forms import ClosedForm, all_landscapes, fine_lattice
 from phiscale.constants import FLOPS, Multipliers, ScalingConstants, Shares, shares_of_direction
+from search.settings import Method
 
 CHECKPOINTS = (20, 40, 80)
 NOISES = (0.005, 0.05)
@@ -79,7 +80,7 @@ class Noisy:
 Competitor = Callable[[Noisy, int, int], dict[int, Answer]]
 
 
-def phiscale_method(method: str) -> Competitor:
+def phiscale_method(method: Method) -> Competitor:
     """A method of phiscale through ``run_study``, its recommendation by ``recommend``."""
 
     def run(noisy: Noisy, seed: int, trials: int) -> dict[int, Answer]:

@@ -17,7 +17,7 @@ from phiscale.errors import SettingsError
 from phiscale.family import FamilyMember, format_family, generate_family, parse_phis
 from phiscale.files import write_text
 from phiscale.record import SearchRecord
-from phiscale.rounding import ROUNDINGS
+from phiscale.rounding import rounding_by_name
 from phiscale.spec import load_network
 from scripts.console import run_command
 from search.study import check_study_name
@@ -53,8 +53,8 @@ class FamilyOptions:
             raise SettingsError("expected exactly one of --study and --record")
         if self.study is not None:
             check_study_name(self.study)
-        if self.rounding is not None and self.rounding not in ROUNDINGS:
-            raise SettingsError(f"expected a rounding of {', '.join(ROUNDINGS)}, got {self.rounding!r}")
+        if self.rounding is not None:
+            rounding_by_name(self.rounding)
         if self.output is not None and self.output.suffix not in (".json", ".csv"):
             raise SettingsError(f"expected --output to end in .json or .csv, got {self.output}")
 
@@ -87,7 +87,7 @@ def _members(record: SearchRecord, options: FamilyOptions) -> tuple[FamilyMember
         record.constants,
         parse_phis(options.phi),
         budget=options.budget,
-        rounding=ROUNDINGS[options.rounding] if options.rounding else None,
+        rounding=rounding_by_name(options.rounding) if options.rounding else None,
         cost_model=record.cost_model,
         max_resolution=options.max_resolution,
         dropout=options.dropout,

@@ -14,7 +14,7 @@ from objectives.settings import TrainSettings
 from phiscale.baselines import BASELINES, PROXY_BASE
 from phiscale.constants import ACTIVATIONS, FLOPS, PARAMETERS, CostModel
 from phiscale.errors import SettingsError
-from phiscale.rounding import ROUNDINGS
+from phiscale.rounding import rounding_by_name
 from phiscale.spec import NetworkSpec, load_network
 
 COST_MODELS = {"macs": FLOPS, "params": PARAMETERS, "activations": ACTIVATIONS}
@@ -50,8 +50,7 @@ class ObjectiveSettings:
     def __post_init__(self) -> None:
         if not math.isfinite(self.phi) or self.phi == 0 or abs(self.phi) > 20:
             raise SettingsError(f"expected a phi other than 0 between -20 and 20, got {self.phi!r}")
-        if self.rounding not in ROUNDINGS:
-            raise SettingsError(f"expected a rounding of {', '.join(ROUNDINGS)}, got {self.rounding!r}")
+        rounding_by_name(self.rounding)
         for name, value, low in (("resolution", self.resolution, 1), ("side", self.side, 4)):
             if value is not None and value < low:
                 raise SettingsError(f"expected a {name} of at least {low} pixels, got {value}")
@@ -87,7 +86,7 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int)
         phi=settings.phi,
         cost_model=settings.cost_model,
         budget=settings.budget,
-        rounding=ROUNDINGS[settings.rounding],
+        rounding=rounding_by_name(settings.rounding),
     )
 
 

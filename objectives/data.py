@@ -1,0 +1,196 @@
+"""Images for a search, from one word on the command line: ``embedded``, a folder, or an .npz file.
+
+The search splits the training part and reads nothing else. The test part is for the confirmation afterwards.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from objectives.arrays import read_arrays
+from objectives.decode import decode_files
+from objectives.embedded import embedded_test_part, load_embedded
+from objectives.folder import ImageTree, test_tree, training_tree
+from objectives.imageset import Images, ImageSet, Indices, Labels, Split, split_labels
+from phiscale import _checks
+from phiscale.errors import DataError, SettingsError
+
+EMBEDDED = "embedded"
+
+
+def load_data(
+    source: str | Path | None = None,
+    *,
+    train_images: int | None = 6000,
+    validation_images: int = 1500,
+    seed: int = 0,
+    side: int | None = None,
+    cache: str | Path | None = None,
+) -> ImageSet:
+    """The images of ``source``, split by ``seed`` into a training and a validation part with all classes in proportion.
+
+    ``source`` is ``embedded`` (or None), a folder (see ``load_image_folder``) or an .npz file (see ``load_npz``);
+    ``train_images`` of None takes all there are. Raises ``DataError``, and ``SettingsError`` for an impossible number.
+    """
+    _check_sizes(train_images, validation_images, seed, side)
+    if source is None or source == EMBEDDED:
+        return load_embedded(train_images=train_images, validation_images=validation_images, seed=seed)
+    path = Path(source)
+    if _is_archive(path):
+        return load_npz(path, train_images=train_images, validation_images=validation_images, seed=seed, side=side)
+    return load_image_folder(
+        path, train_images=train_images, validation_images=validation_images, seed=seed, side=side, cache=cache
+    )
+
+
+def load_image_folder(
+    path: str | Path,
+    *,
+    train_images: int | None = None,
+    validation_images: int = 1500,
+    seed: int = 0,
+    side: int | None = None,
+    cache: str | Path | None = None,
+) -> ImageSet:
+    """An ImageFolder tree: ``path/train/<class>/...`` or ``path/<class>/...``; what lies beside ``train`` is not read.
+
+    Only the images that are used are decoded, to ``side`` pixels (default: the commonest shorter side, at most 256),
+    once: ``cache`` (default ``~/.cache/phiscale``) keeps them. Flips and shifts count as keeping the labels.
+    """
+    tree = training_tree(Path(path))
+    split = _split(tree.labels, tree.classes, train_images, validation_images, seed)
+    chosen = np.sort(np.concatenate((split.train, split.validation)))
+    images = _decoded(tree, chosen, side, cache)
+    train, validation = np.searchsorted(chosen, split.train), np.searchsorted(chosen, split.validation)
+    return ImageSet(
+        name=Path(path).resolve().name,
+        train_images=images[train],
+        train_labels=tree.labels[split.train],
+        validation_images=images[validation],
+        validation_labels=tree.labels[split.validation],
+        classes=tree.classes,
+    )
+
+
+def load_npz(
+    path: str | Path,
+    *,
+    train_images: int | None = None,
+    validation_images: int = 1500,
+    seed: int = 0,
+    side: int | None = None,
+) -> ImageSet:
+    """The arrays of an .npz file, see ``read_arrays``. Flips and shifts count as keeping the labels."""
+    arrays = read_arrays(Path(path), side)
+    split = _split(arrays.labels, arrays.classes, train_images, validation_images, seed)
+    return ImageSet(
+        name=Path(path).resolve().name,
+        train_images=arrays.images[split.train],
+        train_labels=arrays.labels[split.train],
+        validation_images=arrays.images[split.validation],
+        validation_labels=arrays.labels[split.validation],
+        classes=arrays.classes,
+    )
+
+
+def load_test_part(
+    source: str | Path | None,
+    searched: ImageSet,
+    *,
+    images: int = 5000,
+    train_images: int | None = 6000,
+    validation_images: int = 1500,
+    seed: int = 0,
+    cache: str | Path | None = None,
+) -> ImageSet:
+    """The training part of ``searched``, scored on at most ``images`` images that the search has not seen.
+
+    These are fresh embedded images; ``test/``, ``val/`` or ``validation/`` beside ``train/`` where it has the same
+    classes; ``test_images`` of an .npz file; or else the training images that the search left out, for which the
+    sizes and the seed must be those of ``load_data``. Raises ``DataError`` where there are none.
+    """
+    if source is None or source == EMBEDDED:
+        return searched.scored_on(*embedded_test_part(images, seed=seed))
+    path, sizes = Path(source), (train_images, validation_images, seed)
+    if _is_archive(path):
+        pixels, labels = _arrays_test_part(path, searched, images, sizes)
+    else:
+        pixels, labels = _folder_test_part(path, searched, images, sizes, cache)
+    return searched.scored_on(pixels, labels)
+
+
+def _arrays_test_part(
+    path: Path, searched: ImageSet, images: int, sizes: tuple[int | None, int, int]
+) -> tuple[Images, Labels]:
+    arrays = read_arrays(path, searched.resolution)
+    pixels, labels = arrays.test_images, arrays.test_labels
+    if pixels is None or labels is None:
+        pixels, labels = arrays.images, arrays.labels
+        chosen = _spare(path, arrays.labels, arrays.classes, images, sizes)
+    else:
+        chosen = _some(np.arange(len(labels)), images, sizes[2])
+    return pixels[chosen], labels[chosen]
+
+
+def _folder_test_part(
+    path: Path, searched: ImageSet, images: int, sizes: tuple[int | None, int, int], cache: str | Path | None
+) -> tuple[Images, Labels]:
+    tree = test_tree(path, searched.classes)
+    if tree is None:
+        tree = training_tree(path)
+        chosen = _spare(path, tree.labels, tree.classes, images, sizes)
+    else:
+        chosen = _some(np.arange(len(tree.labels)), images, sizes[2])
+    return _decoded(tree, chosen, searched.resolution, cache), tree.labels[chosen]
+
+
+def _spare(
+    path: Path, labels: Labels, classes: tuple[str, ...], images: int, sizes: tuple[int | None, int, int]
+) -> Indices:
+    train_images, validation_images, seed = sizes
+    spare = _split(labels, classes, train_images, validation_images, seed).spare
+    if len(spare) == 0:
+        raise DataError(
+            f"expected images in {path} that the search has not used, got none; "
+            "add a test part, or search with fewer training images"
+        )
+    return _some(spare, images, seed)
+
+
+def _some(indices: Indices, count: int, seed: int) -> Indices:
+    if len(indices) <= count:
+        return indices
+    return np.sort(np.random.default_rng([seed, 2]).choice(indices, count, replace=False))
+
+
+def _split(
+    labels: Labels, classes: tuple[str, ...], train_images: int | None, validation_images: int, seed: int
+) -> Split:
+    return split_labels(labels, classes, train_images=train_images, validation_images=validation_images, seed=seed)
+
+
+def _decoded(tree: ImageTree, chosen: Indices, side: int | None, cache: str | Path | None) -> Images:
+    files = [tree.files[index] for index in chosen]
+    return decode_files(files, side=side, cache=None if cache is None else Path(cache))
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether the source is an .npz file; raises ``DataError`` where it is nothing that can be read."""
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the data at {path}: {error}") from None
+    if is_folder or (is_file and path.suffix.lower() == ".npz"):
+        return is_file
+    problem = "a file with another ending" if is_file else "nothing at that path"
+    raise DataError(f"expected data of {EMBEDDED}, a folder of images or an .npz file, got {str(path)!r}: {problem}")
+
+
+def _check_sizes(train_images: int | None, validation_images: int, seed: int, side: int | None) -> None:
+    _checks.whole("validation_images", validation_images, SettingsError)
+    _checks.whole("seed", seed, SettingsError, low=0)
+    for name, value in (("train_images", train_images), ("side", side)):
+        if value is not None:
+            _checks.whole(name, value, SettingsError)

@@ -1,0 +1,162 @@
+"""Images and labels of one search in memory: the training part, split once into what trains and what scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from phiscale.errors import DataError
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.intp]
+
+AUGMENTATIONS = frozenset({"flip", "crop"})
+"""Every augmentation that training knows."""
+_VALIDATION_PART = 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet:
+    """Images to train and to score on, all of one size. Raises ``DataError`` where the parts do not fit together."""
+
+    name: str
+    """What records call it."""
+    train_images: Images
+    """uint8, (n, 3, side, side)."""
+    train_labels: Labels
+    """int64, (n,), from 0."""
+    validation_images: Images
+    """uint8, (m, 3, side, side); the search scores on these."""
+    validation_labels: Labels
+    """int64, (m,)."""
+    classes: tuple[str, ...]
+    """Name of each label."""
+    augmentations: frozenset[str] = AUGMENTATIONS
+    """Changes that keep the labels: ``flip`` (left-right mirror), ``crop`` (a shift by some pixels)."""
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise DataError(f"expected two classes or more in {self.name}, got {len(self.classes)}")
+        if not self.augmentations <= AUGMENTATIONS:
+            raise DataError(f"expected augmentations of {sorted(AUGMENTATIONS)}, got {sorted(self.augmentations)}")
+        _check_part("training", self.name, self.train_images, self.train_labels, len(self.classes))
+        _check_part("validation", self.name, self.validation_images, self.validation_labels, len(self.classes))
+        if self.train_images.shape[1:] != self.validation_images.shape[1:]:
+            raise DataError(
+                f"expected training and validation images of one size in {self.name}, got "
+                f"{self.train_images.shape[1:]} and {self.validation_images.shape[1:]}"
+            )
+
+    @property
+    def resolution(self) -> int:
+        """Side of the stored images, in pixels; a network that takes more gets no more information."""
+        return int(self.train_images.shape[-1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of the content, the split and the classes."""
+        digest = hashlib.sha256(repr((self.classes, sorted(self.augmentations))).encode())
+        for array in (self.train_images, self.train_labels, self.validation_images, self.validation_labels):
+            digest.update(repr(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def shades(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel of the training images, in 0..255."""
+        total, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
+        for image in self.train_images:
+            total += image.sum((1, 2), dtype=np.int64)
+            squares += np.square(image, dtype=np.uint16).sum((1, 2), dtype=np.int64)
+        count = self.train_images[:, 0].size
+        mean = total / count
+        return tuple(mean.tolist()), tuple(np.sqrt(np.maximum(0, squares / count - mean**2)).tolist())
+
+    def scored_on(self, images: Images, labels: Labels) -> ImageSet:
+        """The same training part, scored on other images, e.g. the untouched test part."""
+        return dataclasses.replace(
+            self, name=f"{self.name}, test part", validation_images=images, validation_labels=labels
+        )
+
+
+def _check_part(part: str, name: str, images: Images, labels: Labels, classes: int) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+        raise DataError(
+            f"expected the {part} images of {name} as uint8 (n, 3, side, side), got {images.dtype} {images.shape}"
+        )
+    if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+        raise DataError(
+            f"expected one int64 label for each of the {len(images)} {part} images of {name}, "
+            f"got {labels.dtype} {labels.shape}"
+        )
+    if images.size == 0:
+        raise DataError(f"expected at least one {part} image in {name}, got none")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"expected {part} labels of {name} from 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the three parts of a training set, each sorted, each with all classes in proportion."""
+
+    train: Indices
+    validation: Indices
+    spare: Indices
+    """In neither of the two; the search never sees these."""
+
+
+def split_labels(
+    labels: Labels, classes: Sequence[str], *, train_images: int | None, validation_images: int, seed: int
+) -> Split:
+    """Draw validation images (at most a fifth of all) and training images from every class, by ``seed`` alone.
+
+    Raises ``DataError`` for a class without images, or too few images to train and score on.
+    """
+    counts = np.bincount(labels, minlength=len(classes))
+    if len(counts) == 0 or counts.min() == 0:
+        empty = [name for name, count in zip(classes, counts, strict=False) if count == 0]
+        raise DataError(f"expected images in every class, got none in {', '.join(empty) or 'the whole set'}")
+    for_validation = _allot(min(validation_images, len(labels) // _VALIDATION_PART), counts - 1)
+    if for_validation.sum() == 0:
+        raise DataError(f"expected at least {_VALIDATION_PART} images, two in some class, got {len(labels)} in all")
+    left = counts - for_validation
+    wanted = int(left.sum()) if train_images is None else min(train_images, int(left.sum()))
+    if wanted < len(classes):
+        raise DataError(f"expected train_images of at least {len(classes)}, one for each class, got {train_images}")
+    for_training = 1 + _allot(wanted - len(classes), left - 1)
+    return _draw(labels, for_training, for_validation, np.random.default_rng([seed, 1]))
+
+
+def _allot(total: int, room: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """``total`` (at most all the room) over the classes in proportion to their room, by largest remainder."""
+    total = min(total, int(room.sum()))
+    ideal = room * (total / max(1, int(room.sum())))
+    parts = np.minimum(ideal.astype(np.intp), room)
+    while (short := total - int(parts.sum())) > 0:
+        parts[np.argsort(-np.where(parts < room, ideal - parts, -np.inf), kind="stable")[:short]] += 1
+        parts = np.minimum(parts, room)
+    return parts
+
+
+def _draw(
+    labels: Labels,
+    for_training: npt.NDArray[np.intp],
+    for_validation: npt.NDArray[np.intp],
+    generator: np.random.Generator,
+) -> Split:
+    train, validation, spare = [], [], []
+    for label, (trained, scored) in enumerate(zip(for_training, for_validation, strict=True)):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        validation.append(members[:scored])
+        train.append(members[scored : scored + trained])
+        spare.append(members[scored + trained :])
+    return Split(*(np.sort(np.concatenate(part)) for part in (train, validation, spare)))

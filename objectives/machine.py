@@ -1,0 +1,99 @@
+"""The machine under one training: device, threads, precision, random state, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from objectives.settings import TrainSettings
+from phiscale.errors import SettingsError, TrialError
+
+_THREADS = 1
+"""Threads of one trial on a CPU, unless a number is given.
+
+Small layers gain nothing from a second thread and lose much where another process wants the core: at four times the
+proxy baseline a trial took 6.2 s on one thread and 9.5 s on two, by depth alone 9.0 s and 22.8 s (two cores, shared).
+"""
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
+"""What torch's plain RuntimeErrors say where the memory of the CPU is used up."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is the GPU if there is one. Raises ``SettingsError``."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise SettingsError(f"expected a device of auto, cpu, cuda or cuda:N, got {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(
+            f"expected a device that is there, got {name!r} of {torch.cuda.device_count()} GPUs; use auto"
+        )
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """``cpu`` or the name of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:
+    """The context in which the network runs in the precision of the settings."""
+    halved = settings.precision == "bfloat16" or (
+        settings.precision == "auto"
+        and device.type == "cuda"
+        and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    return torch.autocast(device.type, torch.bfloat16, enabled=halved)
+
+
+@contextlib.contextmanager
+def reserved(device: torch.device, settings: TrainSettings, seed: int) -> Iterator[None]:
+    """Threads, deterministic kernels and a seeded global random state inside; all as before outside."""
+    threads = torch.get_num_threads()
+    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        try:
+            torch.set_num_threads(settings.threads or _THREADS)
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+            torch.manual_seed(seed)
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+
+
+@contextlib.contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """Turn running out of memory into ``TrialError`` of the kind ``out-of-memory``."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        if not known and not any(text in str(error) for text in _OUT_OF_MEMORY):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise TrialError(
+            "out-of-memory", f"{what} does not fit the memory; use smaller batches, a smaller phi or fewer workers"
+        ) from None
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the largest allocation on a GPU; on a CPU the largest resident size of the process; 0 if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

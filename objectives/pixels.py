@@ -1,0 +1,118 @@
+"""Images on the device at the resolution of one network, and the augmented batches drawn from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from objectives.imageset import Images, Labels
+
+_CHUNK = 2**24
+"""Values that are resized at a time."""
+_MAX_SHIFT = 1 / 8
+_MEMORY_PART = 0.25
+"""Part of the free memory that resized images may take; above it every batch is resized on its own."""
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """What one epoch does to the images; drawn from the generator alone, whatever the resolution."""
+
+    order: Tensor
+    """Image of every place, int64, (n,)."""
+    mirrored: Tensor
+    """Whether the image at a place is mirrored, bool, (n,)."""
+    shifts: Tensor
+    """Shift down and right as a part of the side, float, (n, 2)."""
+
+    @classmethod
+    def draw(cls, count: int, augmentations: frozenset[str], generator: torch.Generator) -> EpochPlan:
+        """A new order and new augmentations. The same numbers are drawn whichever augmentations apply."""
+        order = torch.randperm(count, generator=generator)
+        mirrored = torch.rand(count, generator=generator) < 0.5
+        shifts = (2 * torch.rand((count, 2), generator=generator) - 1) * _MAX_SHIFT
+        return cls(order, mirrored & ("flip" in augmentations), shifts * ("crop" in augmentations))
+
+    def to(self, device: torch.device) -> EpochPlan:
+        """The plan on the device."""
+        return EpochPlan(self.order.to(device), self.mirrored.to(device), self.shifts.to(device))
+
+    def __getitem__(self, places: slice) -> EpochPlan:
+        return EpochPlan(self.order[places], self.mirrored[places], self.shifts[places])
+
+
+class DeviceImages:
+    """uint8 images, resized once where the memory allows it, with their labels; batches are normalised floats.
+
+    ``shades`` are the means and the standard deviations of the channels of the training images, in 0..255.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        labels: Labels,
+        resolution: int,
+        device: torch.device,
+        shades: tuple[Sequence[float], Sequence[float]],
+    ) -> None:
+        self.labels = torch.from_numpy(labels).to(device)
+        self._resolution = resolution
+        mean, std = (torch.tensor(part) for part in shades)
+        self._mean, self._scale = mean.to(device), 1 / std.clamp(min=1).to(device)
+        masters = torch.from_numpy(images)
+        size = len(images) * 3 * resolution**2
+        if images.shape[-1] != resolution and size < _MEMORY_PART * _free_memory(device):
+            chunks = torch.split(masters, max(1, _CHUNK // (3 * max(resolution, images.shape[-1]) ** 2)))
+            self._images = torch.cat([_resized(chunk.to(device), resolution) for chunk in chunks])
+        else:
+            self._images = masters.permute(0, 2, 3, 1).contiguous().to(device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """The images of these indices, float (n, 3, side, side) in channels_last, and their labels, (n,)."""
+        return self._normalised(self._sized(self._images[chosen])), self.labels[chosen]
+
+    def augmented(self, plan: EpochPlan) -> tuple[Tensor, Tensor]:
+        """The images of a part of the plan, mirrored and shifted (the border is reflected), and their labels."""
+        side = self._images.shape[1]
+        line = torch.arange(side, device=plan.order.device)
+        moves = (plan.shifts * side).round().long()
+        rows = _reflected(line + moves[:, :1], side)
+        columns = _reflected(line + moves[:, 1:], side)
+        columns = torch.where(plan.mirrored[:, None], side - 1 - columns, columns)
+        images = self._images[plan.order[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return self._normalised(self._sized(images)), self.labels[plan.order]
+
+    def _sized(self, images: Tensor) -> Tensor:
+        if images.shape[1] == self._resolution:
+            return images
+        return _resized(images.permute(0, 3, 1, 2), self._resolution)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return ((images - self._mean) * self._scale).permute(0, 3, 1, 2)
+
+
+def _reflected(places: Tensor, side: int) -> Tensor:
+    return (side - 1) - ((side - 1) - places.abs()).abs()
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    """uint8 (n, 3, h, w) to uint8 (n, side, side, 3), antialiased."""
+    resized = functional.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _free_memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**31

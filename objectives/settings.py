@@ -1,0 +1,84 @@
+"""How a proxy network is trained and scored: the settings, without the torch that obeys them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from phiscale import _checks
+from phiscale.errors import SettingsError
+
+Score = Literal["accuracy", "log_loss", "train_loss"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Settings of one proxy training; raises ``SettingsError`` for a value outside its range."""
+
+    epochs: int = 2
+    """Passes over the training images."""
+    batch_size: int = 32
+    """Images in one step; on a CPU more steps beat larger batches."""
+    learning_rate: float = 0.3
+    """Highest learning rate of SGD with Nesterov momentum, reached at the end of the warm-up."""
+    momentum: float = 0.9
+    """Nesterov momentum."""
+    weight_decay: float = 5e-4
+    """L2 penalty on the weights of convolutions and linear layers; biases and batch normalisation have none."""
+    label_smoothing: float = 0.0
+    """Part of the label that is spread over all classes while training."""
+    warmup: float = 0.15
+    """Part of all steps in which the learning rate rises linearly; afterwards it falls linearly to 0."""
+    train_images: int | None = 6000
+    """Training images to use, the same for every trial; None for all there are."""
+    validation_images: int = 1500
+    """Images split off the training part to score on; at most a fifth of the images is taken."""
+    flip: bool = True
+    """Mirror training images at random, where the data set says that its labels survive it."""
+    crop: bool = True
+    """Shift training images at random by up to an eighth of their side, where the labels survive it."""
+    score: Score = "accuracy"
+    """What the study optimises: validation accuracy, validation log-loss, or training loss averaged over the run."""
+    device: str = "auto"
+    """Where to train: auto (the GPU if there is one), cpu, cuda, cuda:1, ..."""
+    threads: int = 0
+    """CPU threads of one trial; 0 for one, because two trials side by side beat one trial on two threads."""
+    precision: Precision = "auto"
+    """Arithmetic: auto is bfloat16 on a GPU that has it, and float32 on a CPU, where bfloat16 is slower."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch_size", 1), ("validation_images", 1), ("threads", 0)):
+            _checks.whole(name, getattr(self, name), SettingsError, low=low)
+        if self.train_images is not None:
+            _checks.whole("train_images", self.train_images, SettingsError)
+        _checks.positive("learning_rate", self.learning_rate, SettingsError)
+        for name, low_allowed in (("momentum", False), ("label_smoothing", True), ("warmup", True)):
+            self._part_of_one(name, zero=low_allowed)
+        if _checks.real("weight_decay", self.weight_decay, SettingsError) < 0:
+            raise SettingsError(f"expected weight_decay to be 0 or more, got {self.weight_decay!r}")
+        for name, choice in (("score", Score), ("precision", Precision)):
+            if getattr(self, name) not in get_args(choice):
+                raise SettingsError(f"expected {name} of {', '.join(get_args(choice))}, got {getattr(self, name)!r}")
+        for name in ("flip", "crop"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"expected {name} to be true or false, got {getattr(self, name)!r}")
+        _checks.text("device", self.device, SettingsError)
+
+    def _part_of_one(self, name: str, *, zero: bool) -> None:
+        value = _checks.real(name, getattr(self, name), SettingsError)
+        if not (0 <= value < 1 if zero else 0 < value < 1):
+            raise SettingsError(f"expected {name} in {'[' if zero else '('}0, 1), got {value!r}")
+
+    @property
+    def direction(self) -> str:
+        """``maximize`` for accuracy, ``minimize`` for the losses."""
+        return "maximize" if self.score == "accuracy" else "minimize"
+
+    def describe(self) -> dict[str, object]:
+        """The settings that must be equal for two scores to be comparable: all but where the trial runs."""
+        plain = dataclasses.asdict(self)
+        for name in ("device", "threads"):
+            del plain[name]
+        return plain

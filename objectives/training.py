@@ -1,0 +1,221 @@
+"""Train one proxy network from scratch and score it after every epoch.
+
+Everything random comes from the seed, and the order of the images and their augmentation from nothing else, so trials
+with one seed differ by their network alone. An evaluation that cannot be finished raises ``TrialError`` of the kind
+``diverged``, ``out-of-memory`` or ``shape``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from objectives.contract import Report
+from objectives.imageset import ImageSet
+from objectives.machine import autocast, choose_device, device_name, memory_errors, peak_memory, reserved
+from objectives.network import Network, build_network
+from objectives.pixels import DeviceImages, EpochPlan
+from objectives.settings import TrainSettings
+from phiscale.errors import TrialError
+from phiscale.spec import NetworkSpec
+
+_SETTLING_IMAGES = 1000
+_EVALUATION_BATCH, _EVALUATION_PIXELS = 250, 2**22
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyRun:
+    """What one training gave."""
+
+    score: float
+    """The value of ``TrainSettings.score`` after the last epoch."""
+    curves: dict[str, tuple[float, ...]]
+    """Per epoch: ``accuracy`` and ``log_loss`` (nats) on the validation images, mean ``train_loss`` (nats)."""
+    seconds: float
+    """Wall-clock time."""
+    device: str
+    """``cpu`` or the name of the GPU."""
+    peak_memory: int
+    """Bytes: the largest allocation on a GPU, the largest resident size of the process on a CPU."""
+
+
+def train_proxy(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, *, seed: int, report: Report) -> ProxyRun:
+    """Train the network of ``spec`` on ``data`` and score it; ``report(epoch, score)`` follows every epoch.
+
+    The same seed on the same machine gives the same score to the last bit. Raises ``TrialError``, and
+    ``SettingsError`` for a device that is not there.
+    """
+    started = time.perf_counter()
+    device = choose_device(settings.device)
+    _check_shapes(spec, data, settings)
+    curves: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "train_loss": []}
+    with reserved(device, settings, _stream(seed, "global")), memory_errors(f"{spec.name} at {spec.resolution} pixels"):
+        trainer = _Trainer(spec, data, settings, device, seed)
+        for epoch in range(1, settings.epochs + 1):
+            parts = trainer.run_epoch(epoch)
+            _check_finite(parts, epoch, settings)
+            for name, value in parts.items():
+                curves[name].append(value)
+            report(epoch, _score(settings, curves))
+        memory = peak_memory(device)
+    return ProxyRun(
+        score=_score(settings, curves),
+        curves={name: tuple(values) for name, values in curves.items()},
+        seconds=time.perf_counter() - started,
+        device=device_name(device),
+        peak_memory=memory,
+    )
+
+
+class _Trainer:
+    """Network, optimiser and images of one training."""
+
+    def __init__(
+        self, spec: NetworkSpec, data: ImageSet, settings: TrainSettings, device: torch.device, seed: int
+    ) -> None:
+        self._settings, self._device, self._seed = settings, device, seed
+        self._network = build_network(spec, _stream(seed, "weights")).to(device)
+        self._optimiser = _optimiser(self._network, settings)
+        self._autocast = autocast(device, settings)
+        size = spec.resolution, device, data.shades
+        self._train = DeviceImages(data.train_images, data.train_labels, *size)
+        self._validation = DeviceImages(data.validation_images, data.validation_labels, *size)
+        asked = {name for name, wanted in (("flip", settings.flip), ("crop", settings.crop)) if wanted}
+        self._augmentations = data.augmentations & asked
+        some = torch.randperm(len(self._train), generator=self._generator("settling"))[:_SETTLING_IMAGES]
+        self._settling = _batches(some.to(device), spec.resolution)
+        self._scoring = _batches(torch.arange(len(self._validation), device=device), spec.resolution)
+
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """Train for one epoch, then score: the parts of the score by name."""
+        generator = self._generator(f"epoch {epoch}")
+        plan = EpochPlan.draw(len(self._train), self._augmentations, generator).to(self._device)
+        steps = max(1, len(self._train) // self._settings.batch_size)
+        rates = _learning_rates(self._settings, steps)[(epoch - 1) * steps : epoch * steps]
+        train_loss = self._train_epoch(plan, rates)
+        self._settle()
+        accuracy, log_loss = self._evaluate()
+        return {"accuracy": accuracy, "log_loss": log_loss, "train_loss": train_loss}
+
+    def _train_epoch(self, plan: EpochPlan, rates: list[float]) -> float:
+        """The mean training loss. Nothing waits for the device before the last step."""
+        self._network.train()
+        total = torch.zeros((), device=self._device)
+        size = self._settings.batch_size
+        for step, rate in enumerate(rates):
+            images, labels = self._train.augmented(plan[step * size : (step + 1) * size])
+            with self._autocast:
+                logits = self._network(images)
+            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._settings.label_smoothing)
+            self._optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            for group in self._optimiser.param_groups:
+                group["lr"] = rate
+            self._optimiser.step()
+            total += loss.detach()
+        return float(total) / len(rates)
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Set the statistics of batch normalisation to those of the weights as they are.
+
+        The moving averages lag behind weights that change quickly, and would score another network.
+        """
+        self._network.eval()
+        norms = [module for module in self._network.modules() if isinstance(module, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+            norm.train()
+        for chosen in self._settling:
+            with self._autocast:
+                self._network(self._train.batch(chosen)[0])
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+    @torch.no_grad()
+    def _evaluate(self) -> tuple[float, float]:
+        """Accuracy and mean log-loss (nats) on the validation images."""
+        self._network.eval()
+        totals = torch.zeros(2, dtype=torch.float64, device=self._device)
+        for chosen in self._scoring:
+            images, labels = self._validation.batch(chosen)
+            with self._autocast:
+                logits = self._network(images).float()
+            right = (logits.argmax(1) == labels).sum()
+            loss = functional.cross_entropy(logits, labels, reduction="sum")
+            totals += torch.stack((right.double(), loss.double()))
+        right_sum, loss_sum = totals.tolist()
+        return right_sum / len(self._validation), loss_sum / len(self._validation)
+
+    def _generator(self, name: str) -> torch.Generator:
+        return torch.Generator().manual_seed(_stream(self._seed, name))
+
+
+def _stream(seed: int, name: str) -> int:
+    """A seed of its own for each use of randomness."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _batches(indices: torch.Tensor, resolution: int) -> tuple[torch.Tensor, ...]:
+    """Batches of nearly equal size: one of a single image could not be normalised."""
+    size = min(_EVALUATION_BATCH, max(16, _EVALUATION_PIXELS // resolution**2))
+    return torch.tensor_split(indices, math.ceil(len(indices) / size))
+
+
+def _optimiser(network: Network, settings: TrainSettings) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum; only weights of convolutions and linear layers decay."""
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
+    groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, settings.learning_rate, settings.momentum, nesterov=True, fused=True)
+
+
+def _learning_rates(settings: TrainSettings, steps: int) -> list[float]:
+    """The rate of every step of the run: up to the highest in the warm-up, then down to 0, both linear."""
+    total = settings.epochs * steps
+    rising = settings.warmup * total
+    return [
+        settings.learning_rate * min((s + 1) / max(1, rising), (total - s) / (total - rising)) for s in range(total)
+    ]
+
+
+def _score(settings: TrainSettings, curves: dict[str, list[float]]) -> float:
+    """The value after the last epoch; of the training loss the mean so far, known as training speed."""
+    values = curves[settings.score]
+    return math.fsum(values) / len(values) if settings.score == "train_loss" else values[-1]
+
+
+def _check_finite(parts: dict[str, float], epoch: int, settings: TrainSettings) -> None:
+    for name, value in parts.items():
+        if not math.isfinite(value):
+            raise TrialError(
+                "diverged",
+                f"expected a finite {name}, got {value} in epoch {epoch}; use a learning rate below "
+                f"{settings.learning_rate:g}",
+            )
+
+
+def _check_shapes(spec: NetworkSpec, data: ImageSet, settings: TrainSettings) -> None:
+    """Raise ``TrialError`` of the kind ``shape`` where the network cannot be trained on these images."""
+    if (spec.in_channels, spec.classes) != (3, len(data.classes)):
+        raise TrialError(
+            "shape",
+            f"expected a network of 3 input channels and {len(data.classes)} classes for {data.name}, "
+            f"got {spec.in_channels} and {spec.classes}",
+        )
+    side = math.ceil(spec.resolution / math.prod([spec.stem_stride, *(stage.stride for stage in spec.stages)]))
+    if side * min(settings.batch_size, len(data.train_labels)) == 1:
+        raise TrialError(
+            "shape",
+            f"batch normalisation cannot train on one image of 1 x 1 features: {spec.name} at "
+            f"{spec.resolution} pixels; use a larger batch or resolution",
+        )

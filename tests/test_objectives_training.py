@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from objectives import training
+from objectives.machine import autocast, choose_device
+from objectives.pixels import EpochPlan
+from objectives.settings import TrainSettings
+from objectives.training import train_proxy
+from phiscale import SettingsError, TrialError
+from tests.tiny_data import TINY, striped_images
+
+QUICK = TrainSettings(device="cpu", batch_size=16, learning_rate=0.2)
+DATA = striped_images()
+
+
+def ignore(_epoch, _score):
+    pass
+
+
+def train(spec=TINY, data=DATA, settings=QUICK, seed=0, report=ignore):
+    return train_proxy(spec, data, settings, seed=seed, report=report)
+
+
+def with_settings(**changes):
+    return dataclasses.replace(QUICK, **changes)
+
+
+def test_training_learns():
+    run = train(settings=with_settings(epochs=6))
+    assert run.score > 0.95
+    assert run.curves["train_loss"][-1] < run.curves["train_loss"][0]
+    assert run.curves["log_loss"][-1] < 0.3
+    assert run.device == "cpu"
+    assert run.seconds > 0
+    assert run.peak_memory > 2**20
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    spec = dataclasses.replace(TINY, dropout=0.2, drop_path=0.3)
+    first, again, other = (train(spec, seed=seed).curves for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+def test_nothing_global_is_changed():
+    before = torch.random.get_rng_state(), torch.get_num_threads()
+    train(dataclasses.replace(TINY, dropout=0.2), settings=with_settings(threads=before[1] + 1))
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+
+
+def test_the_global_random_state_does_not_matter():
+    spec = dataclasses.replace(TINY, dropout=0.2)
+    first = train(spec).curves
+    with torch.random.fork_rng():
+        torch.manual_seed(99)
+        assert train(spec).curves == first
+
+
+def test_weights_and_dropout_come_from_the_seed():
+    weights, global_seeds = [], []
+    for seed in (1, 1, 2):
+        trainer = training._Trainer(TINY, DATA, QUICK, torch.device("cpu"), seed)
+        weights.append(trainer._network.classifier.weight)
+        train(seed=seed, settings=with_settings(epochs=1), report=lambda *_: global_seeds.append(torch.initial_seed()))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert global_seeds[0] == global_seeds[1] != global_seeds[2]
+
+
+def test_the_training_loss_is_the_mean_over_all_steps():
+    run = train(settings=with_settings(learning_rate=1e-9))
+    assert run.curves["train_loss"] == pytest.approx([math.log(2)] * 2, abs=0.35)
+
+
+def test_every_network_sees_the_images_in_the_order_of_the_seed(monkeypatch):
+    drawn = []
+    real = EpochPlan.draw
+
+    def draw(*arguments):
+        drawn.append(real(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(EpochPlan, "draw", draw)
+    train(seed=5)
+    train(dataclasses.replace(TINY, resolution=13, stem_channels=3), seed=5)
+    assert len(drawn) == 4
+    for first, second in zip(drawn[:2], drawn[2:], strict=True):
+        assert all(torch.equal(getattr(first, name), getattr(second, name)) for name in ("order", "mirrored", "shifts"))
+    assert not torch.equal(drawn[0].order, drawn[1].order)
+
+
+def test_each_epoch_is_reported_with_the_score_so_far():
+    for name in ("accuracy", "log_loss", "train_loss"):
+        reports = []
+        run = train(settings=with_settings(score=name, epochs=3), report=lambda *r, to=reports: to.append(r))
+        values = run.curves[name]
+        so_far = [sum(values[:n]) / n for n in (1, 2, 3)] if name == "train_loss" else list(values)
+        assert [epoch for epoch, _ in reports] == [1, 2, 3]
+        assert [score for _, score in reports] == pytest.approx(so_far, rel=1e-12)
+        assert run.score == reports[-1][1]
+
+
+def test_a_report_may_end_the_training():
+    def stop(_epoch, _score):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(report=stop)
+
+
+def test_validation_values_are_those_of_the_network(monkeypatch):
+    """Accuracy and log-loss recomputed from the logits of the trained network."""
+    trainers = []
+    real = training._Trainer.__init__
+
+    def remember(self, *arguments):
+        trainers.append(self)
+        real(self, *arguments)
+
+    monkeypatch.setattr(training._Trainer, "__init__", remember)
+    run = train()
+    (trainer,) = trainers
+    network = trainer._network.eval()
+    mean, std = torch.tensor(DATA.shades)
+    inputs = (torch.tensor(DATA.validation_images) - mean[:, None, None]) / std[:, None, None]
+    labels = torch.tensor(DATA.validation_labels)
+    with torch.no_grad():
+        logits = network(inputs)
+    assert run.curves["accuracy"][-1] == pytest.approx((logits.argmax(1) == labels).double().mean().item())
+    assert run.curves["log_loss"][-1] == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
+    # the statistics are those of the weights as they are, not a moving average of earlier weights
+    stem = (torch.tensor(DATA.train_images) - mean[:, None, None]) / std[:, None, None]
+    with torch.no_grad():
+        features = network.stem[0](stem)
+    assert torch.allclose(network.stem[1].running_mean, features.mean((0, 2, 3)), atol=1e-4)
+    assert torch.allclose(network.stem[1].running_var, features.var((0, 2, 3)), rtol=1e-2)
+
+
+def test_statistics_settle_on_images_from_everywhere():
+    trainer = training._Trainer(TINY, striped_images(1501), QUICK, torch.device("cpu"), 0)
+    chosen = torch.cat(trainer._settling)
+    assert len(set(chosen.tolist())) == 1000
+    assert chosen.max() > 1400
+    assert min(len(batch) for batch in trainer._scoring) > 200
+
+
+def test_settings_turn_augmentation_off():
+    plain = train(data=striped_images(augmentations=frozenset())).curves
+    assert train(settings=with_settings(flip=False, crop=False)).curves == plain
+    assert train(settings=with_settings(flip=True, crop=False)).curves != plain
+    assert train(settings=with_settings(flip=False, crop=True)).curves != plain
+
+
+def test_the_learning_rate_rises_then_falls_to_zero():
+    rates = training._learning_rates(with_settings(epochs=2, warmup=0.25, learning_rate=0.4), 20)
+    assert len(rates) == 40
+    assert rates[:10] == pytest.approx([0.04 * step for step in range(1, 11)])
+    assert max(rates) == 0.4
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.02
+    assert training._learning_rates(with_settings(warmup=0.0, epochs=1), 2) == [0.2, 0.1]
+
+
+def test_every_step_has_its_own_learning_rate(monkeypatch):
+    used = []
+    real = torch.optim.SGD.step
+
+    def step(self, *arguments):
+        used.append([(group["lr"], group["nesterov"], group["momentum"]) for group in self.param_groups])
+        return real(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    train()
+    assert used == [[(rate, True, 0.9)] * 2 for rate in training._learning_rates(QUICK, 8)]
+
+
+def test_batch_normalisation_and_biases_do_not_decay():
+    network = training.build_network(TINY, 0)
+    decayed, others = training._optimiser(network, with_settings(weight_decay=0.1)).param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    weights = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    assert {id(parameter) for parameter in decayed["params"]} == weights
+    assert len(decayed["params"]) + len(others["params"]) == len(list(network.parameters()))
+
+
+def fails(kind, match, *arguments, **changes):
+    with pytest.raises(TrialError, match=match) as caught:
+        train(*arguments, **changes)
+    assert caught.value.kind == kind
+
+
+def test_a_loss_that_is_no_number_is_divergence():
+    fails(
+        "diverged",
+        r"finite .* in epoch 1; use a learning rate below 1e\+20",
+        settings=with_settings(learning_rate=1e20),
+    )
+
+
+def test_one_image_of_one_pixel_cannot_be_normalised():
+    spec = dataclasses.replace(TINY, resolution=2)
+    fails("shape", "larger batch", spec, settings=with_settings(batch_size=1))
+    assert math.isfinite(train(spec, settings=with_settings(batch_size=2)).score)
+    assert math.isfinite(train(settings=with_settings(batch_size=1, epochs=1)).score)
+
+
+def test_a_network_for_other_images_is_refused():
+    fails("shape", "2 classes for stripes, got 3 and 5", dataclasses.replace(TINY, classes=5))
+    fails("shape", "got 1 and 2", dataclasses.replace(TINY, in_channels=1))
+
+
+def test_an_allocation_that_fails_is_out_of_memory():
+    fails("out-of-memory", "tiny at 300000 pixels does not fit", dataclasses.replace(TINY, resolution=300_000))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_every_kind_of_memory_error_is_out_of_memory(monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(training, "build_network", fail)
+    fails("out-of-memory", "smaller batches")
+
+
+def test_other_errors_are_not_hidden(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(training, "build_network", fail)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        train()
+
+
+def test_fewer_images_than_a_batch_are_one_step():
+    assert math.isfinite(train(data=striped_images(8), settings=with_settings(batch_size=500)).score)
+
+
+def test_equal_images_do_not_divide_by_zero():
+    flat = dataclasses.replace(DATA, train_images=DATA.train_images * 0 + 7)
+    assert math.isfinite(train(data=flat).score)
+
+
+def test_bfloat16_is_another_arithmetic_of_the_same_training():
+    halved, full = (train(settings=with_settings(precision=name)).curves for name in ("bfloat16", "float32"))
+    assert halved != full
+    assert halved["train_loss"] == pytest.approx(full["train_loss"], abs=0.2)
+
+
+def test_precision_auto_is_float32_on_a_cpu():
+    assert autocast(torch.device("cpu"), QUICK)._enabled is False
+    assert autocast(torch.device("cpu"), with_settings(precision="bfloat16"))._enabled is True
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cuda:-1", "mps", "meta", "cpu:x", ""])
+def test_a_device_that_is_not_there_is_named(name):
+    with pytest.raises(SettingsError, match="expected a device"):
+        choose_device(name)
+
+
+def test_auto_is_a_device_that_is_there():
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("cpu") == torch.device("cpu")
