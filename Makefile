@@ -13,14 +13,14 @@ search: $(READY)
 	$(BIN)/python -m scripts.run_search --study demo --trials 30
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(MAKE) test
 
 format: $(READY)
 	$(BIN)/ruff format .

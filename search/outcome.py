@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from phiscale.constants import CostModel
 from phiscale.errors import BudgetError
 from phiscale.family import generate_family
 from phiscale.files import write_text
-from phiscale.record import Observed, SearchRecord
+from phiscale.record import Estimate, Observed, SearchRecord
 from phiscale.spec import NetworkSpec
 from search.claims import is_attempt
 from search.measurements import Measurement, measurements, trials_csv
@@ -76,6 +77,7 @@ def make_record(
     stored: Mapping[str, Any] = study.user_attrs[SETTINGS_KEY]
     trials = [trial for trial in study.get_trials(deepcopy=False) if is_attempt(trial)]
     devices = {trial.user_attrs["device"]: None for trial in trials if "device" in trial.user_attrs}
+    score_name = str(stored.get("score") or (stored.get("train") or {}).get("score", "score"))
     counts = {name.lower(): sum(t.state.name == name for t in trials) for name in ("COMPLETE", "PRUNED", "FAIL")}
     return SearchRecord(
         study=study.study_name,
@@ -84,9 +86,9 @@ def make_record(
         cost_model=cost_model,
         phi=float(stored.get("phi", 1.0)),
         network=NetworkSpec.from_dict(stored["network"]) if stored.get("network") else None,
-        score_name=str(stored.get("score") or (stored.get("train") or {}).get("score", "score")),
+        score_name=score_name,
         direction=study.direction.name.lower(),
-        expected=recommendation.expected,
+        expected=_possible(recommendation.expected, score_name),
         noise=recommendation.noise,
         best_observed=recommendation.best_observed,
         region=recommendation.region,
@@ -105,6 +107,14 @@ def make_record(
         device=", ".join(devices) or "unknown",
         details=recommendation.details,
     )
+
+
+def _possible(estimate: Estimate | None, score_name: str) -> Estimate | None:
+    """The estimate within what the score can be: an accuracy is a part of 1, a loss is not negative."""
+    if estimate is None or score_name not in ("accuracy", "log_loss", "train_loss"):
+        return estimate
+    most = 1.0 if score_name == "accuracy" else math.inf
+    return Estimate(*(min(max(value, 0.0), most) for value in (estimate.score, estimate.low, estimate.high)))
 
 
 def _baselines(rows: Sequence[Measurement]) -> tuple[Observed, ...]:
