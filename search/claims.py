@@ -15,6 +15,7 @@ from phiscale.constants import CostModel, Multipliers, ScalingConstants, shares_
 from phiscale.errors import BudgetError, ConstraintError
 from phiscale.network import ScaledNetwork
 from search.plan import PlannedPoint, point_parameters
+from search.racing import worth_repeating
 from search.samplers import make_sampler
 from search.settings import SearchSettings
 from search.simplex import constants_at, parameter_names
@@ -96,9 +97,15 @@ def claim(
     """The next trial to evaluate; None where the study has, or is about to have, ``total`` of them."""
     trials = study.get_trials(deepcopy=False)
     taken = sum(is_attempt(trial) or trial.state.name == "RUNNING" for trial in trials)
-    waiting = any(trial.state.name == "WAITING" for trial in trials)
-    if taken >= total or (settings.is_grid and not waiting):
+    if taken >= total:
         return None
+    if not any(trial.state.name == "WAITING" for trial in trials):
+        again = worth_repeating(trials, settings, cost_model, objective.direction)
+        if again is not None:
+            parameters, attributes = again
+            study.enqueue_trial(parameters, user_attrs=attributes)
+        elif settings.is_grid:
+            return None
     study.sampler = make_sampler(settings, len(trials))
     with one_thread():
         trial = study.ask()

@@ -20,6 +20,7 @@ from phiscale.record import Estimate, Observed, SearchRecord
 from phiscale.spec import NetworkSpec
 from search.claims import is_attempt
 from search.measurements import Measurement, measurements, trials_csv
+from search.racing import STOPPED
 from search.recommend import Recommendation, recommend
 from search.settings import BASELINE_RULES, SearchSettings
 from search.study import SETTINGS_KEY
@@ -99,6 +100,7 @@ def make_record(
             "trials": counts,
             "evaluations": sum(len(row.scores) for row in rows),
             "seconds": sum(trial.user_attrs.get("seconds", 0.0) for trial in trials),
+            "stopped": study.user_attrs.get(STOPPED),
             "search": vars(settings),
             "train": stored.get("train"),
             "budget": stored.get("budget"),

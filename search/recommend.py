@@ -17,7 +17,7 @@ from phiscale.errors import StudyError
 from phiscale.record import Estimate, Observed
 from search.measurements import Measurement
 from search.simplex import lattice
-from search.surface import KINDS, Array, Surface, fit_surface
+from search.surface import Array, Surface, fit_surface
 from search.workers import one_thread
 
 FINE_STEPS = 100
@@ -25,7 +25,7 @@ FINE_STEPS = 100
 REGION_STEPS = 20
 """Lattice on which the region is given."""
 _DRAWS = 1000
-_FEWEST = 8
+FEWEST = 8
 """Networks below which no surface is fitted."""
 _Z90 = 1.6449
 
@@ -64,12 +64,12 @@ def predict(
     rows: Sequence[Measurement], cost_model: CostModel, direction: str, *, steps: int = 60
 ) -> Prediction | None:
     """The surface on a lattice of ``steps``, for pictures; None where there are too few networks to fit one."""
-    if len(rows) < _FEWEST:
+    if len(rows) < FEWEST:
         return None
     sign = 1.0 if direction == "maximize" else -1.0
     points = _array(lattice(steps, cost_model))
     with one_thread():
-        mean, deviation = _fit(rows, sign, KINDS).predict(points)
+        mean, deviation = fit_rows(rows, sign).predict(points)
     return Prediction(points, sign * mean, deviation)
 
 
@@ -80,8 +80,8 @@ def recommend(rows: Sequence[Measurement], cost_model: CostModel, direction: str
     sign = 1.0 if direction == "maximize" else -1.0
     best = max(rows, key=lambda row: sign * row.score)
     observed = Observed(best.name, best.constants, best.score, len(best.scores))
-    if len(rows) < _FEWEST:
-        note = f"{len(rows)} networks are too few for a surface ({_FEWEST} are needed): this is the best observed trial"
+    if len(rows) < FEWEST:
+        note = f"{len(rows)} networks are too few for a surface ({FEWEST} are needed): this is the best observed trial"
         constants = constants_from_shares(best.shares, cost_model)
         return Recommendation(constants, best.shares, None, replicate_noise(rows), (), observed, (note,), {})
     with one_thread():
@@ -91,13 +91,13 @@ def recommend(rows: Sequence[Measurement], cost_model: CostModel, direction: str
 def _from_surface(
     rows: Sequence[Measurement], cost_model: CostModel, sign: float, best: Measurement, observed: Observed
 ) -> Recommendation:
-    surface = _fit(rows, sign, KINDS)
+    surface = fit_rows(rows, sign)
     points = lattice(FINE_STEPS, cost_model)
     mean, deviation = surface.predict(_array(points))
     top = int(np.argmax(mean))
     expected = _estimate(sign, float(mean[top]), float(deviation[top]))
-    region = optimum_region(surface, cost_model)
-    opinions, disagreement = second_opinions(rows, sign, points)
+    region, gain = optimum_region(surface, points[top], cost_model)
+    opinions, disagreement = second_opinions(surface, sign, points)
     notes = (*_cautions(rows, surface, region, cost_model), *disagreement)
     details = {
         "models": {model.name: model.weight for model in surface.models},
@@ -105,6 +105,7 @@ def _from_surface(
         "replicate_noise": replicate_noise(rows),
         "optimism": sign * (best.score - _at(surface, best.shares, sign)),
         "region_part": len(region) / len(lattice(REGION_STEPS, cost_model)),
+        "expected_gain": gain,
         **opinions,
     }
     constants = constants_from_shares(points[top], cost_model)
@@ -115,26 +116,24 @@ def _array(points: Sequence[Shares]) -> Array:
     return np.array([point.as_tuple() for point in points])
 
 
-def _fit(rows: Sequence[Measurement], sign: float, kinds: Sequence[str]) -> Surface:
-    """A surface of the score to be maximised; every evaluation is one observation."""
+def fit_rows(rows: Sequence[Measurement], sign: float) -> Surface:
+    """A surface of the score times ``sign``, to be maximised; every evaluation is one observation."""
     shares = np.array([row.shares.as_tuple() for row in rows for _ in row.scores])
-    return fit_surface(shares, sign * np.array([score for row in rows for score in row.scores]), kinds=kinds)
+    return fit_surface(shares, sign * np.array([score for row in rows for score in row.scores]))
 
 
 def _at(surface: Surface, shares: Shares, sign: float) -> float:
     return sign * float(surface.predict(_array([shares]))[0][0])
 
 
-def second_opinions(
-    rows: Sequence[Measurement], sign: float, points: Sequence[Shares]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def second_opinions(surface: Surface, sign: float, points: Sequence[Shares]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What the Gaussian process alone and the Scheffe polynomials alone would say, and a caution if they disagree.
 
     They disagree where each loses more at the other's maximum than twice its own standard deviation there.
     """
     array, opinions, losses = _array(points), {}, []
-    alone = {name: _fit(rows, sign, kinds) for name, kinds in (("gp", ("matern",)), ("scheffe", KINDS[1:]))}
-    predicted = {name: surface.predict(array) for name, surface in alone.items()}
+    alone = {"gp": ("matern",), "scheffe": ("quadratic", "cubic")}
+    predicted = {name: surface.only(kinds).predict(array) for name, kinds in alone.items()}
     tops = {name: int(np.argmax(mean)) for name, (mean, _) in predicted.items()}
     for name, other in (("gp", "scheffe"), ("scheffe", "gp")):
         mean, deviation = predicted[name]
@@ -150,14 +149,21 @@ def _estimate(sign: float, mean: float, deviation: float) -> Estimate:
     return Estimate(sign * mean, min(ends), max(ends))
 
 
-def optimum_region(surface: Surface, cost_model: CostModel, *, probability: float = 0.9) -> tuple[Shares, ...]:
-    """The fewest lattice points that hold the surface's maximum with ``probability``, likeliest first."""
+def optimum_region(
+    surface: Surface, recommended: Shares, cost_model: CostModel, *, probability: float = 0.9
+) -> tuple[tuple[Shares, ...], float]:
+    """The fewest lattice points that hold the surface's maximum with ``probability``, likeliest first, and the gain.
+
+    The gain is what knowing the surface without error would add to the score at ``recommended``, in expectation.
+    """
     points = lattice(REGION_STEPS, cost_model)
-    winners = np.argmax(surface.draws(_array(points), _DRAWS, seed=0), axis=1)
+    draws = surface.draws(_array([*points, recommended]), _DRAWS, seed=0)
+    winners = np.argmax(draws[:, :-1], axis=1)
     counts = np.bincount(winners, minlength=len(points))
     order = np.argsort(-counts, kind="stable")
-    enough = int(np.searchsorted(np.cumsum(counts[order]), probability * _DRAWS)) + 1
-    return tuple(points[index] for index in order[:enough])
+    enough = int(np.searchsorted(np.cumsum(counts[order]), probability * len(draws))) + 1
+    gain = float((draws.max(axis=1) - draws[:, -1]).mean())
+    return tuple(points[index] for index in order[:enough]), gain
 
 
 def replicate_noise(rows: Sequence[Measurement]) -> float | None:

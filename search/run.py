@@ -13,6 +13,7 @@ from phiscale.constants import CostModel
 from phiscale.errors import StudyError, TrialError
 from search import claims
 from search.plan import plan_points
+from search.racing import STOPPED, reason_to_stop
 from search.samplers import check_method, make_pruner
 from search.settings import DEFAULT_TRIALS, SearchSettings
 from search.simplex import parameter_names
@@ -68,9 +69,14 @@ def run_study(
             study, total, notes = _prepare(place, objective, cost_model, settings, worker)
         progress.begin(study, total, notes)
         while True:
+            reason = reason_to_stop(study.get_trials(deepcopy=False), settings, cost_model, objective.direction)
+            if reason:
+                study.set_user_attr(STOPPED, reason)
+                return study
             with worker.deciding():
                 claimed = claims.claim(study, objective, settings, cost_model, total, worker)
             if claimed is None:
+                study.set_user_attr(STOPPED, f"{total} trials")
                 return study
             _evaluate(study, claimed, objective, worker)
             progress.trial_ended(study.get_trials(deepcopy=False)[claimed.trial.number])

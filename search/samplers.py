@@ -7,16 +7,13 @@ import warnings
 from typing import TYPE_CHECKING
 
 from phiscale.errors import SettingsError
-from search.settings import SearchSettings
+from search.settings import SPREAD_FIRST, SearchSettings
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
 _NEEDS = {"gp": ("torch", "scipy", "greenlet"), "qmc": ("scipy",), "cmaes": ("cmaes",)}
-
-_SPREAD_FIRST = 16
-"""Trials, baselines included, that the method gp spreads evenly before it models: more of the surface is then known."""
 
 
 def check_method(settings: SearchSettings, parameters: int) -> None:
@@ -43,7 +40,7 @@ def make_sampler(settings: SearchSettings, existing: int) -> BaseSampler:
     seed = (settings.seed * 1_000_003 + existing) % 2**32
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        if settings.method == "gp" and existing >= _SPREAD_FIRST:
+        if settings.method == "gp" and existing >= SPREAD_FIRST:
             return samplers.GPSampler(seed=seed)
         if settings.method == "tpe":
             return samplers.TPESampler(seed=seed, multivariate=True)

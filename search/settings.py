@@ -10,10 +10,13 @@ from phiscale.errors import SettingsError
 
 Method = Literal["gp", "tpe", "qmc", "random", "cmaes", "grid", "lattice"]
 Pruning = Literal["none", "median", "hyperband"]
+Replicate = Literal["none", "auto"]
 METHODS: tuple[str, ...] = get_args(Method)
 BASELINE_RULES = ("paper", "equal", "depth", "width", "resolution", "dollar", "lacs-gpu", "lacs-tpu")
 """Published rules that a study measures beside its own points, at the same real cost."""
 DEFAULT_TRIALS = 40
+SPREAD_FIRST = 16
+"""Trials, baselines included, that the method gp spreads evenly before it models: more of the surface is then known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,12 @@ class SearchSettings:
     """Trials in total, earlier runs and baselines included. Default: 40, or all points of a grid."""
     seeds: int = 1
     """Trainings per trial, with seeds that all trials share; the score is their mean."""
+    replicate: Replicate = "none"
+    """auto: every fourth trial after the first 16 measures a promising network again, with fresh seeds."""
+    until_region: float | None = None
+    """Stop when the 90 % region is at most this part of the triangle, e.g. 0.05."""
+    until_gain: float | None = None
+    """Stop when perfect knowledge would be expected to add at most this to the score, e.g. 0.002."""
     seed: int = 0
     """Seed of the search and of the trainings."""
     baselines: str = "all"
@@ -44,6 +53,11 @@ class SearchSettings:
             raise SettingsError(f"expected a pruning of {', '.join(get_args(Pruning))}, got {self.pruning!r}")
         if self.pruning != "none" and self.method == "gp":
             raise SettingsError("expected no pruning with the method gp, which ignores pruned trials; use --method tpe")
+        if self.replicate not in get_args(Replicate):
+            raise SettingsError(f"expected a replicate of none or auto, got {self.replicate!r}")
+        for name, limit in (("until_region", self.until_region), ("until_gain", self.until_gain)):
+            if limit is not None and not (math.isfinite(limit) and limit > 0):
+                raise SettingsError(f"expected {name} to be finite and above 0, got {limit!r}")
         for name, value in (("trials", self.trials), ("seeds", self.seeds)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise SettingsError(f"expected {name} to be a whole number of at least 1, got {value!r}")

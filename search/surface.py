@@ -11,6 +11,7 @@ Scheffe 1958, "Experiments with mixtures"; Hoeting et al. 1999, "Bayesian model 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
@@ -103,9 +104,21 @@ class Surface:
     """Standard deviation of one evaluation, near the upper end of the scores."""
     calibration: Calibration
 
+    @property
+    def _heavy(self) -> list[Model]:
+        return [model for model in self.models if model.weight >= _LIGHTEST]
+
+    def only(self, kinds: Sequence[str]) -> Surface:
+        """The mixture of the models of these kinds alone."""
+        chosen = [model for model in self.models if model.kind in kinds]
+        total = sum(model.weight for model in chosen)
+        share = [model.weight / total if total > 0 else 1 / len(chosen) for model in chosen]
+        models = tuple(dataclasses.replace(m, weight=w) for m, w in zip(chosen, share, strict=True))
+        return dataclasses.replace(self, models=models)
+
     def predict(self, shares: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the expected score at ``shares`` (n, 3)."""
-        parts = [(model.weight, *model.predict(shares)) for model in self.models]
+        parts = [(model.weight, *model.predict(shares)) for model in self._heavy]
         total = sum(weight for weight, _, _ in parts)
         mean = sum((weight * m for weight, m, _ in parts), np.zeros(len(shares))) / total
         square = sum((weight * (d**2 + (m - mean) ** 2) for weight, m, d in parts), np.zeros(len(shares))) / total
@@ -114,30 +127,26 @@ class Surface:
     def draws(self, shares: Array, count: int, seed: int) -> Array:
         """``count`` surfaces drawn from the posterior, each from one model by its weight: (count, n)."""
         generator = np.random.default_rng(seed)
-        weights = np.array([model.weight for model in self.models])
+        weights = np.array([model.weight for model in self._heavy])
         counts = generator.multinomial(count, weights / weights.sum())
         normals = [generator.standard_normal((many, len(shares))) for many in counts]
-        pairs = zip(self.models, normals, strict=True)
+        pairs = zip(self._heavy, normals, strict=True)
         return np.concatenate([model.draws(shares, normal) for model, normal in pairs if len(normal)])
 
 
-def fit_surface(shares: Array, scores: Array, *, kinds: Sequence[str] = KINDS) -> Surface:
+def fit_surface(shares: Array, scores: Array) -> Surface:
     """Fit ``scores`` (n,), larger is better, at ``shares`` (n, 3); the same shares may stand several times."""
     shift, stretch = float(scores.mean()), float(scores.std()) or 1.0
     standard = (scores - shift) / stretch
-    fitted = [_fit(kind, warped, shares, standard, shift, stretch) for kind in kinds for warped in (False, True)]
+    fitted = [_fit(kind, warped, shares, standard, shift, stretch) for kind in KINDS for warped in (False, True)]
     evidence = np.array([value for value, _ in fitted])
     weights = np.exp(evidence - evidence.max())
     weights /= weights.sum()
-    models = [_with_weight(model, float(weight)) for (_, model), weight in zip(fitted, weights, strict=True)]
-    kept = tuple(sorted((m for m in models if m.weight >= _LIGHTEST), key=lambda m: -m.weight))
+    models = [dataclasses.replace(model, weight=float(w)) for (_, model), w in zip(fitted, weights, strict=True)]
+    models.sort(key=lambda model: -model.weight)
     good = float(np.quantile(standard, 0.75))
-    noise = sum(m.weight * _noise(m, good) for m in kept) / sum(m.weight for m in kept)
-    return Surface(kept, noise, _calibrate(kept[0]))
-
-
-def _with_weight(model: Model, weight: float) -> Model:
-    return Model(**{**vars(model), "weight": weight})
+    noise = sum(model.weight * _noise(model, good) for model in models)
+    return Surface(tuple(models), noise, _calibrate(models[0]))
 
 
 def _noise(model: Model, standard_score: float) -> float:

@@ -1,0 +1,70 @@
+"""Where the next trial is worth its cost: measuring a promising network again, or ending the study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phiscale.constants import CostModel
+from search.measurements import Measurement, measurements
+from search.recommend import FEWEST, fit_rows, recommend
+from search.settings import SPREAD_FIRST, SearchSettings
+from search.workers import one_thread
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+STOPPED = "stopped"
+"""User attribute of a study: why its last run ended."""
+_EVERY = 4
+_SURE = 1.6449
+
+
+def worth_repeating(
+    trials: Sequence[FrozenTrial], settings: SearchSettings, cost_model: CostModel, direction: str
+) -> tuple[dict[str, float], dict[str, Any]] | None:
+    """Unit parameters and attributes of the trial to measure again, or None where it is not the turn of one.
+
+    Of the networks that may be the best (their upper 90 % bound reaches the highest expected score) it is the one with
+    the fewest evaluations, and of these the one that is expected to score highest. A grid is repeated when it is done.
+    """
+    if settings.replicate == "none":
+        return None
+    if not settings.is_grid and (len(trials) < SPREAD_FIRST or len(trials) % _EVERY):
+        return None
+    rows = measurements(trials, cost_model)
+    if len(rows) < FEWEST:
+        return None
+    with one_thread():
+        chosen = _contender(rows, 1.0 if direction == "maximize" else -1.0)
+    first = trials[chosen.trials[0]]
+    attributes = {"repeats": chosen.trials[0], "constants": list(chosen.constants.as_tuple())}
+    return dict(first.params), attributes
+
+
+def _contender(rows: Sequence[Measurement], sign: float) -> Measurement:
+    mean, deviation = fit_rows(rows, sign).predict(np.array([row.shares.as_tuple() for row in rows]))
+    open_rows = [index for index in range(len(rows)) if mean[index] + _SURE * deviation[index] >= mean.max()]
+    return rows[min(open_rows, key=lambda index: (len(rows[index].scores), -mean[index]))]
+
+
+def reason_to_stop(
+    trials: Sequence[FrozenTrial], settings: SearchSettings, cost_model: CostModel, direction: str
+) -> str | None:
+    """Why the study has learnt enough, as a phrase; None where it has not, or where nothing was asked for."""
+    if settings.until_region is None and settings.until_gain is None:
+        return None
+    rows = measurements(trials, cost_model)
+    if sum(len(row.scores) for row in rows) < SPREAD_FIRST:
+        return None
+    details = recommend(rows, cost_model, direction).details
+    part, gain = details.get("region_part"), details.get("expected_gain")
+    if part is None or gain is None:
+        return None
+    if settings.until_region is not None and part <= settings.until_region:
+        return f"the region is {part:.1%} of the triangle, at most the {settings.until_region:.1%} asked for"
+    if settings.until_gain is not None and gain <= settings.until_gain:
+        return f"a gain of {gain:.2g} is to be expected, at most the {settings.until_gain:.2g} asked for"
+    return None
