@@ -92,12 +92,11 @@ def _from_surface(
     rows: Sequence[Measurement], cost_model: CostModel, sign: float, best: Measurement, observed: Observed
 ) -> Recommendation:
     surface = fit_rows(rows, sign)
-    points = lattice(FINE_STEPS, cost_model)
-    mean, deviation = surface.predict(_array(points))
-    top = int(np.argmax(mean))
-    expected = _estimate(sign, float(mean[top]), float(deviation[top]))
-    region, gain = optimum_region(surface, points[top], cost_model)
-    opinions, disagreement = second_opinions(surface, sign, points)
+    top = _highest(surface, cost_model)
+    mean, deviation = surface.predict(_array([top]))
+    expected = _estimate(sign, float(mean[0]), float(deviation[0]))
+    region, gain = optimum_region(surface, top, cost_model)
+    opinions, disagreement = second_opinions(surface, sign, lattice(REGION_STEPS, cost_model))
     notes = (*_cautions(rows, surface, region, cost_model), *disagreement)
     details = {
         "models": {model.name: model.weight for model in surface.models},
@@ -108,8 +107,18 @@ def _from_surface(
         "expected_gain": gain,
         **opinions,
     }
-    constants = constants_from_shares(points[top], cost_model)
-    return Recommendation(constants, points[top], expected, surface.noise, region, observed, notes, details)
+    constants = constants_from_shares(top, cost_model)
+    return Recommendation(constants, top, expected, surface.noise, region, observed, notes, details)
+
+
+def _highest(surface: Surface, cost_model: CostModel) -> Shares:
+    """The point of the fine lattice where the surface is highest, looked for around the best of the coarse one."""
+    coarse = lattice(REGION_STEPS, cost_model)
+    best = _array([coarse[int(np.argmax(surface.means(_array(coarse))))]])
+    points = lattice(FINE_STEPS, cost_model)
+    array = _array(points)
+    near = np.flatnonzero(np.abs(array - best).max(axis=1) <= 1.5 / REGION_STEPS)
+    return points[int(near[np.argmax(surface.means(array[near]))])]
 
 
 def _array(points: Sequence[Shares]) -> Array:

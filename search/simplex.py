@@ -7,6 +7,7 @@ An axis whose exponent is 0 does not enter the cost: the triangle is then a line
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -63,20 +64,21 @@ def _spread(parts: list[float], axes: tuple[int, ...]) -> Shares:
     return Shares(*values)
 
 
-def lattice(steps: int, cost_model: CostModel) -> list[Shares]:
+@functools.lru_cache(maxsize=16)
+def lattice(steps: int, cost_model: CostModel) -> tuple[Shares, ...]:
     """All points whose shares are multiples of ``1 / steps``: (steps + 1)(steps + 2) / 2 of them on a triangle."""
     axes = active_axes(cost_model)
     if steps < 1 or (steps + 1) * (steps + 2) // 2 > _MOST_POINTS:
         raise SettingsError(f"expected a lattice of 1 to 440 steps, got {steps}")
     counts = itertools.product(range(steps + 1), repeat=len(axes) - 1)
-    return [
+    return tuple(
         _spread([*(c / steps for c in point), (steps - sum(point)) / steps], axes)
         for point in counts
         if sum(point) <= steps
-    ]
+    )
 
 
-def lattice_from_step(step: float, cost_model: CostModel) -> list[Shares]:
+def lattice_from_step(step: float, cost_model: CostModel) -> tuple[Shares, ...]:
     """The lattice whose spacing is ``step``, which must divide 1 (0.1667 counts as a sixth)."""
     if not (math.isfinite(step) and 0 < step <= 1) or abs(1 / step - round(1 / step)) > 1e-3:
         raise SettingsError(f"expected a lattice step that divides 1, such as 0.1 or 0.05, got {step!r}")

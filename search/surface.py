@@ -116,6 +116,13 @@ class Surface:
         models = tuple(dataclasses.replace(m, weight=w) for m, w in zip(chosen, share, strict=True))
         return dataclasses.replace(self, models=models)
 
+    def means(self, shares: Array) -> Array:
+        """The mean that ``predict`` gives, alone and faster."""
+        heavy = self._heavy
+        total = sum(model.weight for model in heavy)
+        parts = (model.weight * model.to_scores(model.regression.predict(shares)) for model in heavy)
+        return np.asarray(sum(parts, np.zeros(len(shares))) / total)
+
     def predict(self, shares: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the expected score at ``shares`` (n, 3)."""
         parts = [(model.weight, *model.predict(shares)) for model in self._heavy]
