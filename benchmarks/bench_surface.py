@@ -53,7 +53,7 @@ def _of_parts(*kinds: str) -> Callable[[Array, Array, Array], Array]:
 
 def best_observed(shares: Array, scores: Array, points: Array) -> Array:
     """Highest at the lattice point nearest to the best observed trial."""
-    return -np.abs(points - shares[int(np.argmax(scores))]).sum(axis=1)
+    return np.asarray(-np.abs(points - shares[int(np.argmax(scores))]).sum(axis=1))
 
 
 SURFACES: dict[str, Callable[[Array, Array, Array], Array]] = {
