@@ -187,5 +187,8 @@ def summarize(record: SearchRecord) -> str:
     seen = ", ".join(f"{value:.4f}" for value in best.constants.as_tuple())
     lines.append(f"best observed ({best.name}): {best.score:.4f} at {seen}; the luckiest of many is optimistic")
     lines += [f"  {row.name:<12} {row.score:.4f} over {row.evaluations}" for row in record.baselines]
+    confirmation = record.details.get("confirmation")
+    if isinstance(confirmation, dict) and "verdict" in confirmation:
+        lines.append(f"confirmed with fresh seeds on unseen images: {confirmation['verdict']}")
     lines += [f"note: {note}" for note in record.notes]
     return "\n".join(lines)

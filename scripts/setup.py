@@ -7,7 +7,7 @@ import importlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from objectives.contract import Objective
 from objectives.settings import TrainSettings
@@ -16,6 +16,9 @@ from phiscale.constants import ACTIVATIONS, FLOPS, PARAMETERS, CostModel
 from phiscale.errors import SettingsError
 from phiscale.rounding import rounding_by_name
 from phiscale.spec import NetworkSpec, load_network
+
+if TYPE_CHECKING:
+    from objectives.imageset import ImageSet
 
 COST_MODELS = {"macs": FLOPS, "params": PARAMETERS, "activations": ACTIVATIONS}
 _STRIDE = 8
@@ -67,17 +70,9 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int)
     """The objective of a study: proxy training, or a person's own."""
     if settings.objective:
         return load_objective(settings.objective)
-    from objectives.data import load_data
     from objectives.proxy import ProxyObjective
 
-    data = load_data(
-        settings.data,
-        train_images=train.train_images,
-        validation_images=train.validation_images,
-        seed=seed,
-        side=settings.side,
-        cache=settings.cache,
-    )
+    data = make_data(settings, train, seed)
     base = choose_baseline(settings, data.resolution)
     return ProxyObjective(
         base,
@@ -87,6 +82,20 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int)
         cost_model=settings.cost_model,
         budget=settings.budget,
         rounding=rounding_by_name(settings.rounding),
+    )
+
+
+def make_data(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> ImageSet:
+    """The images of a study, split into a training and a validation part."""
+    from objectives.data import load_data
+
+    return load_data(
+        settings.data,
+        train_images=train.train_images,
+        validation_images=train.validation_images,
+        seed=seed,
+        side=settings.side,
+        cache=settings.cache,
     )
 
 

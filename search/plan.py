@@ -27,7 +27,7 @@ class PlannedPoint:
     """One point that is enqueued before any sampling."""
 
     names: tuple[str, ...]
-    """Every name that stands for this network, e.g. ``paper`` or ``grid:17``."""
+    """Every name that stands for this network, e.g. ``paper`` or ``grid:1.2/1.1/1.15``."""
     constants: ScalingConstants
     """The constants: on the surface, or for the paper's grid within its tolerance of it."""
 
@@ -39,21 +39,28 @@ def plan_points(
 
     ``network`` gives the network of constants; points it cannot reach stay in the plan and fail with their reason.
     """
-    named = [(name, _on_model(name, cost_model)) for name in settings.baseline_names]
+    named = [(name, baseline_constants(name, cost_model)) for name in settings.baseline_names]
     stated = [(name, constants) for name, constants in named if constants is not None]
-    stated += [(f"{settings.method}:{index}", constants) for index, constants in enumerate(_grid(settings, cost_model))]
+    stated += [(f"{settings.method}:{place}", constants) for place, constants in _grid(settings, cost_model)]
     return _without_repeats(stated, network), len(stated)
 
 
-def _grid(settings: SearchSettings, cost_model: CostModel) -> list[ScalingConstants]:
+def _grid(settings: SearchSettings, cost_model: CostModel) -> list[tuple[str, ScalingConstants]]:
+    """The points of the method's grid by their place on it, which another step or tolerance does not change."""
     if settings.method == "grid":
-        return paper_grid(settings.step, settings.tolerance, cost_model)
+        points = paper_grid(settings.step, settings.tolerance, cost_model)
+        return [(_place(constants.as_tuple()), constants) for constants in points]
     if settings.method == "lattice":
-        return [constants_from_shares(shares, cost_model) for shares in lattice_from_step(settings.step, cost_model)]
+        lattice = lattice_from_step(settings.step, cost_model)
+        return [(_place(shares.as_tuple()), constants_from_shares(shares, cost_model)) for shares in lattice]
     return []
 
 
-def _on_model(name: str, cost_model: CostModel) -> ScalingConstants | None:
+def _place(values: Iterable[float]) -> str:
+    return "/".join(f"{value:.6g}" for value in values)
+
+
+def baseline_constants(name: str, cost_model: CostModel) -> ScalingConstants | None:
     """A published rule on the surface of this cost model; None where it grows nothing that enters the cost.
 
     Single axes and equal shares are places on the triangle; the others keep their direction and grow to the target.
