@@ -6,12 +6,16 @@ import dataclasses
 import importlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
 
 from objectives.contract import Objective
 from objectives.settings import TrainSettings
 from phiscale.baselines import BASELINES, PROXY_BASE
+from phiscale.calibration import Calibration
 from phiscale.constants import ACTIVATIONS, FLOPS, PARAMETERS, CostModel
 from phiscale.errors import SettingsError
 from phiscale.rounding import rounding_by_name
@@ -41,6 +45,8 @@ class ObjectiveSettings:
     """Networks are compared at 2**phi times the baseline's cost; at 1 small networks differ less than the noise."""
     cost: Literal["macs", "params", "activations"] = "macs"
     """The counted cost that all networks share."""
+    cost_file: Annotated[Path | None, tyro.conf.arg(name="cost-model")] = None
+    """A cost model measured by scripts.calibrate_cost, in place of --cost."""
     budget: Literal["matched", "nominal"] = "matched"
     """matched: counted cost within 2 % of the target; nominal: the formula alone, then rounding."""
     rounding: str = "exact"
@@ -60,10 +66,10 @@ class ObjectiveSettings:
         if self.objective and (self.data or self.network):
             raise SettingsError("expected either --objective, or --data and --network, not both")
 
-    @property
+    @cached_property
     def cost_model(self) -> CostModel:
-        """The surface that is searched."""
-        return COST_MODELS[self.cost]
+        """The surface that is searched. Raises ``RecordError`` for a file that holds none."""
+        return Calibration.load(self.cost_file).cost_model if self.cost_file else COST_MODELS[self.cost]
 
 
 def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> Objective:

@@ -1,0 +1,151 @@
+"""Fit what depth, width and resolution cost on this device, to search at equal latency, memory or training time.
+
+Run: python -m scripts.calibrate_cost --metric latency --network efficientnet-b0 --output latency.json
+     python -m scripts.calibrate_cost --metric train-step --output step.json
+     python -m scripts.run_search --study fast --cost-model latency.json
+
+A small design of networks is measured (or counted, for macs, params and activations), and three exponents are fitted in
+log space. Time them on the idle machine that is to run them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from objectives.settings import TrainSettings
+from phiscale.baselines import BASELINES, PROXY_BASE
+from phiscale.calibration import Calibration
+from phiscale.constants import CostModel, Multipliers
+from phiscale.errors import DataError, SettingsError
+from phiscale.network import ScaledNetwork, scale_network
+from phiscale.rounding import ROUNDINGS
+from phiscale.spec import NetworkSpec, load_network
+from scripts.console import run_command
+
+_LARGEST = 4.0
+"""Cost of the largest network of the design by axis, as a multiple of the baseline's multiply-accumulates."""
+_SMALLEST = 0.02
+"""Exponents below this, negative ones too, are taken as 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions:
+    """Options of ``scripts.calibrate_cost``."""
+
+    metric: Literal["latency", "train-step", "memory", "macs", "params", "activations"]
+    """What is measured (latency, train-step, memory) or counted (macs, params, activations)."""
+    output: Path
+    """The cost model file to write."""
+    network: str | None = None
+    """Baseline: proxy-base, efficientnet-b0 or a JSON file. Default: proxy-base."""
+    resolution: int | None = None
+    """Resolution of the baseline in pixels, in place of its own."""
+    batch: int = 32
+    """Images in the measured batch; 1 for the latency of a single image."""
+    repeats: int = 15
+    """Measurements of each network, after two to warm up; the median counts."""
+    target: float = 2.0
+    """Growth of the cost for one unit of phi."""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """Device, threads and precision."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("batch", self.batch), ("repeats", self.repeats)):
+            if value < 1:
+                raise SettingsError(f"expected {name} of at least 1, got {value}")
+        CostModel(target=self.target)
+
+
+def main() -> int:
+    """The command."""
+    return run_command(CalibrateOptions, calibrate, __doc__ or "", "scripts.calibrate_cost")
+
+
+def calibrate(options: CalibrateOptions) -> None:
+    """Measure the design, fit, write and print."""
+    import dataclasses
+
+    base = PROXY_BASE if options.network is None else BASELINES.get(options.network) or load_network(options.network)
+    if options.resolution is not None:
+        base = dataclasses.replace(base, resolution=options.resolution)
+    networks = design(base)
+    print(f"{len(networks)} networks from {base.name} at {base.resolution} px")
+    costs, unit, device = _costs(networks, options)
+    found = fit(networks, costs, options, unit, device)
+    found.save(options.output)
+    for axis, value, reach in zip(("depth", "width", "resolution"), found.estimates, found.half_widths, strict=True):
+        print(f"{axis:<11}{value:7.3f} +- {reach:.3f}")
+    print(f"R^2 {found.r_squared:.4f} over {found.points} networks on {found.device}")
+    for note in found.notes:
+        print(f"note: {note}")
+    print(f"written: {options.output}: {found.cost_model.describe()}")
+
+
+def design(base: NetworkSpec) -> list[ScaledNetwork]:
+    """Three levels of each axis, 1 to 4 times the cost: 27 networks, those that come out equal counted once."""
+    levels = [(1.0, 2.0, _LARGEST), (1.0, 2.0**0.5, _LARGEST**0.5), (1.0, 2.0**0.5, _LARGEST**0.5)]
+    made = (scale_network(base, Multipliers(*factors), ROUNDINGS["exact"]) for factors in itertools.product(*levels))
+    return list({network.fingerprint: network for network in made}.values())
+
+
+def _costs(networks: list[ScaledNetwork], options: CalibrateOptions) -> tuple[list[float], str, str]:
+    """Costs of the networks, their unit, and the device."""
+    if options.metric in ("macs", "params", "activations"):
+        return [float(network.cost.by_metric(options.metric)) for network in networks], "count", "counted"
+    from objectives.machine import choose_device, device_name
+    from objectives.timing import UNITS, measure
+
+    device = choose_device(options.train.device)
+    metric: Literal["latency", "train-step", "memory"] = options.metric  # type: ignore[assignment]
+    costs = []
+    for index, network in enumerate(networks, 1):
+        cost = measure(network.spec, metric, options.train, device, batch=options.batch, repeats=options.repeats)
+        costs.append(cost)
+        m = network.realised
+        print(f"{index}/{len(networks)} d {m.depth:.2f} w {m.width:.2f} r {m.resolution:.2f}: {cost:.4g}", flush=True)
+    return costs, UNITS[metric], device_name(device)
+
+
+def fit(
+    networks: list[ScaledNetwork], costs: list[float], options: CalibrateOptions, unit: str, device: str
+) -> Calibration:
+    """The cost model of the measured networks. Raises ``DataError`` where no axis costs anything."""
+    from search.cost_fit import fit_exponents
+
+    found = fit_exponents([network.realised for network in networks], costs)
+    notes, exponents = [], []
+    for axis, value, reach in zip(("depth", "width", "resolution"), found.exponents, found.half_widths, strict=True):
+        exponents.append(value if value >= _SMALLEST else 0.0)
+        if value < _SMALLEST:
+            notes.append(f"{axis} costs nothing measurable ({value:.3f} +- {reach:.3f}): its exponent is taken as 0")
+        elif value <= reach:
+            notes.append(f"the exponent of {axis} is unsure ({value:.3f} +- {reach:.3f}): measure more often")
+    if not any(exponents):
+        raise DataError("expected a cost that grows with depth, width or resolution, got one that does not")
+    if found.r_squared < 0.95:
+        notes.append(
+            f"the fit explains {found.r_squared:.1%} of the variance: measure on an idle machine, or more often"
+        )
+    counted = options.metric in ("macs", "params", "activations")
+    depth, width, resolution = exponents
+    model = CostModel(depth, width, resolution, options.target, options.metric if counted else "formula")
+    return Calibration(
+        cost_model=model,
+        measured=options.metric,
+        unit=unit,
+        estimates=found.exponents,
+        half_widths=found.half_widths,
+        r_squared=found.r_squared,
+        points=len(networks),
+        network=networks[0].base.name,
+        device=device,
+        notes=tuple(notes),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
