@@ -111,12 +111,12 @@ def phiscale_method(method: Method) -> Competitor:
 
         settings = SearchSettings(method=method, trials=trials, seed=seed, step=0.125 if method == "lattice" else 0.05)
         with tempfile.TemporaryDirectory() as folder:
-            place = StudyPlace(name="bench", folder=Path(folder), storage="sqlite:///:memory:")
+            place = StudyPlace(name="bench", folder=Path(folder), storage=f"{folder}/study.journal")
             started = time.perf_counter()
             study = run_study(place, Objective(), FLOPS, settings, Silent())
             seconds = time.perf_counter() - started
+            done = study.get_trials(deepcopy=False)
         answers = {}
-        done = study.get_trials(deepcopy=False)
         for count in (c for c in CHECKPOINTS if c <= trials):
             started = time.perf_counter()
             found = recommend(measurements(done[:count], FLOPS), FLOPS, "maximize")

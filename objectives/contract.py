@@ -36,9 +36,11 @@ class Objective(Protocol):
     """Scores scaling constants; what ``--objective package.module:attribute`` must name.
 
     ``direction`` is ``maximize`` or ``minimize``. ``describe`` returns plain JSON values that tell two settings
-    apart whose scores cannot be compared. ``network`` returns the network that constants stand for (None if the
-    objective has none) and raises ``BudgetError`` where there is none. ``evaluate`` raises ``TrialError`` for an
-    evaluation that failed while the search can go on.
+    apart whose scores cannot be compared; of these the record takes ``network`` (a spec as ``NetworkSpec.to_dict``
+    makes it), ``data`` and ``train`` (objects), ``phi`` (a number) and ``score`` (a name) where they are given.
+    ``network`` returns the network that constants stand for (None if the objective has none) and raises
+    ``BudgetError`` where there is none. ``evaluate`` raises ``TrialError`` for an evaluation that failed while the
+    search can go on.
     """
 
     @property

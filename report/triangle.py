@@ -46,7 +46,7 @@ def write_triangle(
     axes = figure.add_subplot()
     axes.set_aspect("equal")
     axes.axis("off")
-    colours = _draw_scores(axes, rows, prediction)
+    colours = _draw_scores(axes, rows, prediction, record.direction)
     _draw_frame(axes)
     _draw_region(axes, record)
     _draw_baselines(axes, rows)
@@ -61,14 +61,19 @@ def write_triangle(
     write_bytes(path, out.getvalue())
 
 
-def _draw_scores(axes: Axes, rows: Sequence[Measurement], prediction: Prediction | None) -> Any:
+def _draw_scores(axes: Axes, rows: Sequence[Measurement], prediction: Prediction | None, direction: str) -> Any:
     scores = np.array([row.score for row in rows])
-    low, high = (float(np.quantile(scores, 0.1)), float(scores.max())) if len(rows) > 2 else (None, None)
+    ends = (0.1, 1.0) if direction == "maximize" else (0.0, 0.9)  # the poorest scores would take all the colours
+    low, high = map(float, np.quantile(scores, ends)) if len(rows) > 2 else (None, None)
     points = plane([row.shares for row in rows])
-    drawn = None
+    drawn: Any = None
     if prediction is not None:
         x, y = plane(prediction.shares).T
-        drawn = axes.tripcolor(x, y, prediction.mean, shading="gouraud", cmap="viridis", vmin=low, vmax=high, zorder=1)
+        limits: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high, "zorder": 1}
+        if prediction.shares.all(axis=1).any():
+            drawn = axes.tripcolor(x, y, prediction.mean, shading="gouraud", **limits)
+        else:  # an axis does not enter the cost: the triangle is one of its sides
+            drawn = axes.scatter(x, y, c=prediction.mean, s=120, marker="s", **limits)
     dots = axes.scatter(
         points[:, 0],
         points[:, 1],

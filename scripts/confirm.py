@@ -9,10 +9,8 @@ the verdict goes into constants.json, and accuracy against cost for every rule t
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import statistics
 import sys
@@ -25,12 +23,12 @@ from objectives.settings import TrainSettings
 from phiscale.constants import ScalingConstants
 from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError, TrialError
 from phiscale.family import parse_phis
-from phiscale.files import write_text
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
 from phiscale.record import SearchRecord
 from scripts.console import run_command
 from scripts.setup import ObjectiveSettings, make_data
+from scripts.tables import read_rows, write_rows
 from search.settings import BASELINE_RULES
 from search.study import check_study_name
 
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
 
 OURS = "recommended"
 _COLUMNS = ("setting", "phi", "fingerprint", "seed", "score", "macs", "params", "activations", "seconds", "failure")
+
+_FAMILY = ("phi", "name", "alpha", "beta", "gamma", "macs", "params", "activations", "mean", "sd", "n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def confirm(options: ConfirmOptions) -> None:
         :12
     ]
     path = options.folder / "confirm.csv"
-    rows = _read(path)
+    rows = read_rows(path, _COLUMNS, ("phi", "seed", "score"))
     networks = {(entry.phi, entry.network.fingerprint): entry.network for entry in entries}
     seeds = [-1 - index for index in range(options.seeds)]
     wanted = [(phi, key, seed) for seed in seeds for phi, key in networks]
@@ -105,7 +105,7 @@ def confirm(options: ConfirmOptions) -> None:
     for index, (phi, key, seed) in enumerate(missing, 1):
         row = _train(networks[phi, key], images, train, seed)
         rows.append({"setting": setting, "phi": phi, "fingerprint": key, "seed": seed, **row})
-        write_text(path, _table(_COLUMNS, rows))
+        write_rows(path, _COLUMNS, rows)
         print(f"{index}/{len(missing)} phi {phi:g} {key} seed {seed}: {row['score'] or row['failure']}", flush=True)
     _conclude(options, record, entries, [row for row in rows if row["setting"] == setting], seeds)
 
@@ -173,28 +173,6 @@ def _train(network: ScaledNetwork, images: ImageSet, train: TrainSettings, seed:
     return row | {"score": repr(run.score), "seconds": round(run.seconds, 2)}
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    try:
-        rows: list[dict[str, Any]] = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-        complete = all(set(row) == set(_COLUMNS) and None not in row.values() for row in rows)
-        _ = [(float(row["phi"]), int(row["seed"]), float(row["score"] or 0)) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError):
-        complete = False
-    if not complete:
-        raise StudyError(f"expected scores of an earlier confirmation in {path}, got a damaged table; move it away")
-    return rows
-
-
-def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
-
-
 def _conclude(
     options: ConfirmOptions, record: SearchRecord, entries: list[Entry], rows: list[dict[str, Any]], seeds: list[int]
 ) -> None:
@@ -220,14 +198,14 @@ def _conclude(
     }
     details = {**record.details, "confirmation": confirmation}
     dataclasses.replace(record, details=details).save(options.folder / "constants.json")
-    write_text(options.folder / "confirm-families.csv", _families(entries, {OURS: ours, **by_name}))
+    write_rows(options.folder / "confirm-families.csv", _FAMILY, _families(entries, {OURS: ours, **by_name}))
     for item in comparisons:
         print(item.sentence())
     print(f"\n{record.study}: {answer}")
 
 
-def _families(entries: list[Entry], by_name: dict[str, dict[tuple[float, int], float]]) -> str:
-    """Score against counted cost of every rule at every phi, as CSV."""
+def _families(entries: list[Entry], by_name: dict[str, dict[tuple[float, int], float]]) -> list[dict[str, Any]]:
+    """Score against counted cost of every rule at every phi."""
     rows = []
     for entry in entries:
         values = [score for (phi, _), score in by_name[entry.name].items() if phi == entry.phi]
@@ -243,8 +221,7 @@ def _families(entries: list[Entry], by_name: dict[str, dict[tuple[float, int], f
                     "n": len(values),
                 }
             )
-    columns = ("phi", "name", "alpha", "beta", "gamma", "macs", "params", "activations", "mean", "sd", "n")
-    return _table(columns, rows)
+    return rows
 
 
 if __name__ == "__main__":

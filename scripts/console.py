@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Options = TypeVar("Options")
 
+_ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that end a command as Ctrl-C does; a closed terminal sends SIGHUP."""
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -29,21 +31,33 @@ def run_command(options: type[Options], command: Callable[[Options], None], desc
     """
     import tyro
 
-    signal.signal(signal.SIGTERM, _terminate)
+    for ending in _ENDINGS:
+        signal.signal(ending, _terminate)
     try:
         given = tyro.cli(options, prog=f"python -m {name}", description=description)
         command(given)
         sys.stdout.flush()
     except KeyboardInterrupt:
+        for ending in (signal.SIGINT, *_ENDINGS):
+            signal.signal(ending, signal.SIG_IGN)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except PhiscaleError as error:
+        _empty_output()
+    except (PhiscaleError, OSError) as error:
         if os.environ.get("PHISCALE_TRACEBACK"):
             traceback.print_exc()
         say_error(str(error))
+        _empty_output()
         return WRONG_USAGE if isinstance(error, SettingsError) else FAILED
     return OK
+
+
+def _empty_output() -> None:
+    """Write what standard output still holds, or nowhere if it cannot be, so that Python ends without stumbling."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(*_: Any) -> None:
@@ -60,13 +74,13 @@ class PlainProgress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._study: Study | None = None
+        self.study: Study | None = None
         self._total = self._before = 0
         self._start = time.monotonic()
 
     def begin(self, study: Study, total: int, notes: list[str]) -> None:
         """Say what is there before the first trial."""
-        self._study, self._total, self._start = study, total, time.monotonic()
+        self.study, self._total, self._start = study, total, time.monotonic()
         self._before = _attempts(study)
         for note in [*notes, f"{self._before} of {total} trials done"]:
             self.say(note)
@@ -85,12 +99,12 @@ class PlainProgress:
 
     def state(self) -> str:
         """``12/40, best 0.7310 (trial 9), 4.1 trials/min, 6.8 min left``."""
-        if self._study is None:
+        if self.study is None:
             return ""
-        done = _attempts(self._study)
+        done = _attempts(self.study)
         rate = (done - self._before) / max(time.monotonic() - self._start, 1e-9) * 60
         left = f", {(self._total - done) / rate:.1f} min left" if rate > 0 and done < self._total else ""
-        return f"{done}/{self._total}, {_best(self._study)}, {rate:.1f} trials/min{left}"
+        return f"{done}/{self._total}, {_best(self.study)}, {rate:.1f} trials/min{left}"
 
 
 class BarProgress(PlainProgress):
@@ -112,11 +126,11 @@ class BarProgress(PlainProgress):
 
     def trial_ended(self, trial: FrozenTrial) -> None:
         """Move the bar, and leave a line about the trial above it."""
-        if self._bar is None or self._study is None:
+        if self._bar is None or self.study is None:
             return
         self._bar.console.print(describe_trial(trial), highlight=False, markup=False)
         state = self.state().split(", ", 1)[1]
-        self._bar.update(self._task, completed=_attempts(self._study), description=state)
+        self._bar.update(self._task, completed=_attempts(self.study), description=state)
 
     def end(self) -> None:
         """Leave the terminal as it was."""

@@ -10,21 +10,23 @@ again resumes; Ctrl-C, or a kill, loses at most the trial that runs.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from objectives.settings import TrainSettings
-from phiscale.errors import StudyError
+from phiscale.errors import PhiscaleError, StudyError
 from scripts.console import PlainProgress, make_progress, run_command
 from scripts.setup import ObjectiveSettings, make_objective
 from search.settings import SearchSettings
-from search.storage import redact
+from search.storage import redact, storage_errors
 from search.study import check_study_name
 
 if TYPE_CHECKING:
@@ -74,7 +76,6 @@ def search(options: SearchOptions) -> None:
     progress = make_progress(quiet=options.quiet)
     progress.say(f"study {options.study} in {options.folder}")
     objective = make_objective(options.measure, options.train, options.search.seed)
-    write_config(options)
     try:
         study = _run(options, place, objective, progress)
     except KeyboardInterrupt:
@@ -84,10 +85,17 @@ def search(options: SearchOptions) -> None:
 
 
 def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progress: PlainProgress) -> Any:
+    from search.outcome import write_trials
     from search.run import run_study
 
     try:
-        return run_study(place, objective, options.measure.cost_model, options.search, progress)
+        opened = partial(write_config, options)
+        return run_study(place, objective, options.measure.cost_model, options.search, progress, opened)
+    except (KeyboardInterrupt, StudyError):
+        if progress.study is not None:
+            with contextlib.suppress(PhiscaleError), storage_errors(options.storage, options.folder, ""):
+                write_trials(progress.study, options.folder)
+        raise
     finally:
         progress.end()
 
@@ -96,18 +104,22 @@ def report(study: Any, options: SearchOptions) -> None:
     """Write the results of the study and print what a person wants to know first."""
     from phiscale.cli import summarize
     from phiscale.family import format_family, generate_family
-    from search.outcome import FAMILY_PHIS, write_results
+    from search.outcome import FAMILY_PHIS, write_results, write_trials
+    from search.workers import deciding
 
+    write_trials(study, options.folder)
     if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
         raise StudyError(f"no trial of study {options.study!r} has finished; see the reasons in {options.folder}")
-    record = write_results(study, options.folder, options.measure.cost_model, options.search)
+    with deciding(options.folder):  # or a slower worker would replace what a later one found with more trials
+        record = write_results(study, options.folder, options.measure.cost_model, options.search)
+        picture = draw(study, record, options)
     print(f"\n{summarize(record)}")
     if record.network:
         members = generate_family(record.network, record.constants, FAMILY_PHIS, cost_model=record.cost_model)
         print(f"\nfamily of {record.network.name} by the formula (more: python -m phiscale family --help)")
         print(format_family(members, "table"))
-    picture = draw(study, record, options)
-    print(f"\nwritten: {options.folder / 'constants.json'}, family.json, trials.csv{picture}")
+    family = ", family.json" if record.network else ""
+    print(f"\nwritten: {options.folder / 'constants.json'}{family}, trials.csv{picture}")
 
 
 def draw(study: Any, record: SearchRecord, options: SearchOptions) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from objectives.contract import Objective
 from phiscale.constants import CostModel, Multipliers, ScalingConstants, shares_of_direction
-from phiscale.errors import BudgetError, ConstraintError
+from phiscale.errors import BudgetError, ConstraintError, SettingsError
 from phiscale.network import ScaledNetwork
 from search.plan import PlannedPoint, point_parameters
 from search.racing import worth_repeating
@@ -94,7 +94,11 @@ def _end_as_cut_off(study: Study, trial: FrozenTrial) -> None:
 def claim(
     study: Study, objective: Objective, settings: SearchSettings, cost_model: CostModel, total: int, worker: Worker
 ) -> Claim | None:
-    """The next trial to evaluate; None where the study has, or is about to have, ``total`` of them."""
+    """The next trial to evaluate; None where the study has, or is about to have, ``total`` of them.
+
+    Trials whose worker has died since the run began are enqueued again first.
+    """
+    requeue_dead(study, worker)
     trials = study.get_trials(deepcopy=False)
     taken = sum(is_attempt(trial) or trial.state.name == "RUNNING" for trial in trials)
     if taken >= total:
@@ -114,7 +118,7 @@ def claim(
     constants = ScalingConstants(*stated) if stated else constants_at(parameters, cost_model)
     network, problem = None, None
     try:
-        network = objective.network(constants)
+        network = network_at(objective, constants)
     except (BudgetError, ConstraintError) as error:
         problem = str(error)
     key = network.fingerprint if network else repr(constants.as_tuple())
@@ -124,6 +128,14 @@ def claim(
     for name, value in attributes.items():
         trial.set_user_attr(name, value)
     return Claim(trial, constants, seeds, problem)
+
+
+def network_at(objective: Objective, constants: ScalingConstants) -> ScaledNetwork | None:
+    """The objective's network. Raises ``SettingsError`` where it returns something else."""
+    network = objective.network(constants)
+    if network is not None and not isinstance(network, ScaledNetwork):
+        raise SettingsError(f"expected the objective's network() to return a ScaledNetwork or None, got {network!r}")
+    return network
 
 
 def objective_target(objective: Objective, cost_model: CostModel) -> float:

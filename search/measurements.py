@@ -59,14 +59,23 @@ def _merge(group: list[FrozenTrial], cost_model: CostModel) -> Measurement:
     first = next((trial for trial in group if "names" in trial.user_attrs), group[0])
     attributes = first.user_attrs
     constants = ScalingConstants(*(attributes[name] for name in ("alpha", "beta", "gamma")))
-    grown = Multipliers(**attributes["realised"]) if "realised" in attributes else Multipliers(*constants.as_tuple())
+    realised = Multipliers(**attributes["realised"]) if "realised" in attributes else None
     return Measurement(
         names=tuple(name for trial in group for name in trial.user_attrs.get("names", ())),
         constants=constants,
-        shares=shares_of_direction(grown, cost_model),
+        shares=_realised_shares(realised, constants, cost_model),
         scores=tuple(score for trial in group for score in trial.user_attrs["scores"]),
         trials=tuple(sorted(trial.number for trial in group)),
     )
+
+
+def _realised_shares(realised: Multipliers | None, constants: ScalingConstants, cost_model: CostModel) -> Shares:
+    """Shares of the growth, or of the shrinking where phi is negative; those of the constants if there is neither."""
+    if realised is not None and cost_model.growth(realised) < 1:
+        realised = Multipliers(1 / realised.depth, 1 / realised.width, 1 / realised.resolution)
+    if realised is None or cost_model.growth(realised) <= 1:
+        realised = Multipliers(*constants.as_tuple())
+    return shares_of_direction(realised, cost_model)
 
 
 _COLUMNS = (

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from objectives.contract import Evaluation, Objective
 from phiscale.constants import CostModel
-from phiscale.errors import StudyError, TrialError
+from phiscale.errors import SettingsError, StudyError, TrialError
+from phiscale.spec import NetworkSpec
 from search import claims
 from search.plan import plan_points
 from search.racing import STOPPED, reason_to_stop
 from search.samplers import check_method, make_pruner
 from search.settings import DEFAULT_TRIALS, SearchSettings
 from search.simplex import parameter_names
+from search.storage import storage_errors
 from search.study import open_study
 from search.workers import Worker
 
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 
 _HOPELESS = 5
 """A study whose first trials all fail, this many, ends with the reason of the last."""
+_KINDS: dict[str, Any] = {"network": Mapping, "data": Mapping, "train": Mapping, "phi": (int, float)}
+"""What an objective's description must hold under the names that go into the record."""
 
 
 class Progress(Protocol):
@@ -52,12 +59,14 @@ def run_study(
     cost_model: CostModel,
     settings: SearchSettings,
     progress: Progress,
+    opened: Callable[[], None] = lambda: None,
 ) -> Study:
     """Create or resume the study and run it to its total number of trials.
 
-    Raises ``SettingsError`` and ``StudyError`` before the first trial where something is missing or does not fit, and
-    ``StudyError`` where every one of the first trials fails. ``KeyboardInterrupt`` ends the running trial, which is
-    enqueued again, and goes on to the caller.
+    ``opened`` is called once the study is there and its settings fit, before the first trial. Raises ``SettingsError``
+    and ``StudyError`` before the first trial where something is missing or does not fit, and ``StudyError`` where every
+    one of the first trials fails or the storage does. ``KeyboardInterrupt`` ends the running trial, which is enqueued
+    again, and goes on to the caller.
     """
     import optuna
 
@@ -65,37 +74,53 @@ def run_study(
     check_method(settings, len(parameter_names(cost_model)))
     worker = Worker(place.folder)
     try:
-        with worker.deciding():
-            study, total, notes = _prepare(place, objective, cost_model, settings, worker)
-        progress.begin(study, total, notes)
-        while True:
-            reason = reason_to_stop(study.get_trials(deepcopy=False), settings, cost_model, objective.direction)
-            if reason:
-                study.set_user_attr(STOPPED, reason)
-                return study
+        with storage_errors(place.storage, place.folder, "finished trials are kept; mend that, and run the same again"):
             with worker.deciding():
-                claimed = claims.claim(study, objective, settings, cost_model, total, worker)
-            if claimed is None:
-                study.set_user_attr(STOPPED, f"{total} trials")
-                return study
-            _evaluate(study, claimed, objective, worker)
-            progress.trial_ended(study.get_trials(deepcopy=False)[claimed.trial.number])
-            _stop_if_hopeless(study)
+                study, total, notes = _prepare(place, objective, cost_model, settings, worker)
+                opened()
+            progress.begin(study, total, notes)
+            _run_to(total, study, objective, cost_model, settings, progress, worker)
+            return study
     finally:
         worker.close()
+
+
+def _run_to(
+    total: int,
+    study: Study,
+    objective: Objective,
+    cost_model: CostModel,
+    settings: SearchSettings,
+    progress: Progress,
+    worker: Worker,
+) -> None:
+    """Trials until the study has ``total`` of them, or has learnt what was asked for."""
+    while True:
+        reason = reason_to_stop(study.get_trials(deepcopy=False), settings, cost_model, objective.direction)
+        if reason:
+            study.set_user_attr(STOPPED, reason)
+            return
+        with worker.deciding():
+            claimed = claims.claim(study, objective, settings, cost_model, total, worker)
+        if claimed is None:
+            study.set_user_attr(STOPPED, f"{total} trials")
+            return
+        _evaluate(study, claimed, objective, worker)
+        progress.trial_ended(study.get_trials(deepcopy=False)[claimed.trial.number])
+        _stop_if_hopeless(study)
 
 
 def _prepare(
     place: StudyPlace, objective: Objective, cost_model: CostModel, settings: SearchSettings, worker: Worker
 ) -> tuple[Study, int, list[str]]:
     """The study with its plan enqueued, its total number of trials, and what a person should know of both."""
-    points, stated = plan_points(settings, cost_model, objective.network)
-    comparable = {**objective.describe(), "cost_model": vars(cost_model)}
+    comparable = {**_described(objective), "cost_model": vars(cost_model)}
+    points, stated = plan_points(settings, cost_model, partial(claims.network_at, objective))
     pruner = make_pruner(settings)
     study = open_study(place.name, place.folder, place.storage, objective.direction, comparable, pruner)
     claims.enqueue_plan(study, points, cost_model)
     redo, elsewhere = claims.requeue_dead(study, worker)
-    total = settings.trials or (len(points) if settings.is_grid else DEFAULT_TRIALS)
+    total = settings.trials or (_with_waiting(study) if settings.is_grid else DEFAULT_TRIALS)
     notes = []
     if points:
         same = f" ({stated} named; the rest are the same networks)" if stated > len(points) else ""
@@ -105,6 +130,30 @@ def _prepare(
     if elsewhere:
         notes.append(f"trials still running elsewhere, left alone: {', '.join(sorted(set(elsewhere)))}")
     return study, total, notes
+
+
+def _described(objective: Objective) -> dict[str, Any]:
+    """The objective's description as JSON values. Raises ``SettingsError`` where it is not one, ``SpecError``."""
+    described = objective.describe()
+    try:
+        plain = json.loads(json.dumps(described))
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"expected the objective's describe() to return JSON values: {error}") from None
+    if not isinstance(plain, dict):
+        raise SettingsError(f"expected the objective's describe() to return a dictionary, got {described!r}")
+    for name, kind in _KINDS.items():
+        if plain.get(name) is not None and not isinstance(plain[name], kind):
+            what = "a dictionary" if kind is Mapping else "a number"
+            raise SettingsError(f"expected {name!r} in the objective's describe() to be {what}, got {plain[name]!r}")
+    if plain.get("network"):
+        NetworkSpec.from_dict(plain["network"])
+    return plain
+
+
+def _with_waiting(study: Study) -> int:
+    """How many trials the study has once all that are enqueued or running have ended."""
+    trials = study.get_trials(deepcopy=False)
+    return sum(claims.is_attempt(trial) or not trial.state.is_finished() for trial in trials)
 
 
 def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker: Worker) -> None:
@@ -118,7 +167,7 @@ def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker:
         evaluations = [_one_seed(claimed, objective, index) for index in range(len(claimed.seeds))]
         for name, value in _measured(evaluations).items():
             trial.set_user_attr(name, value)
-        study.tell(trial, statistics.fmean(evaluation.score for evaluation in evaluations))
+        study.tell(trial, statistics.fmean(float(evaluation.score) for evaluation in evaluations))
     except TrialError as error:
         trial.set_user_attr("failure_kind", error.kind)
         trial.set_user_attr(claims.FAILURE, str(error))
@@ -144,18 +193,23 @@ def _one_seed(claimed: claims.Claim, objective: Objective, index: int) -> Evalua
                 raise optuna.TrialPruned
 
     evaluation = objective.evaluate(claimed.constants, seed=claimed.seeds[index], report=report)
-    if not isinstance(evaluation.score, (int, float)) or not math.isfinite(evaluation.score):
-        raise TrialError("diverged", f"expected a finite score, got {evaluation.score!r}")
+    try:
+        score = float(evaluation.score)
+    except (AttributeError, TypeError, ValueError):
+        message = f"expected evaluate() to return an Evaluation whose score is a number, got {evaluation!r}"
+        raise SettingsError(message) from None
+    if not math.isfinite(score):
+        raise TrialError("diverged", f"expected a finite score, got {score!r}")
     return evaluation
 
 
 def _measured(evaluations: list[Evaluation]) -> dict[str, Any]:
     return {
         "scores": [float(evaluation.score) for evaluation in evaluations],
-        "seconds": sum(evaluation.seconds for evaluation in evaluations),
+        "seconds": float(sum(evaluation.seconds for evaluation in evaluations)),
         "device": evaluations[0].device,
-        "peak_memory": max(evaluation.peak_memory for evaluation in evaluations),
-        "curves": [{name: list(values) for name, values in e.curves.items()} for e in evaluations],
+        "peak_memory": int(max(evaluation.peak_memory for evaluation in evaluations)),
+        "curves": [{name: [*map(float, values)] for name, values in e.curves.items()} for e in evaluations],
     }
 
 

@@ -108,6 +108,8 @@ def paper_grid(step: float, tolerance: float, cost_model: CostModel) -> list[Sca
             f"no grid point with step {step:g} lies within {tolerance:g} of {cost_model.describe()}; "
             "use a smaller step or a larger tolerance"
         )
+    if len(points) > _MOST_POINTS:
+        raise SettingsError(f"expected a grid of at most {_MOST_POINTS} points, got {len(points)}; use a larger step")
     return points
 
 

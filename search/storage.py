@@ -6,7 +6,10 @@ any URL that Optuna takes. Passwords in a URL are never printed or written down.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 _SECRET_WORDS = re.compile(r"(?i)([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*")
+_IN_MEMORY = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
 _USER_PART = re.compile(r"(://[^:/?#]*:).*(@)")
 
 
@@ -40,6 +44,8 @@ def open_storage(name: str | None, folder: Path) -> BaseStorage:
     from optuna.storages.journal import JournalFileBackend
 
     url = storage_url(name, folder)
+    if url in _IN_MEMORY:
+        raise StudyError(f"expected a storage that lasts, got {url}, which is kept in memory only; name a file")
     try:
         if url.endswith(".journal") and "://" not in url:
             Path(url).parent.mkdir(parents=True, exist_ok=True)
@@ -52,14 +58,34 @@ def open_storage(name: str | None, folder: Path) -> BaseStorage:
 
 
 def _cannot_open(url: str, error: Exception) -> str:
-    original = getattr(error, "orig", None) or error
-    reason = " ".join(str(original).split()) or type(original).__name__
-    for secret in secrets_in(url):
-        reason = reason.replace(secret, "***")
     return (
-        f"cannot open the storage {redact(url)}: {redact(reason)[:300]}; expected nothing (SQLite beside the results), "
+        f"cannot open the storage {redact(url)}: {_reason(error, url)}; expected nothing (SQLite beside the results), "
         "a path that ends in .journal, or a database URL such as sqlite:///study.db"
     )
+
+
+@contextlib.contextmanager
+def storage_errors(name: str | None, folder: Path, advice: str) -> Iterator[None]:
+    """Turn an error of the database underneath into ``StudyError``: which storage, why, and ``advice``."""
+    try:
+        yield
+    except Exception as error:
+        package = type(error).__module__.split(".")[0]
+        if package not in ("optuna", "sqlalchemy", "sqlite3") and not isinstance(error, json.JSONDecodeError):
+            raise
+        url = storage_url(name, folder)
+        raise StudyError(f"the storage {redact(url)} failed ({_reason(error, url)}); {advice}") from None
+
+
+def _reason(error: BaseException, url: str) -> str:
+    """What the database itself said, without secrets and on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    error = getattr(error, "orig", None) or error
+    reason = " ".join(str(error).split()) or type(error).__name__
+    for secret in secrets_in(url):
+        reason = reason.replace(secret, "***")
+    return redact(reason)[:300]
 
 
 def secrets_in(url: str) -> list[str]:

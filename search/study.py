@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from phiscale.errors import SettingsError, StudyError
-from search.storage import open_storage, redact, storage_url
+from search.storage import open_storage, redact, storage_errors, storage_url
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SETTINGS_KEY = "settings"
 """User attribute of a study: the settings that make its trials comparable."""
+_UNREADABLE = "free the disk or allow writing if that is why, restore it from a copy, or choose another --study"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -42,21 +43,13 @@ def open_study(
 
     opened = open_storage(storage, folder)
     where = redact(storage_url(storage, folder))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study = optuna.create_study(
-                storage=opened, study_name=name, load_if_exists=True, direction=_direction(direction), pruner=pruner
-            )
+    with storage_errors(storage, folder, _UNREADABLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(
+            storage=opened, study_name=name, load_if_exists=True, direction=_direction(direction), pruner=pruner
+        )
         stored = study.user_attrs.get(SETTINGS_KEY)
         is_new = stored is None and not study.trials
-    except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("optuna", "sqlalchemy", "sqlite3"):
-            raise
-        raise StudyError(
-            f"the storage {where} does not hold a readable study ({_short(error)}); "
-            "restore it from a copy, or choose another --study"
-        ) from None
     if is_new:
         study.set_user_attr(SETTINGS_KEY, dict(comparable))
     elif stored is None:
@@ -77,7 +70,8 @@ def load_study(name: str, folder: Path, storage: str | None) -> Study:
         raise StudyError(f"expected a study in {folder / 'study.db'}, which is not there; check --study and --results")
     opened = open_storage(storage, folder)
     try:
-        return optuna.load_study(study_name=name, storage=opened)
+        with storage_errors(storage, folder, _UNREADABLE):
+            return optuna.load_study(study_name=name, storage=opened)
     except KeyError:
         raise StudyError(f"the storage {where} holds no study {name!r}; check --study") from None
 
@@ -86,10 +80,6 @@ def _direction(name: str) -> Literal["minimize", "maximize"]:
     if name not in ("minimize", "maximize"):
         raise SettingsError(f"expected an objective whose direction is maximize or minimize, got {name!r}")
     return "minimize" if name == "minimize" else "maximize"
-
-
-def _short(error: Exception) -> str:
-    return redact(" ".join(str(getattr(error, "orig", None) or error).split()))[:200]
 
 
 def _refuse_differences(name: str, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

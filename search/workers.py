@@ -29,15 +29,12 @@ class Worker:
             (folder / "workers").mkdir(parents=True, exist_ok=True)
             self._alive = FileLock(folder / "workers" / f"{self.name}.lock")
             self._alive.acquire(timeout=0)
-            self._decisions = FileLock(folder / "decisions.lock")
         except OSError as error:
             raise StudyError(f"cannot write to {folder}: {error.strerror or error}; choose another --results") from None
 
-    @contextlib.contextmanager
-    def deciding(self) -> Iterator[None]:
-        """Hold the study's lock: no other worker creates, claims or requeues a trial meanwhile."""
-        with self._decisions:
-            yield
+    def deciding(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the study's lock."""
+        return deciding(self.folder)
 
     def close(self) -> None:
         """End the claim."""
@@ -46,11 +43,28 @@ class Worker:
             (self.folder / "workers" / f"{self.name}.lock").unlink()
 
 
+@contextlib.contextmanager
+def deciding(folder: Path) -> Iterator[None]:
+    """Hold the lock of the study in ``folder``: no worker creates, claims or requeues a trial meanwhile."""
+    lock = FileLock(folder / "decisions.lock")
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise StudyError(f"cannot lock {folder}: {error.strerror or error}; allow writing to it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def is_dead(folder: Path, name: str) -> bool:
-    """Whether the worker of that name has ended; False for one on another machine, which cannot be told from here."""
+    """Whether the worker of that name has ended; False where it cannot be told from here.
+
+    A worker whose file is not in ``folder`` closed it, or works for the same storage from another folder or machine.
+    """
     path = folder / "workers" / f"{name}.lock"
     if not path.exists():
-        return name.rsplit("-", 2)[0] == _host()
+        return _has_ended(name)
     probe = FileLock(path)
     try:
         probe.acquire(timeout=0)
@@ -60,6 +74,19 @@ def is_dead(folder: Path, name: str) -> bool:
     with contextlib.suppress(OSError):
         path.unlink()
     return True
+
+
+def _has_ended(name: str) -> bool:
+    host, process, _ = name.rsplit("-", 2)
+    if host != _host():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return int(process) == os.getpid()
 
 
 @contextlib.contextmanager

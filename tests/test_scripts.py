@@ -116,6 +116,7 @@ def test_a_changed_setting_is_refused_and_nothing_is_lost(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "cannot be compared" in done.stderr
     assert "objective: 'network' before, 'landscape' asked" in done.stderr
+    assert "objectives_for_tests" in (tmp_path / "s" / "config.json").read_text()
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
@@ -124,10 +125,37 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert done.returncode == 130
     assert "python -m scripts.run_search" in done.stderr
     assert "Traceback" not in done.stderr
+    assert [row["state"] for row in trials(tmp_path)].count("COMPLETE") == 4
     done = search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "9")
     assert done.returncode == 0
     states = [row["state"] for row in trials(tmp_path)]
     assert (states.count("COMPLETE"), states.count("FAIL")) == (9, 1)
+
+
+def test_a_study_whose_trials_all_fail_leaves_their_reasons(tmp_path: Path) -> None:
+    done = search(tmp_path, "--study", "s", "--objective", "tests.objectives_for_tests:ALWAYS_FAILS", "--trials", "2")
+    assert (done.returncode, "has finished" in done.stderr) == (1, True)
+    assert [row["failure"] for row in trials(tmp_path) if row["state"] == "FAIL"] == ["the network does not fit"] * 2
+
+
+def test_a_parameter_budget_is_drawn_on_its_line(tmp_path: Path) -> None:
+    arguments = ("--study", "s", "--objective", "objectives.landscape:INTERIOR", "--cost", "params", "--trials", "10")
+    done = search(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "s" / "triangle.png").stat().st_size > 0
+    assert "family.json" not in done.stdout  # this objective has no network
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "scripts.run_search", "--results", str(tmp_path), "--study", "s", "--trials", "2"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*words, "--objective", NETWORK], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

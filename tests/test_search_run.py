@@ -7,11 +7,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
+from objectives.contract import Evaluation
 from objectives.landscape import CORNER, EDGE, INTERIOR
-from phiscale import FLOPS, PARAMETERS, CostModel, SearchRecord, SettingsError, Shares, StudyError
+from phiscale import (
+    FLOPS,
+    PARAMETERS,
+    PROXY_BASE,
+    CostModel,
+    Multipliers,
+    SearchRecord,
+    SettingsError,
+    Shares,
+    StudyError,
+    match_budget,
+    scale_network,
+    shares_of_direction,
+)
+from phiscale.rounding import ROUNDINGS
+from search.measurements import measurements
 from search.outcome import write_results
 from search.run import StudyPlace, run_study
 from search.settings import METHODS, SearchSettings
@@ -175,6 +192,105 @@ def test_changed_settings_are_refused_with_the_difference(tmp_path: Path) -> Non
         run(tmp_path, dataclasses.replace(INTERIOR, noise=0.02), trials=3)
     with pytest.raises(StudyError, match="cost_model.width: 2.0 before, 1.0 asked"):
         run(tmp_path, INTERIOR, cost_model=CostModel(1, 1, 2), trials=3)
+
+
+def test_a_grid_with_another_step_measures_its_own_points_too(tmp_path: Path) -> None:
+    run(tmp_path, INTERIOR, method="grid", step=0.25, tolerance=0.1, baselines="none")
+    study, _ = run(tmp_path, INTERIOR, method="grid", step=0.1, tolerance=0.1, baselines="none")
+    fresh, _ = run(tmp_path / "fresh", INTERIOR, method="grid", step=0.1, tolerance=0.1, baselines="none")
+    points = [{tuple(trial.user_attrs["constants"]) for trial in complete(each)} for each in (study, fresh)]
+    assert points[1] < points[0]
+    assert len(complete(study)) == len(points[0])
+
+
+def test_a_trial_whose_worker_dies_meanwhile_is_redone_by_the_others(tmp_path: Path) -> None:
+    def die_in_the_third(call: int) -> None:
+        if call == 3:  # another worker claims a trial, and is gone before it could say anything
+            optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s/study.db").ask()
+
+    study, _ = run(tmp_path, NetworkObjective(act=die_in_the_third), trials=9)
+    assert len(complete(study)) == 9
+    named = [name for trial in complete(study) for name in trial.user_attrs.get("names", [])]
+    assert sorted(named) == sorted(SearchSettings().baseline_names)
+
+
+class Odd(NetworkObjective):
+    """An objective that breaks one promise of the contract."""
+
+    def __init__(self, **broken: Any) -> None:
+        super().__init__()
+        self.broken = broken
+
+    def describe(self) -> Any:
+        return self.broken.get("describe", super().describe())
+
+    def network(self, constants: Any) -> Any:
+        return self.broken.get("network", super().network(constants))
+
+    def evaluate(self, constants: Any, *, seed: int, report: Any) -> Any:
+        evaluation = super().evaluate(constants, seed=seed, report=report)
+        return self.broken["evaluate"](evaluation) if "evaluate" in self.broken else evaluation
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"describe": None}, r"describe\(\) to return a dictionary, got None"),
+        ({"describe": {"x": object()}}, r"describe\(\) to return JSON values"),
+        ({"describe": {"network": "mine"}}, "'network' in the objective's .* a dictionary, got 'mine'"),
+        ({"describe": {"phi": "big"}}, "'phi' in the objective's .* a number, got 'big'"),
+        ({"network": 5}, r"network\(\) to return a ScaledNetwork or None, got 5"),
+        ({"evaluate": lambda evaluation: evaluation.score}, r"evaluate\(\) to return an Evaluation"),
+        ({"evaluate": lambda evaluation: dataclasses.replace(evaluation, score="high")}, "whose score is a number"),
+    ],
+)
+def test_an_objective_that_breaks_the_contract_is_told_what_was_expected(tmp_path: Path, broken, message) -> None:
+    with pytest.raises(SettingsError, match=message):
+        run(tmp_path, Odd(**broken), trials=3)
+
+
+@pytest.mark.parametrize("smaller", [True, False])
+def test_networks_that_do_not_grow_have_shares_too(tmp_path: Path, smaller: bool) -> None:
+    class Other(NetworkObjective):
+        def network(self, constants: Any) -> Any:
+            return match_budget(PROXY_BASE, constants, phi=-1) if smaller else unchanged
+
+        def evaluate(self, constants: Any, *, seed: int, report: Any) -> Evaluation:
+            return INTERIOR.evaluate(constants, seed=seed, report=report)
+
+    unchanged = scale_network(PROXY_BASE, Multipliers(1, 1, 1), ROUNDINGS["exact"])
+    study, _ = run(tmp_path, Other(), trials=8)
+    rows = measurements(study.get_trials(), FLOPS)
+    assert rows
+    for row in rows:
+        wanted = shares_of_direction(Multipliers(*row.constants.as_tuple())).as_tuple()
+        assert row.shares.as_tuple() == pytest.approx(wanted, abs=0.3 if smaller else 1e-9)
+
+
+def test_scores_of_numpy_are_numbers(tmp_path: Path) -> None:
+    def as_numpy(evaluation: Evaluation) -> Evaluation:
+        curves = {"landscape": np.array([0.5, 0.6], dtype=np.float32)}
+        return dataclasses.replace(evaluation, score=np.float32(evaluation.score), curves=curves)
+
+    study, _ = run(tmp_path, Odd(evaluate=as_numpy), trials=3)
+    assert len(complete(study)) == 3
+
+
+def test_a_storage_that_fails_during_the_run_is_one_sentence(tmp_path: Path) -> None:
+    def lose_the_database(call: int) -> None:
+        if call == 3:
+            (tmp_path / "s" / "study.db").write_bytes(b"no database at all" * 1000)
+
+    with pytest.raises(StudyError, match=r"study\.db failed \(file is not a database\); finished trials are kept"):
+        run(tmp_path, NetworkObjective(act=lose_the_database), trials=9)
+
+
+def test_a_half_written_journal_is_named(tmp_path: Path) -> None:
+    journal = tmp_path / "s.journal"
+    run(tmp_path, INTERIOR, trials=3, storage=str(journal))
+    journal.write_bytes(journal.read_bytes()[:-20])
+    with pytest.raises(StudyError, match=r"s\.journal"):
+        run(tmp_path, INTERIOR, trials=5, storage=str(journal))
 
 
 def test_another_program_s_study_is_left_alone(tmp_path: Path) -> None:

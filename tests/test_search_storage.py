@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from phiscale import StudyError
 from search.storage import open_storage, redact
 from search.study import check_study_name, load_study
-from search.workers import Worker, is_dead
+from search.workers import Worker, deciding, is_dead
 
 SECRET_URLS = [
     "mysql+pymysql://user:hunter2@127.0.0.1:1/db",
@@ -75,3 +77,24 @@ def test_a_file_nobody_holds_is_a_dead_worker_s(tmp_path: Path) -> None:
     (tmp_path / "workers").mkdir()
     (tmp_path / "workers" / "another-machine-12-abcdef01.lock").touch()
     assert is_dead(tmp_path, "another-machine-12-abcdef01")
+
+
+def test_a_worker_of_this_machine_in_another_folder_is_alive_while_its_process_is(tmp_path: Path) -> None:
+    host = Worker(tmp_path).name.rsplit("-", 2)[0]
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        name = f"{host}-{other.pid}-abcdef01"
+        assert not is_dead(tmp_path / "another", name)
+        other.communicate(b"\n")
+    assert is_dead(tmp_path / "another", name)
+
+
+def test_a_lock_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    (tmp_path / "decisions.lock").mkdir()
+    with pytest.raises(StudyError, match="cannot lock"), deciding(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_storage_in_memory_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(StudyError, match="a storage that lasts"):
+        open_storage(url, tmp_path)
