@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -161,6 +162,7 @@ def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker:
     import optuna
 
     trial, failed = claimed.trial, optuna.trial.TrialState.FAIL
+    started = time.perf_counter()
     try:
         if claimed.problem:
             raise TrialError("budget", claimed.problem)
@@ -169,10 +171,12 @@ def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker:
             trial.set_user_attr(name, value)
         study.tell(trial, statistics.fmean(float(evaluation.score) for evaluation in evaluations))
     except TrialError as error:
+        trial.set_user_attr("seconds", time.perf_counter() - started)
         trial.set_user_attr("failure_kind", error.kind)
         trial.set_user_attr(claims.FAILURE, str(error))
         study.tell(trial, state=failed)
     except optuna.TrialPruned:
+        trial.set_user_attr("seconds", time.perf_counter() - started)
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     except BaseException:
         with worker.deciding():

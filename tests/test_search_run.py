@@ -324,6 +324,7 @@ def test_pruned_trials_are_neither_failures_nor_measurements(tmp_path: Path) -> 
     study, _ = run(tmp_path, dataclasses.replace(INTERIOR, epochs=8), method="tpe", pruning="median", trials=40)
     states = {name: [t for t in study.trials if t.state.name == name] for name in ("PRUNED", "FAIL")}
     assert states["PRUNED"]
+    assert all(t.user_attrs["seconds"] >= 0 and t.intermediate_values for t in states["PRUNED"])
     assert not states["FAIL"]
     record = write_results(study, tmp_path / "s", FLOPS, SearchSettings())
     assert record.budget["trials"]["pruned"] == len(states["PRUNED"])
