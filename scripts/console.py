@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from phiscale.errors import PhiscaleError, SettingsError
@@ -75,6 +75,8 @@ class PlainProgress:
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self.study: Study | None = None
+        self.between: Callable[[], None] = lambda: None
+        self._shown: set[int] = set()
         self._total = self._before = 0
         self._start = time.monotonic()
 
@@ -82,6 +84,7 @@ class PlainProgress:
         """Say what is there before the first trial."""
         self.study, self._total, self._start = study, total, time.monotonic()
         self._before = _attempts(study)
+        self._shown = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
         for note in [*notes, f"{self._before} of {total} trials done"]:
             self.say(note)
 
@@ -91,7 +94,24 @@ class PlainProgress:
             print(text, flush=True)
 
     def trial_ended(self, trial: FrozenTrial) -> None:
-        """One line about the trial, and how the run goes."""
+        """One line about the trial and those that other workers ended meanwhile, and how the run goes."""
+        self.between()
+        self.catch_up([trial])
+
+    def catch_up(self, ended: Iterable[FrozenTrial] = ()) -> None:
+        """Show ``ended`` and every other trial that counts and was not shown."""
+        from search.claims import is_attempt
+
+        if self.study is None:
+            return
+        others = (trial for trial in self.study.get_trials(deepcopy=False) if is_attempt(trial))
+        for trial in [*ended, *others]:
+            if trial.number not in self._shown:
+                self._shown.add(trial.number)
+                self.show(trial)
+
+    def show(self, trial: FrozenTrial) -> None:
+        """One line about a trial, and how the run goes."""
         self.say(f"{describe_trial(trial)}   [{self.state()}]")
 
     def end(self) -> None:
@@ -124,7 +144,7 @@ class BarProgress(PlainProgress):
         self._task = self._bar.add_task("", total=total, completed=self._before)
         self._bar.start()
 
-    def trial_ended(self, trial: FrozenTrial) -> None:
+    def show(self, trial: FrozenTrial) -> None:
         """Move the bar, and leave a line about the trial above it."""
         if self._bar is None or self.study is None:
             return

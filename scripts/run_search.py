@@ -15,15 +15,15 @@ import dataclasses
 import json
 import sys
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from objectives.settings import TrainSettings
-from phiscale.errors import PhiscaleError, StudyError
+from phiscale.errors import PhiscaleError, SettingsError, StudyError
 from scripts.console import PlainProgress, make_progress, run_command
+from scripts.crew import Crew, is_helper
 from scripts.setup import ObjectiveSettings, make_objective
 from search.settings import SearchSettings
 from search.storage import redact, storage_errors
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from objectives.contract import Objective
     from phiscale.record import SearchRecord
     from search.run import StudyPlace
+
+_MOST_WORKERS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +53,15 @@ class SearchOptions:
     """Folder of all studies."""
     storage: str | None = None
     """A path that ends in .journal, or a database URL that Optuna takes. Default: SQLite in the study's folder."""
+    workers: int = 1
+    """Processes that share the study; as many as CPU cores is fastest. Only with one does a seed repeat a study."""
     quiet: bool = False
     """Print the result only."""
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
+        if not 1 <= self.workers <= _MOST_WORKERS:
+            raise SettingsError(f"expected 1 to {_MOST_WORKERS} workers, got {self.workers}")
 
     @property
     def folder(self) -> Path:
@@ -73,7 +79,7 @@ def search(options: SearchOptions) -> None:
     from search.run import StudyPlace
 
     place = StudyPlace(name=options.study, folder=options.folder, storage=options.storage)
-    progress = make_progress(quiet=options.quiet)
+    progress = make_progress(quiet=options.quiet or is_helper())
     progress.say(f"study {options.study} in {options.folder}")
     objective = make_objective(options.measure, options.train, options.search.seed)
     try:
@@ -81,22 +87,37 @@ def search(options: SearchOptions) -> None:
     except KeyboardInterrupt:
         print(f"\nstopped; finished trials are kept. To go on: {command_line()}", file=sys.stderr)
         raise
-    report(study, options)
+    if not is_helper():
+        report(study, options)
 
 
 def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progress: PlainProgress) -> Any:
     from search.outcome import write_trials
     from search.run import run_study
 
+    crew = Crew(0 if is_helper() else options.workers - 1)
+    progress.between = crew.tend
+
+    def opened() -> None:
+        if not is_helper():
+            write_config(options)
+            crew.start()
+
     try:
-        opened = partial(write_config, options)
-        return run_study(place, objective, options.measure.cost_model, options.search, progress, opened)
+        arguments = place, objective, options.measure.cost_model, options.search
+        study = run_study(*arguments, progress, opened)
+        if options.workers > 1 and not is_helper():
+            crew.wait()
+            progress.catch_up()
+            study = run_study(*arguments, PlainProgress(quiet=True))  # a trial that the last worker to die left over
+        return study
     except (KeyboardInterrupt, StudyError):
         if progress.study is not None:
             with contextlib.suppress(PhiscaleError), storage_errors(options.storage, options.folder, ""):
                 write_trials(progress.study, options.folder)
         raise
     finally:
+        crew.stop()
         progress.end()
 
 
