@@ -192,29 +192,19 @@ def _optimize(study: Any, objective: Callable[[Any], float], noisy: Noisy, trial
 
 
 def ax_constrained(noisy: Noisy, seed: int, trials: int) -> dict[int, Answer]:
-    """Ax: shares of depth and width under ``s_d + s_w <= 1`` (its API takes no equality), model-based best."""
-    from ax.api.client import Client
-    from ax.api.configs import RangeParameterConfig
+    """Ax on two shares under an inequality, its model-based best; see ``benchmarks.ax_search``."""
+    from benchmarks.ax_search import exact_starts, make_client, shares_of
 
-    client = Client(random_seed=seed)
-    names = ("s_d", "s_w")
-    parameters = [RangeParameterConfig(name=name, parameter_type="float", bounds=(0.0, 1.0)) for name in names]
-    client.configure_experiment(name="bench", parameters=parameters, parameter_constraints=["s_d + s_w <= 1"])
-    client.configure_optimization(objective="score")
+    client = make_client(seed)
     answers, started = {}, time.perf_counter()
-    for count in range(1, trials + 1):
-        for index, point in client.get_next_trials(max_trials=1).items():
-            client.complete_trial(trial_index=index, raw_data={"score": noisy.measure(_from_two(point))})
-        if count in CHECKPOINTS:
-            best = client.get_best_parameterization(use_model_predictions=True)[0]
-            answers[count] = Answer(_from_two(best).as_tuple(), time.perf_counter() - started)
+    with exact_starts():
+        for count in range(1, trials + 1):
+            for index, point in client.get_next_trials(max_trials=1).items():
+                client.complete_trial(trial_index=index, raw_data={"score": noisy.measure(shares_of(point))})
+            if count in CHECKPOINTS:
+                best = client.get_best_parameterization(use_model_predictions=True)[0]
+                answers[count] = Answer(shares_of(best).as_tuple(), time.perf_counter() - started)
     return answers
-
-
-def _from_two(point: Any) -> Shares:
-    depth = min(1.0, float(point["s_d"]))
-    width = min(float(point["s_w"]), 1 - depth)
-    return Shares(depth, width, max(0.0, 1 - depth - width))
 
 
 COMPETITORS: dict[str, tuple[Competitor, str | None]] = {
