@@ -14,6 +14,7 @@ from objectives.contract import Objective
 from phiscale.constants import CostModel, Multipliers, ScalingConstants, shares_of_direction
 from phiscale.errors import BudgetError, ConstraintError, SettingsError
 from phiscale.network import ScaledNetwork
+from search.acquisition import next_point
 from search.plan import PlannedPoint, point_parameters
 from search.racing import worth_repeating
 from search.samplers import make_sampler
@@ -104,9 +105,11 @@ def claim(
     if taken >= total:
         return None
     if not any(trial.state.name == "WAITING" for trial in trials):
-        again = worth_repeating(trials, settings, cost_model, objective.direction)
-        if again is not None:
-            parameters, attributes = again
+        chosen = worth_repeating(trials, settings, cost_model, objective.direction)
+        if chosen is None and settings.method == "gp":
+            chosen = next_point(trials, cost_model, objective.direction)
+        if chosen is not None:
+            parameters, attributes = chosen
             study.enqueue_trial(parameters, user_attrs=attributes)
         elif settings.is_grid:
             return None

@@ -20,6 +20,8 @@ STOPPED = "stopped"
 """User attribute of a study: why its last run ended."""
 _EVERY = 4
 _SURE = 1.6449
+_ENOUGH_TO_STOP = 16
+"""Evaluations below which a study goes on whatever its surface says: the model has hardly been put to the test."""
 
 
 def worth_repeating(
@@ -57,7 +59,7 @@ def reason_to_stop(
     if settings.until_region is None and settings.until_gain is None:
         return None
     rows = measurements(trials, cost_model)
-    if sum(len(row.scores) for row in rows) < SPREAD_FIRST:
+    if sum(len(row.scores) for row in rows) < _ENOUGH_TO_STOP:
         return None
     details = recommend(rows, cost_model, direction).details
     part, gain = details.get("region_part"), details.get("expected_gain")

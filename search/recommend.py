@@ -5,6 +5,7 @@ The best observed trial is the luckiest of many; it is reported beside the recom
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -67,7 +68,7 @@ def predict(
     if len(rows) < FEWEST:
         return None
     sign = 1.0 if direction == "maximize" else -1.0
-    points = _array(lattice(steps, cost_model))
+    points = as_array(lattice(steps, cost_model))
     with one_thread():
         mean, deviation = fit_rows(rows, sign).predict(points)
     return Prediction(points, sign * mean, deviation)
@@ -93,7 +94,7 @@ def _from_surface(
 ) -> Recommendation:
     surface = fit_rows(rows, sign)
     top = _highest(surface, cost_model)
-    mean, deviation = surface.predict(_array([top]))
+    mean, deviation = surface.predict(as_array([top]))
     expected = _estimate(sign, float(mean[0]), float(deviation[0]))
     region, gain = optimum_region(surface, top, cost_model)
     opinions, disagreement = second_opinions(surface, sign, lattice(REGION_STEPS, cost_model))
@@ -114,25 +115,32 @@ def _from_surface(
 def _highest(surface: Surface, cost_model: CostModel) -> Shares:
     """The point of the fine lattice where the surface is highest, looked for around the best of the coarse one."""
     coarse = lattice(REGION_STEPS, cost_model)
-    best = _array([coarse[int(np.argmax(surface.means(_array(coarse))))]])
+    best = as_array([coarse[int(np.argmax(surface.means(as_array(coarse))))]])
     points = lattice(FINE_STEPS, cost_model)
-    array = _array(points)
+    array = as_array(points)
     near = np.flatnonzero(np.abs(array - best).max(axis=1) <= 1.5 / REGION_STEPS)
     return points[int(near[np.argmax(surface.means(array[near]))])]
 
 
-def _array(points: Sequence[Shares]) -> Array:
-    return np.array([point.as_tuple() for point in points])
+def as_array(points: Sequence[Shares]) -> Array:
+    """The points as (n, 3)."""
+    return np.array([point.as_tuple() for point in points], dtype=float)
 
 
 def fit_rows(rows: Sequence[Measurement], sign: float) -> Surface:
     """A surface of the score times ``sign``, to be maximised; every evaluation is one observation."""
-    shares = np.array([row.shares.as_tuple() for row in rows for _ in row.scores])
-    return fit_surface(shares, sign * np.array([score for row in rows for score in row.scores]))
+    shares = as_array([row.shares for row in rows for _ in row.scores])
+    return _fitted(shares.tobytes(), (sign * np.array([score for row in rows for score in row.scores])).tobytes())
+
+
+@functools.lru_cache(maxsize=2)
+def _fitted(shares: bytes, scores: bytes) -> Surface:
+    """Kept, since the decision to stop, the next point and the recommendation ask for the same surface."""
+    return fit_surface(np.frombuffer(shares).reshape(-1, 3), np.frombuffer(scores))
 
 
 def _at(surface: Surface, shares: Shares, sign: float) -> float:
-    return sign * float(surface.predict(_array([shares]))[0][0])
+    return sign * float(surface.predict(as_array([shares]))[0][0])
 
 
 def second_opinions(surface: Surface, sign: float, points: Sequence[Shares]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -140,7 +148,7 @@ def second_opinions(surface: Surface, sign: float, points: Sequence[Shares]) -> 
 
     They disagree where each loses more at the other's maximum than twice its own standard deviation there.
     """
-    array, opinions, losses = _array(points), {}, []
+    array, opinions, losses = as_array(points), {}, []
     alone = {"gp": ("matern",), "scheffe": ("quadratic", "cubic")}
     predicted = {name: surface.only(kinds).predict(array) for name, kinds in alone.items()}
     tops = {name: int(np.argmax(mean)) for name, (mean, _) in predicted.items()}
@@ -166,7 +174,7 @@ def optimum_region(
     The gain is what knowing the surface without error would add to the score at ``recommended``, in expectation.
     """
     points = lattice(REGION_STEPS, cost_model)
-    draws = surface.draws(_array([*points, recommended]), _DRAWS, seed=0)
+    draws = surface.draws(as_array([*points, recommended]), _DRAWS, seed=0)
     winners = np.argmax(draws[:, :-1], axis=1)
     counts = np.bincount(winners, minlength=len(points))
     order = np.argsort(-counts, kind="stable")

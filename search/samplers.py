@@ -7,18 +7,21 @@ import warnings
 from typing import TYPE_CHECKING
 
 from phiscale.errors import SettingsError
-from search.settings import SPREAD_FIRST, SearchSettings
+from search.settings import SearchSettings
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-_NEEDS = {"gp": ("torch", "scipy", "greenlet"), "qmc": ("scipy",), "cmaes": ("cmaes",)}
+_SKLEARN = {"scipy": "scipy", "sklearn": "scikit-learn"}
+_NEEDS: dict[str, dict[str, str]] = {"gp": _SKLEARN, "qmc": {"scipy": "scipy"}, "cmaes": {"cmaes": "cmaes"}}
+"""Modules that a method needs, with the names under which they are installed."""
 
 
 def check_method(settings: SearchSettings, parameters: int) -> None:
     """Raise ``SettingsError`` where the method lacks a package, or cannot search so few parameters."""
-    missing = [name for name in _NEEDS.get(settings.method, ()) if importlib.util.find_spec(name) is None]
+    needed = _NEEDS.get(settings.method, {})
+    missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise SettingsError(
             f"the method {settings.method} needs {', '.join(missing)}, which is not installed; "
@@ -32,7 +35,8 @@ def make_sampler(settings: SearchSettings, existing: int) -> BaseSampler:
     """The sampler for the next trial of a study that has ``existing`` ones.
 
     Made afresh for every trial: a resumed study then asks for the same point as an uninterrupted one, where a sampler
-    resumed with its first seed would repeat its points.
+    resumed with its first seed would repeat its points. For the method gp it is the even spread with which a study
+    begins; what follows is chosen by ``search.acquisition``.
     """
     from optuna import samplers
     from optuna.exceptions import ExperimentalWarning
@@ -40,8 +44,6 @@ def make_sampler(settings: SearchSettings, existing: int) -> BaseSampler:
     seed = (settings.seed * 1_000_003 + existing) % 2**32
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        if settings.method == "gp" and existing >= SPREAD_FIRST:
-            return samplers.GPSampler(seed=seed)
         if settings.method == "tpe":
             return samplers.TPESampler(seed=seed, multivariate=True)
         if settings.method == "cmaes":

@@ -15,8 +15,8 @@ METHODS: tuple[str, ...] = get_args(Method)
 BASELINE_RULES = ("paper", "equal", "depth", "width", "resolution", "dollar", "lacs-gpu", "lacs-tpu")
 """Published rules that a study measures beside its own points, at the same real cost."""
 DEFAULT_TRIALS = 40
-SPREAD_FIRST = 16
-"""Trials, baselines included, that the method gp spreads evenly before it models: more of the surface is then known."""
+SPREAD_FIRST = 12
+"""Trials, baselines included, that the method gp spreads evenly before it models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class SearchSettings:
     seeds: int = 1
     """Trainings per trial, with seeds that all trials share; the score is their mean."""
     replicate: Replicate = "none"
-    """auto: every fourth trial after the first 16 measures a promising network again, with fresh seeds."""
+    """auto: every fourth trial after the first 12 measures a promising network again, with fresh seeds."""
     until_region: float | None = None
     """Stop when the 90 % region is at most this part of the triangle, e.g. 0.05."""
     until_gain: float | None = None

@@ -77,10 +77,21 @@ class Model:
         latent = np.sqrt(np.maximum(deviation**2 - self.white, 0.0))
         return self.to_scores(mean), latent * self.slope(mean)
 
+    def posterior(self, shares: Array) -> tuple[Array, Array]:
+        """Mean (n,) and covariance (n, n) of the expected score, on the model's own scale."""
+        mean, covariance = self.regression.predict(shares, return_cov=True)
+        return mean, covariance - np.eye(len(shares)) * self.white
+
+    def moments(self, shares: Array) -> tuple[Array, Array]:
+        """Median and covariance of the expected score, in the unit of the scores."""
+        mean, covariance = self.posterior(shares)
+        slope = self.slope(mean)
+        return self.to_scores(mean), covariance * np.outer(slope, slope)
+
     def draws(self, shares: Array, normal: Array) -> Array:
         """Surfaces drawn from the posterior, one per row of standard normal numbers (count, n)."""
-        mean, covariance = self.regression.predict(shares, return_cov=True)
-        values, vectors = np.linalg.eigh(covariance - np.eye(len(shares)) * self.white)
+        mean, covariance = self.posterior(shares)
+        values, vectors = np.linalg.eigh(covariance)
         return self.to_scores(mean + (normal * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
 
 
@@ -130,6 +141,14 @@ class Surface:
         mean = sum((weight * m for weight, m, _ in parts), np.zeros(len(shares))) / total
         square = sum((weight * (d**2 + (m - mean) ** 2) for weight, m, d in parts), np.zeros(len(shares))) / total
         return mean, np.sqrt(square)
+
+    def moments(self, shares: Array) -> tuple[Array, Array]:
+        """Mean (n,) and covariance (n, n) of the expected scores, the models' disagreement included."""
+        parts = [(model.weight, *model.moments(shares)) for model in self._heavy]
+        total = sum(weight for weight, _, _ in parts)
+        mean = sum((weight * m for weight, m, _ in parts), np.zeros(len(shares))) / total
+        spread = (weight * (c + np.outer(m - mean, m - mean)) for weight, m, c in parts)
+        return mean, np.asarray(sum(spread, np.zeros((len(shares), len(shares)))) / total)
 
     def draws(self, shares: Array, count: int, seed: int) -> Array:
         """``count`` surfaces drawn from the posterior, each from one model by its weight: (count, n)."""

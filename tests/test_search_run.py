@@ -372,6 +372,6 @@ def test_impossible_settings_say_why(settings: dict[str, Any], message: str) -> 
 
 def test_a_method_without_its_package_is_refused_before_the_first_trial(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("search.samplers.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SettingsError, match="needs torch, scipy, greenlet.*pip install"):
+    with pytest.raises(SettingsError, match="needs scipy, scikit-learn.*pip install scipy scikit-learn"):
         run(tmp_path, INTERIOR, trials=3)
     assert not (tmp_path / "s" / "study.db").exists()
