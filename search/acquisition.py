@@ -39,7 +39,7 @@ def next_point(
 ) -> tuple[dict[str, float], dict[str, Any]] | None:
     """Unit parameters and attributes of the next trial; None where too little is known to choose one."""
     rows = measurements(trials, cost_model)
-    if len(trials) < SPREAD_FIRST or len(rows) < FEWEST:
+    if sum(len(row.scores) for row in rows) < SPREAD_FIRST or len(rows) < FEWEST:
         return None
     running = [trial.user_attrs for trial in trials if trial.state.name == "RUNNING"]
     pending = [Shares(*(attributes[name] for name in _SHARES)) for attributes in running if _SHARES[-1] in attributes]

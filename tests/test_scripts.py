@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from phiscale import SearchRecord
+
 ROOT = Path(__file__).parent.parent
 NETWORK = "tests.objectives_for_tests:NetworkObjective"
 
@@ -178,3 +180,10 @@ def test_ten_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
     assert all(row["failure_kind"] == "cut-off" for row in rows if row["state"] == "FAIL")
     names = [name for row in rows if row["state"] == "COMPLETE" for name in json.loads(row["names"] or "[]")]
     assert sorted(names) == ["depth", "dollar", "equal", "lacs-gpu", "lacs-tpu", "paper", "resolution", "width"]
+    whole = search(tmp_path / "whole", "--study", "s", "--objective", NETWORK, "--trials", "30")
+    assert whole.returncode == 0, whole.stderr
+    killed, never = (SearchRecord.load(folder / "s" / "constants.json") for folder in (tmp_path, tmp_path / "whole"))
+    assert killed.constants.as_tuple() == pytest.approx(never.constants.as_tuple(), abs=1e-9)
+    assert sorted(complete) == sorted(
+        (row["fingerprint"], row["seeds"]) for row in trials(tmp_path / "whole") if row["state"] == "COMPLETE"
+    )

@@ -15,6 +15,7 @@ from objectives.settings import TrainSettings
 from objectives.timing import measure
 from phiscale import PROXY_BASE, CostModel, DataError, Multipliers, count_cost
 from phiscale.calibration import Calibration
+from scripts.calibrate_cost import CalibrateOptions, design, fit
 from search.cost_fit import fit_exponents
 from tests.test_scripts import command, search, trials
 
@@ -108,3 +109,22 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
         done = command("calibrate_cost", *arguments)
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_an_axis_that_costs_nothing_measurable_leaves_the_cost_model() -> None:
+    options = CalibrateOptions(metric="latency", output=Path("x.json"))
+    networks = design(PROXY_BASE)
+
+    def fitted(depth: float) -> Calibration:
+        costs = [cost(network.realised, depth, 1.5, 1.0) for network in networks]
+        return fit(networks, costs, options, "seconds", "cpu")
+
+    for depth in (0.01, -0.3):
+        found = fitted(depth)
+        assert found.cost_model.depth == 0
+        assert found.estimates[0] == pytest.approx(depth)
+        assert found.cost_model.width == pytest.approx(1.5)
+        assert any("depth costs nothing measurable" in note for note in found.notes)
+    assert fitted(0.05).cost_model.depth == pytest.approx(0.05)
+    with pytest.raises(DataError, match="cost that grows"):
+        fit(networks, [3.0] * len(networks), options, "seconds", "cpu")

@@ -6,9 +6,14 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+import scripts.confirm
+from objectives.data import load_data
+from objectives.imageset import ImageSet
 from phiscale import SearchRecord
 from tests.test_scripts import command, search
 
@@ -21,6 +26,24 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = search(folder, "--study", "s", "--trials", "4", "--baselines", "paper,width", *TINY)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def test_scores_are_of_images_that_the_search_never_saw(study: Path, tmp_path: Path, monkeypatch) -> None:
+    shutil.copytree(study / "s", tmp_path / "s")
+    scored: list[ImageSet] = []
+
+    def train(spec: object, images: ImageSet, *_: object, **__: object) -> SimpleNamespace:
+        scored.append(images)
+        return SimpleNamespace(score=0.5, seconds=0.0)
+
+    monkeypatch.setattr("objectives.training.train_proxy", train)
+    scripts.confirm.confirm(scripts.confirm.ConfirmOptions(study="s", results=tmp_path, phis="1", seeds=1, images=60))
+    seen = load_data(train_images=80, validation_images=40, seed=0)
+    assert {images.fingerprint for images in scored} == {scored[0].fingerprint}
+    assert np.array_equal(scored[0].train_images, seen.train_images)
+    fresh = {image.tobytes() for image in scored[0].validation_images}
+    assert len(fresh) == 60
+    assert not fresh & {image.tobytes() for image in (*seen.train_images, *seen.validation_images)}
 
 
 def confirm(results: Path, *arguments: str):
