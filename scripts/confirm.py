@@ -14,14 +14,14 @@ import hashlib
 import json
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.settings import TrainSettings
 from phiscale.constants import ScalingConstants
-from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError, TrialError
+from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError
 from phiscale.family import parse_phis
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
@@ -29,7 +29,8 @@ from phiscale.record import SearchRecord
 from scripts.console import run_command
 from scripts.setup import ObjectiveSettings, make_data
 from scripts.tables import read_rows, write_rows
-from search.settings import BASELINE_RULES
+from scripts.trainings import train_all
+from search.settings import SearchSettings
 from search.study import check_study_name
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ class ConfirmOptions:
     """Trainings of every network, with seeds that no search uses."""
     images: int = 5000
     """Unseen images to score on, at most."""
+    rivals: str = "all"
+    """all, or some of paper,equal,depth,width,resolution,dollar,lacs-gpu,lacs-tpu."""
+    against: str = ""
+    """Other studies, with commas between, whose best observed constants are rivals too: a grid search, say."""
+    workers: int = 1
+    """Trainings side by side, in processes; the scores do not depend on it."""
     data: str | None = None
     """Where the images of the study are, if they have moved."""
     results: Path = Path("results")
@@ -60,15 +67,30 @@ class ConfirmOptions:
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
-        for name, value in (("seeds", self.seeds), ("images", self.images)):
+        for name, value in (("seeds", self.seeds), ("images", self.images), ("workers", self.workers)):
             if value < 1:
                 raise SettingsError(f"expected {name} of at least 1, got {value}")
         parse_phis(self.phis)
+        for study in self.other_studies:
+            check_study_name(study)
+        if self.rivals == "none":
+            raise SettingsError("expected rivals to compare with, got none; use --rivals all or some of their names")
+        _ = self.rival_names
 
     @property
     def folder(self) -> Path:
         """Folder of the study."""
         return self.results / self.study
+
+    @property
+    def rival_names(self) -> tuple[str, ...]:
+        """Published rules to compare with. Raises ``SettingsError`` for unknown ones."""
+        return SearchSettings(baselines=self.rivals).baseline_names
+
+    @property
+    def other_studies(self) -> tuple[str, ...]:
+        """Names of the studies to compare with."""
+        return tuple(name.strip() for name in self.against.split(",") if name.strip())
 
 
 @dataclass(frozen=True)
@@ -90,7 +112,7 @@ def confirm(options: ConfirmOptions) -> None:
     """Train what is missing, then write and print the verdict."""
     record = SearchRecord.load(options.folder / "constants.json")
     train, images = _setting(options)
-    entries = list(plan(record, parse_phis(options.phis)))
+    entries = list(plan(record, _rules(options, record), parse_phis(options.phis)))
     setting = hashlib.sha256(json.dumps([images.fingerprint, train.describe()], sort_keys=True).encode()).hexdigest()[
         :12
     ]
@@ -102,25 +124,38 @@ def confirm(options: ConfirmOptions) -> None:
     done = {(float(r["phi"]), r["fingerprint"], int(r["seed"])) for r in rows if r["setting"] == setting}
     missing = [item for item in wanted if item not in done]
     print(f"{len(networks)} networks, {len(wanted) - len(missing)} of {len(wanted)} trainings done")
-    for index, (phi, key, seed) in enumerate(missing, 1):
-        row = _train(networks[phi, key], images, train, seed)
+    jobs = [(networks[phi, key].spec, seed) for phi, key, seed in missing]
+    for index, ((phi, key, seed), row) in enumerate(
+        zip(missing, train_all(jobs, images, train, options.workers), strict=True), 1
+    ):
+        row = {**dataclasses.asdict(networks[phi, key].cost), **row}
         rows.append({"setting": setting, "phi": phi, "fingerprint": key, "seed": seed, **row})
         write_rows(path, _COLUMNS, rows)
         print(f"{index}/{len(missing)} phi {phi:g} {key} seed {seed}: {row['score'] or row['failure']}", flush=True)
     _conclude(options, record, entries, [row for row in rows if row["setting"] == setting], seeds)
 
 
-def plan(record: SearchRecord, phis: tuple[float, ...]) -> Iterator[Entry]:
-    """The recommendation and its rivals at every phi; a rule that reaches no network there is left out."""
+def _rules(options: ConfirmOptions, record: SearchRecord) -> dict[str, ScalingConstants]:
+    """The recommendation and its rivals by name."""
     from search.plan import baseline_constants
 
-    if record.network is None:
-        raise StudyError("expected a record of a network, got one of another objective; nothing can be trained")
     rules = {OURS: record.constants}
-    for name in BASELINE_RULES:
+    for name in options.rival_names:
         constants = baseline_constants(name, record.cost_model)
         if constants is not None:
             rules[name] = constants
+    for study in options.other_studies:
+        other = SearchRecord.load(options.results / study / "constants.json")
+        if other.network != record.network or other.cost_model != record.cost_model:
+            raise StudyError(f"expected {study} to be a study of the same network and cost model; leave it out")
+        rules[study] = other.best_observed.constants
+    return rules
+
+
+def plan(record: SearchRecord, rules: Mapping[str, ScalingConstants], phis: tuple[float, ...]) -> Iterator[Entry]:
+    """The network of every rule at every phi; a rule that reaches none there is left out."""
+    if record.network is None:
+        raise StudyError("expected a record of a network, got one of another objective; nothing can be trained")
     for phi in phis:
         for name, constants in rules.items():
             try:
@@ -160,17 +195,6 @@ def _setting(options: ConfirmOptions) -> tuple[TrainSettings, ImageSet]:
         cache=measure.cache,
     )
     return train, unseen
-
-
-def _train(network: ScaledNetwork, images: ImageSet, train: TrainSettings, seed: int) -> dict[str, Any]:
-    from objectives.training import train_proxy
-
-    row: dict[str, Any] = {**dataclasses.asdict(network.cost), "score": "", "failure": "", "seconds": 0.0}
-    try:
-        run = train_proxy(network.spec, images, train, seed=seed, report=lambda *_: None)
-    except TrialError as error:
-        return row | {"failure": str(error)}
-    return row | {"score": repr(run.score), "seconds": round(run.seconds, 2)}
 
 
 def _conclude(

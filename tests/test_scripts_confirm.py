@@ -73,11 +73,38 @@ def test_a_verdict_is_written_and_a_second_run_trains_only_what_is_missing(study
     assert len(more) == len(rows) // 2 * 3
 
 
+def test_processes_change_no_score_and_another_study_can_be_a_rival(study: Path, tmp_path: Path) -> None:
+    scores = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        shutil.copytree(study / "s", folder / "s")
+        shutil.copytree(study / "s", folder / "grid")
+        done = confirm(
+            folder, "--phis", "1", "--seeds", "1", "--rivals", "depth", "--against", "grid", "--workers", str(workers)
+        )
+        assert done.returncode == 0, done.stderr
+        rows = csv.DictReader((folder / "s" / "confirm.csv").read_text().splitlines())
+        scores.append([(row["fingerprint"], row["score"]) for row in rows])
+        table = csv.DictReader((folder / "s" / "confirm-families.csv").read_text().splitlines())
+        assert [row["name"] for row in table] == ["recommended", "depth", "grid"]
+    assert scores[0] == scores[1]
+    record = json.loads((tmp_path / "1" / "grid" / "constants.json").read_text())
+    (tmp_path / "1" / "grid" / "constants.json").write_text(
+        json.dumps({**record, "network": {**record["network"], "resolution": 28}})
+    )
+    done = confirm(tmp_path / "1", "--phis", "1", "--seeds", "1", "--against", "grid")
+    assert (done.returncode, "same network" in done.stderr) == (1, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (("--seeds", "0"), 2, "seeds of at least 1"),
         (("--phis", "x"), 2, "expected phi as"),
+        (("--workers", "0"), 2, "workers of at least 1"),
+        (("--rivals", "papper"), 2, "'papper'"),
+        (("--rivals", "none"), 2, "expected rivals"),
+        (("--against", "../x"), 2, "name"),
         (("--study", "none"), 1, "cannot read the record"),
     ],
 )

@@ -1,0 +1,62 @@
+"""Many trainings on the same images, one after the other or side by side in processes. Not a command."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any
+
+from objectives.settings import TrainSettings
+from phiscale.errors import StudyError, TrialError
+from phiscale.spec import NetworkSpec
+
+if TYPE_CHECKING:
+    from objectives.imageset import ImageSet
+
+Job = tuple[NetworkSpec, int]
+"""A network and the seed to train it with."""
+
+_shared: tuple[ImageSet, TrainSettings] | None = None
+"""What all trainings of one worker process have in common, sent to it once."""
+
+
+def train_all(jobs: Sequence[Job], images: ImageSet, train: TrainSettings, workers: int) -> Iterator[dict[str, Any]]:
+    """``score``, ``seconds`` and ``failure`` of every job, in their order, as they come."""
+    if workers == 1 or len(jobs) < 2:
+        for spec, seed in jobs:
+            yield _train(spec, seed, images, train)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_begin, initargs=(images, train))
+    try:
+        yield from pool.map(_train_shared, jobs)
+    except BrokenProcessPool:
+        raise StudyError(
+            "a training process was ended from outside, for lack of memory perhaps; finished trainings are kept: "
+            "run the same again, with fewer --workers"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(images: ImageSet, train: TrainSettings) -> None:
+    global _shared
+    _shared = images, train
+
+
+def _train_shared(job: Job) -> dict[str, Any]:
+    if _shared is None:
+        raise RuntimeError("the worker was not given its images")
+    return _train(*job, *_shared)
+
+
+def _train(spec: NetworkSpec, seed: int, images: ImageSet, train: TrainSettings) -> dict[str, Any]:
+    from objectives.training import train_proxy
+
+    try:
+        run = train_proxy(spec, images, train, seed=seed, report=lambda *_: None)
+    except TrialError as error:
+        return {"score": "", "failure": str(error), "seconds": 0.0}
+    return {"score": repr(run.score), "failure": "", "seconds": round(run.seconds, 2)}
