@@ -16,7 +16,7 @@ from phiscale.baselines import EFFICIENTNET_B0
 from phiscale.constants import FLOPS, CostModel, Multipliers, ScalingConstants
 from phiscale.errors import ConstraintError, SettingsError
 from phiscale.matching import MATCH_TOLERANCE, match_budget
-from phiscale.network import ScaledNetwork, scale_network
+from phiscale.network import ScaledNetwork, scale_network, whole_pixels
 from phiscale.published import EFFICIENTNET_TABLE
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
@@ -118,7 +118,7 @@ def published_family(base: NetworkSpec = EFFICIENTNET_B0) -> tuple[FamilyMember,
 
 
 def _nominal(base: NetworkSpec, asked: Multipliers, rounding: Rounding, cap: int | None) -> ScaledNetwork:
-    pixels = rounding.resolution(base.resolution, asked.resolution)
+    pixels = whole_pixels(base, asked.resolution, rounding)
     if cap is not None:
         pixels = min(pixels, _checks.whole("max_resolution", cap, ConstraintError))
     return scale_network(base, asked, rounding, resolution=pixels)

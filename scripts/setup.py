@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from objectives.imageset import ImageSet
 
 COST_MODELS = {"macs": FLOPS, "params": PARAMETERS, "activations": ACTIVATIONS}
-_STRIDE = 8
-"""Total stride of the proxy baseline: sides that are a multiple of it waste nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,8 @@ class ObjectiveSettings:
     side: int | None = None
     """Side to which images are decoded, in pixels. Default: the commonest in the data."""
     network: str | None = None
-    """Baseline: proxy-base, efficientnet-b0 or a JSON file. Default: proxy-base, its resolution fit to the data."""
+    """Baseline: proxy-base, efficientnet-b0, efficientnetv2-b0, efficientnetv2-s, mobilenetv2, resnet-18, resnet-50,
+    convnext-t or a JSON file (docs/networks.md). Default: proxy-base, its resolution fit to the data."""
     resolution: int | None = None
     """Resolution of the baseline in pixels, in place of its own."""
     phi: float = 2.0
@@ -114,7 +113,8 @@ def choose_baseline(settings: ObjectiveSettings, source: int) -> NetworkSpec:
         base = PROXY_BASE
         if settings.data not in (None, "embedded"):
             fits = source / settings.cost_model.target ** (max(settings.phi, 0) / (settings.cost_model.resolution or 2))
-            side = max(_STRIDE, int(fits + 1e-9) // _STRIDE * _STRIDE)
+            stride = base.total_stride  # sides that are a multiple of it waste nothing
+            side = max(stride, int(fits + 1e-9) // stride * stride)
             base = dataclasses.replace(base, resolution=side)
     else:
         base = BASELINES.get(settings.network) or load_network(settings.network)
