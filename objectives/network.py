@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import cast, overload
 
 import torch
 from torch import Tensor, nn
 
 from objectives.blocks import Block, ChannelNorm, ConvNeXtBlock, conv_norm, make_block
+from objectives.factory import FactoryMember, build_member
 from phiscale.spec import NetworkSpec
 
 
-def build_network(spec: NetworkSpec, seed: int | torch.Generator) -> Network:
+@overload
+def build_network(spec: NetworkSpec, seed: int | torch.Generator) -> Network: ...
+@overload
+def build_network(spec: FactoryMember, seed: int | torch.Generator) -> nn.Module: ...
+def build_network(spec: NetworkSpec | FactoryMember, seed: int | torch.Generator) -> nn.Module:
     """The network on the CPU, initialised from ``seed`` alone: the global random state is neither read nor changed."""
+    if isinstance(spec, FactoryMember):
+        return build_member(spec, seed)
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     with torch.device("meta"):
         network = Network(spec)

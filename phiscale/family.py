@@ -179,7 +179,7 @@ def format_family(members: Sequence[FamilyMember], style: str) -> str:
     if style == "json":
         return json.dumps(rows, indent=2)
     if style == "csv":
-        return _csv(rows)
+        return rows_as_csv(rows)
     if style != "table":
         raise SettingsError(f"expected a format of table, json or csv, got {style!r}")
     head = ["", "depth", "width", "resolution", "pixels", "blocks", "dropout", "MACs", "parameters", "activations"]
@@ -200,7 +200,8 @@ def format_family(members: Sequence[FamilyMember], style: str) -> str:
     return align_columns(cells)
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def rows_as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of plain values as comma-separated text; lists are written with spaces between."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]) if rows else ["name"], lineterminator="\n")
     writer.writeheader()
