@@ -13,6 +13,7 @@ import pytest
 from phiscale import SearchRecord, SettingsError
 from phiscale.cli import main
 from phiscale.factory import factory_name, format_multipliers, multiplier_family
+from scripts.setup import ObjectiveSettings, choose_baseline, make_factory
 
 ROOT = Path(__file__).parent.parent
 PLAIN = "tests.factories_for_tests:plain"
@@ -122,3 +123,14 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...]
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_commands_that_need_a_spec_refuse_a_factory() -> None:
+    with pytest.raises(SettingsError, match="only run_search trains those"):
+        choose_baseline(ObjectiveSettings(factory=PLAIN), 32)
+
+
+def test_the_baseline_of_a_factory_fits_the_images_unless_its_resolution_is_given() -> None:
+    # At phi 2 and resolution alone the side doubles: images of 64 pixels leave 32 to the baseline.
+    assert make_factory(ObjectiveSettings(factory=PLAIN), 64).resolution == 32
+    assert make_factory(ObjectiveSettings(factory=PLAIN, resolution=20), 64).resolution == 20
