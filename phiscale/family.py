@@ -133,8 +133,9 @@ def _member(
 
 
 def suited_rounding(base: NetworkSpec) -> Rounding:
-    """``tf`` where every channel count of the baseline is a multiple of 8, the widest at least 256; else ``exact``."""
-    channels = [base.stem_channels, base.head_channels, *(stage.channels for stage in base.stages)]
+    """``tf`` where every channel count that is rounded is a multiple of 8, the widest at least 256; else ``exact``."""
+    rounded = (stage.channels // stage.channel_unit for stage in base.stages)
+    channels = [base.stem_channels, base.head_channels, *rounded]
     return ROUNDINGS["exact" if any(count % 8 for count in channels) or max(channels) < 256 else "tf"]
 
 

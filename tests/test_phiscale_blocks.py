@@ -29,6 +29,7 @@ from phiscale import (
     match_budget,
     scale_network,
 )
+from phiscale.family import suited_rounding
 
 ROWS = json.loads((Path(__file__).parent / "golden" / "networks.json").read_text())["rows"]
 PRESETS = [spec for name, spec in BASELINES.items() if name != "proxy-base"]
@@ -135,6 +136,14 @@ def test_the_family_of_efficientnetv2_s_keeps_its_kinds_of_block() -> None:
     member = generate_family(EFFICIENTNETV2_S, PUBLISHED_RULES["paper"].constants, [1])[0]
     assert [stage.block for stage in member.network.spec.stages] == ["fused"] * 3 + ["mbconv"] * 3
     assert member.network.spec.total_stride == 32
+
+
+def test_the_rounding_of_a_family_suits_the_channels_that_are_rounded() -> None:
+    assert [suited_rounding(spec) for spec in PRESETS] == [ROUNDINGS["tf"]] * 7
+    # At an eighth of the width a ResNet-50 gives up to 256 channels, but rounds 8 to 64.
+    thin = scale_network(RESNET_50, Multipliers(1, 1 / 8, 1), ROUNDINGS["exact"]).spec
+    assert thin.stages[-1].channels == 256
+    assert suited_rounding(thin) == ROUNDINGS["exact"]
 
 
 @pytest.mark.parametrize("phi", [-1, -0.5, 0.5, 1, 2, 3])
