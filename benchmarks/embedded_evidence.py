@@ -15,11 +15,12 @@ import json
 import statistics
 import time
 from pathlib import Path
+from typing import cast
 
 from objectives.data import load_data
 from objectives.proxy import ProxyObjective
 from objectives.settings import TrainSettings
-from phiscale import PROXY_BASE, PUBLISHED_RULES, ScalingConstants, Shares, constants_from_shares
+from phiscale import PROXY_BASE, PUBLISHED_RULES, ScaledNetwork, ScalingConstants, Shares, constants_from_shares
 from phiscale.files import write_text
 
 SEEDS = range(5)
@@ -78,7 +79,7 @@ def main() -> None:
 def _measure(objective: ProxyObjective, constants: ScalingConstants, seed: int) -> Row:
     started = time.process_time()
     run = objective.evaluate(constants, seed=seed, report=lambda _epoch, _score: None)
-    network = objective.network(constants)
+    network = cast("ScaledNetwork", objective.network(constants))
     values = {
         "seed": seed,
         **{name: f"{run.curves[name][-1]:.4f}" for name in ("accuracy", "log_loss", "train_loss")},

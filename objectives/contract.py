@@ -6,9 +6,39 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from phiscale.constants import ScalingConstants
+from phiscale.constants import CostModel, Multipliers, ScalingConstants
+from phiscale.cost import Cost
 from phiscale.network import ScaledNetwork
 
+
+@dataclass(frozen=True)
+class CountedNetwork:
+    """A network that phiscale has no spec of, such as one of a person's own factory: sizes and counted cost."""
+
+    source: str
+    """What made it, e.g. ``package.module:attribute``."""
+    asked: Multipliers
+    """Multipliers before any walk to a budget."""
+    realised: Multipliers
+    """Multipliers it was made with; that of the resolution is of whole pixels."""
+    resolution: int
+    """Side of the input, in pixels."""
+    cost: Cost
+    """Counted cost of the network."""
+    base_cost: Cost
+    """Counted cost of the baseline."""
+    fingerprint: str
+    """Equal for networks that are trained as one."""
+
+    def growth(self, cost_model: CostModel) -> float:
+        """Cost as a multiple of the baseline's, by the metric of the cost model."""
+        if cost_model.metric == "formula":
+            return cost_model.growth(self.realised)
+        return self.cost.by_metric(cost_model.metric) / self.base_cost.by_metric(cost_model.metric)
+
+
+AnyNetwork = ScaledNetwork | CountedNetwork
+"""What an objective may say it trains."""
 Report = Callable[[int, float], None]
 """Called as ``report(epoch, score)`` after each epoch, from 1; may raise to stop the evaluation early."""
 
@@ -25,7 +55,7 @@ class Evaluation:
     """What it ran on, e.g. ``cpu`` or the name of a GPU."""
     peak_memory: int = 0
     """Largest memory in use, in bytes: the device's on CUDA, the process's on a CPU; 0 if unknown."""
-    network: ScaledNetwork | None = None
+    network: AnyNetwork | None = None
     """The network that was trained; None where the objective trains none."""
     curves: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Value per epoch of each part of the score, e.g. ``accuracy``, ``log_loss``, ``train_loss``."""
@@ -48,6 +78,6 @@ class Objective(Protocol):
 
     def describe(self) -> dict[str, object]: ...
 
-    def network(self, constants: ScalingConstants) -> ScaledNetwork | None: ...
+    def network(self, constants: ScalingConstants) -> AnyNetwork | None: ...
 
     def evaluate(self, constants: ScalingConstants, *, seed: int, report: Report) -> Evaluation: ...

@@ -1,6 +1,16 @@
 """Scaling constants as data: the cost surface, scaling, counted cost, families and records. Standard library only."""
 
-from phiscale.baselines import BASELINES, EFFICIENTNET_B0, PROXY_BASE
+from phiscale.baselines import (
+    BASELINES,
+    CONVNEXT_T,
+    EFFICIENTNET_B0,
+    EFFICIENTNETV2_B0,
+    EFFICIENTNETV2_S,
+    MOBILENETV2,
+    PROXY_BASE,
+    RESNET_18,
+    RESNET_50,
+)
 from phiscale.constants import (
     ACTIVATIONS,
     FLOPS,
@@ -41,12 +51,18 @@ __version__ = "0.1.0"
 __all__ = [
     "ACTIVATIONS",
     "BASELINES",
+    "CONVNEXT_T",
+    "EFFICIENTNETV2_B0",
+    "EFFICIENTNETV2_S",
     "EFFICIENTNET_B0",
     "EFFICIENTNET_TABLE",
     "FLOPS",
+    "MOBILENETV2",
     "PARAMETERS",
     "PROXY_BASE",
     "PUBLISHED_RULES",
+    "RESNET_18",
+    "RESNET_50",
     "ROUNDINGS",
     "BudgetError",
     "ConstraintError",

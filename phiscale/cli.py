@@ -19,7 +19,15 @@ import phiscale
 from phiscale.baselines import BASELINES
 from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import ConstraintError, PhiscaleError, SettingsError
-from phiscale.family import BUDGETS, FamilyMember, format_family, generate_family, parse_phis, published_family
+from phiscale.factory import factory_name, format_multipliers, multiplier_family
+from phiscale.family import (
+    BUDGETS,
+    FamilyMember,
+    format_family,
+    generate_family,
+    parse_phis,
+    published_family,
+)
 from phiscale.published import PUBLISHED_RULES
 from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS
@@ -153,6 +161,12 @@ def _members(options: argparse.Namespace) -> tuple[FamilyMember, ...]:
 
 
 def _family(options: argparse.Namespace) -> str:
+    alone = options.record and not (options.network or options.rule or options.published)
+    record = SearchRecord.load(options.record) if alone else None
+    if record and factory_name(record):
+        phis, cap = parse_phis(options.phi), options.max_resolution
+        rows = multiplier_family(record, phis, budget=options.budget, max_resolution=cap)
+        return format_multipliers(rows, options.format)
     return format_family(_members(options), options.format)
 
 

@@ -16,7 +16,7 @@ from phiscale.baselines import EFFICIENTNET_B0
 from phiscale.constants import FLOPS, CostModel, Multipliers, ScalingConstants
 from phiscale.errors import ConstraintError, SettingsError
 from phiscale.matching import MATCH_TOLERANCE, match_budget
-from phiscale.network import ScaledNetwork, scale_network
+from phiscale.network import ScaledNetwork, scale_network, whole_pixels
 from phiscale.published import EFFICIENTNET_TABLE
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
@@ -118,7 +118,7 @@ def published_family(base: NetworkSpec = EFFICIENTNET_B0) -> tuple[FamilyMember,
 
 
 def _nominal(base: NetworkSpec, asked: Multipliers, rounding: Rounding, cap: int | None) -> ScaledNetwork:
-    pixels = rounding.resolution(base.resolution, asked.resolution)
+    pixels = whole_pixels(base, asked.resolution, rounding)
     if cap is not None:
         pixels = min(pixels, _checks.whole("max_resolution", cap, ConstraintError))
     return scale_network(base, asked, rounding, resolution=pixels)
@@ -133,8 +133,9 @@ def _member(
 
 
 def suited_rounding(base: NetworkSpec) -> Rounding:
-    """``tf`` where every channel count of the baseline is a multiple of 8, the widest at least 256; else ``exact``."""
-    channels = [base.stem_channels, base.head_channels, *(stage.channels for stage in base.stages)]
+    """``tf`` where every channel count that is rounded is a multiple of 8, the widest at least 256; else ``exact``."""
+    rounded = (stage.channels // stage.channel_unit for stage in base.stages)
+    channels = [base.stem_channels, base.head_channels, *rounded]
     return ROUNDINGS["exact" if any(count % 8 for count in channels) or max(channels) < 256 else "tf"]
 
 
@@ -179,7 +180,7 @@ def format_family(members: Sequence[FamilyMember], style: str) -> str:
     if style == "json":
         return json.dumps(rows, indent=2)
     if style == "csv":
-        return _csv(rows)
+        return rows_as_csv(rows)
     if style != "table":
         raise SettingsError(f"expected a format of table, json or csv, got {style!r}")
     head = ["", "depth", "width", "resolution", "pixels", "blocks", "dropout", "MACs", "parameters", "activations"]
@@ -200,7 +201,8 @@ def format_family(members: Sequence[FamilyMember], style: str) -> str:
     return align_columns(cells)
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def rows_as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of plain values as comma-separated text; lists are written with spaces between."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]) if rows else ["name"], lineterminator="\n")
     writer.writeheader()

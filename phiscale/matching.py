@@ -16,7 +16,7 @@ from phiscale import _checks
 from phiscale.constants import FLOPS, CostModel, Multipliers, ScalingConstants
 from phiscale.cost import count_cost
 from phiscale.errors import BudgetError, ConstraintError
-from phiscale.network import ScaledNetwork, resize
+from phiscale.network import ScaledNetwork, resize, whole_pixels
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
 from phiscale.spec import NetworkSpec
@@ -110,7 +110,7 @@ def _walk(
     def growth(t: float) -> float:
         point = capped(t)
         repeats = rounding.stage_repeats(_repeats(base), point.depth)
-        pixels = int(min(cap, rounding.resolution(base.resolution, point.resolution)))
+        pixels = int(min(cap, whole_pixels(base, point.resolution, rounding)))
         return growth_of(resize(base, repeats, point.width, pixels, rounding))
 
     missing = goal - growth(0.0)
@@ -136,7 +136,7 @@ def _whole_sizes(
     if on_ray.resolution == cap / base.resolution:
         all_pixels = {int(cap): None}
     else:
-        rounded_pixels = (rounding.resolution(base.resolution, fineness) for fineness in finenesses)
+        rounded_pixels = (whole_pixels(base, fineness, rounding) for fineness in finenesses)
         all_pixels = dict.fromkeys(int(min(cap, pixels)) for pixels in rounded_pixels)
 
     def offset(repeats: tuple[int, ...], pixels: int) -> float:

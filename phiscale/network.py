@@ -9,7 +9,7 @@ from functools import cached_property
 from phiscale.constants import CostModel, Multipliers
 from phiscale.cost import Cost, count_cost
 from phiscale.rounding import Rounding
-from phiscale.spec import NetworkSpec
+from phiscale.spec import NetworkSpec, StageSpec
 
 
 @dataclass(frozen=True)
@@ -59,24 +59,39 @@ class ScaledNetwork:
 def resize(
     base: NetworkSpec, repeats: tuple[int, ...], width: float, resolution: int, rounding: Rounding
 ) -> NetworkSpec:
-    """The baseline with other repeats, a width multiplier (stem, stages and head) and another resolution."""
+    """The baseline with other repeats, a width multiplier (stem, stages and head) and another resolution.
+
+    In ``basic`` and ``bottleneck`` blocks the hidden channels are rounded, and the output is a whole multiple of them.
+    """
+
+    def widened(stage: StageSpec) -> int:
+        return rounding.channels(stage.channels, width, unit=stage.channel_unit)
+
     stages = tuple(
-        dataclasses.replace(stage, repeats=count, channels=rounding.channels(stage.channels, width))
+        dataclasses.replace(stage, repeats=count, channels=widened(stage))
         for stage, count in zip(base.stages, repeats, strict=True)
     )
     return dataclasses.replace(
         base,
         stages=stages,
         stem_channels=rounding.channels(base.stem_channels, width),
-        head_channels=rounding.channels(base.head_channels, width),
+        head_channels=base.head_channels and rounding.channels(base.head_channels, width),
         resolution=resolution,
     )
+
+
+def whole_pixels(base: NetworkSpec, scale: float, rounding: Rounding) -> int:
+    """The rounded resolution of ``base`` times ``scale``, at least the smallest that the network can take."""
+    return max(base.smallest_resolution, rounding.resolution(base.resolution, scale))
 
 
 def scale_network(
     base: NetworkSpec, asked: Multipliers, rounding: Rounding, *, resolution: int | None = None
 ) -> ScaledNetwork:
-    """The baseline times the multipliers, rounded; ``resolution`` overrides the rounded pixels."""
+    """The baseline times the multipliers, rounded; ``resolution`` overrides the rounded pixels.
+
+    Raises ``SpecError`` for a resolution below the smallest of the baseline.
+    """
     repeats = rounding.stage_repeats(tuple(stage.repeats for stage in base.stages), asked.depth)
-    pixels = rounding.resolution(base.resolution, asked.resolution) if resolution is None else resolution
+    pixels = whole_pixels(base, asked.resolution, rounding) if resolution is None else resolution
     return ScaledNetwork(resize(base, repeats, asked.width, pixels, rounding), base, asked)

@@ -45,15 +45,15 @@ class Rounding:
         if not 0 <= _checks.real("keep", self.keep, SettingsError) <= 1:
             raise SettingsError(f"expected keep in [0, 1], got {self.keep!r}")
 
-    def channels(self, base: int, scale: float) -> int:
-        """Whole channels for ``base * scale``."""
+    def channels(self, base: int, scale: float, *, unit: int = 1) -> int:
+        """Whole channels for ``base * scale``; with a ``unit``, that many times the rounded part of a unit."""
         if scale == 1:
             return base
-        ideal = _ideal(base, scale)
+        ideal = _ideal(base, scale) / unit
         half_up = int(ideal + self.divisor / 2) // self.divisor
         count = half_up if self.ties == "up" else round(ideal / self.divisor)
         rounded = max(1, count) * self.divisor
-        return rounded + self.divisor if rounded < self.keep * ideal else rounded
+        return unit * (rounded + self.divisor if rounded < self.keep * ideal else rounded)
 
     def resolution(self, base: int, scale: float) -> int:
         """Whole pixels for ``base * scale``."""

@@ -41,7 +41,8 @@ class CalibrateOptions:
     output: Path
     """The cost model file to write."""
     network: str | None = None
-    """Baseline: proxy-base, efficientnet-b0 or a JSON file. Default: proxy-base."""
+    """Baseline: proxy-base, efficientnet-b0, efficientnetv2-b0, efficientnetv2-s, mobilenetv2, resnet-18, resnet-50,
+    convnext-t or a JSON file. Default: proxy-base."""
     resolution: int | None = None
     """Resolution of the baseline in pixels, in place of its own."""
     batch: int = 32

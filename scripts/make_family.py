@@ -34,7 +34,8 @@ class FamilyOptions:
     phi: str = "0:7"
     """Compound coefficients: 0:7, -2:2:0.5 or 0,0.5,3."""
     network: str | None = None
-    """Baseline: proxy-base, efficientnet-b0, or a JSON file. Default: the network that was searched."""
+    """Baseline: proxy-base, efficientnet-b0, efficientnetv2-b0, efficientnetv2-s, mobilenetv2, resnet-18, resnet-50,
+    convnext-t or a JSON file. Default: the network that was searched."""
     budget: Literal["nominal", "matched"] = "matched"
     """nominal: the formula, then rounding; matched: counted cost equal to target**phi within 2 %."""
     rounding: str | None = None

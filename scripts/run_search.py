@@ -89,6 +89,8 @@ def search(options: SearchOptions) -> None:
         raise
     if not is_helper():
         report(study, options)
+        if options.measure.factory:
+            report_members(objective, options)
 
 
 def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progress: PlainProgress) -> Any:
@@ -141,6 +143,18 @@ def report(study: Any, options: SearchOptions) -> None:
         print(format_family(members, "table"))
     family = ", family.json" if record.network else ""
     print(f"\nwritten: {options.folder / 'constants.json'}{family}, trials.csv{picture}")
+
+
+def report_members(objective: Objective, options: SearchOptions) -> None:
+    """Write and print the multipliers with which the person's own factory makes the family."""
+    from phiscale.factory import format_multipliers, multiplier_family
+    from search.members import MEMBER_PHIS, keep_members
+    from search.workers import deciding
+
+    with deciding(options.folder):
+        record = keep_members(options.folder, objective)
+    print(f"\nmultipliers for {options.measure.factory} by the formula (matched ones are in family.json)")
+    print(format_multipliers(multiplier_family(record, MEMBER_PHIS), "table"))
 
 
 def draw(study: Any, record: SearchRecord, options: SearchOptions) -> str:

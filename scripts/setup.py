@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -22,11 +22,10 @@ from phiscale.rounding import rounding_by_name
 from phiscale.spec import NetworkSpec, load_network
 
 if TYPE_CHECKING:
+    from objectives.factory import Factory
     from objectives.imageset import ImageSet
 
 COST_MODELS = {"macs": FLOPS, "params": PARAMETERS, "activations": ACTIVATIONS}
-_STRIDE = 8
-"""Total stride of the proxy baseline: sides that are a multiple of it waste nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,8 @@ class ObjectiveSettings:
     side: int | None = None
     """Side to which images are decoded, in pixels. Default: the commonest in the data."""
     network: str | None = None
-    """Baseline: proxy-base, efficientnet-b0 or a JSON file. Default: proxy-base, its resolution fit to the data."""
+    """Baseline: proxy-base, efficientnet-b0, efficientnetv2-b0, efficientnetv2-s, mobilenetv2, resnet-18, resnet-50,
+    convnext-t or a JSON file (docs/networks.md). Default: proxy-base, its resolution fit to the data."""
     resolution: int | None = None
     """Resolution of the baseline in pixels, in place of its own."""
     phi: float = 2.0
@@ -51,6 +51,9 @@ class ObjectiveSettings:
     """matched: counted cost within 2 % of the target; nominal: the formula alone, then rounding."""
     rounding: str = "exact"
     """How layers, channels and pixels become whole: exact, tf, effnetv2, timm, timm-round or pycls."""
+    factory: str | None = None
+    """Your own networks in place of --network: package.module:attribute, a function build(depth, width, resolution,
+    classes) that returns a torch.nn.Module (docs/networks.md). --resolution is its baseline's."""
     objective: str | None = None
     """Your own objective in place of the proxy training: package.module:attribute, see objectives/contract.py."""
     cache: Path | None = None
@@ -63,8 +66,10 @@ class ObjectiveSettings:
         for name, value, low in (("resolution", self.resolution, 1), ("side", self.side, 4)):
             if value is not None and value < low:
                 raise SettingsError(f"expected a {name} of at least {low} pixels, got {value}")
-        if self.objective and (self.data or self.network):
-            raise SettingsError("expected either --objective, or --data and --network, not both")
+        if self.objective and (self.data or self.network or self.factory):
+            raise SettingsError("expected either --objective, or --data and --network or --factory, not both")
+        if self.factory and self.network:
+            raise SettingsError("expected either --network or --factory, not both")
 
     @cached_property
     def cost_model(self) -> CostModel:
@@ -79,7 +84,7 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int)
     from objectives.proxy import ProxyObjective
 
     data = make_data(settings, train, seed)
-    base = choose_baseline(settings, data.resolution)
+    base = (make_factory if settings.factory else choose_baseline)(settings, data.resolution)
     return ProxyObjective(
         base,
         data,
@@ -108,17 +113,39 @@ def make_data(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> I
 def choose_baseline(settings: ObjectiveSettings, source: int) -> NetworkSpec:
     """The baseline asked for; the default one gets a resolution whose growth by resolution alone fits the source.
 
-    ``source`` is the side of the images in pixels: beyond it, resolution adds cost without information.
+    Raises ``SettingsError`` where a factory is asked for, which is no spec.
     """
+    if settings.factory:
+        raise SettingsError("expected a network with a spec (--network), got --factory: only run_search trains those")
     if settings.network is None:
         base = PROXY_BASE
         if settings.data not in (None, "embedded"):
-            fits = source / settings.cost_model.target ** (max(settings.phi, 0) / (settings.cost_model.resolution or 2))
-            side = max(_STRIDE, int(fits + 1e-9) // _STRIDE * _STRIDE)
+            stride = base.total_stride  # sides that are a multiple of it waste nothing
+            side = max(stride, _fitting(settings, source) // stride * stride)
             base = dataclasses.replace(base, resolution=side)
     else:
         base = BASELINES.get(settings.network) or load_network(settings.network)
     return base if settings.resolution is None else dataclasses.replace(base, resolution=settings.resolution)
+
+
+def make_factory(settings: ObjectiveSettings, source: int) -> Factory:
+    """The factory asked for; the resolution of its baseline is --resolution, or fits the source as the default's."""
+    from objectives.factory import Factory
+
+    name = str(settings.factory)
+    build = _attribute(name, "--factory")
+    if not callable(build):
+        raise SettingsError(f"expected {name} of --factory to be a function, got {type(build).__name__}")
+    return Factory(name=name, build=build, resolution=settings.resolution or max(1, _fitting(settings, source)))
+
+
+def _fitting(settings: ObjectiveSettings, source: int) -> int:
+    """The resolution that reaches ``source`` (pixels) when all growth goes to resolution.
+
+    Beyond the side of the images, resolution adds cost without information.
+    """
+    model = settings.cost_model
+    return int(source / model.target ** (max(settings.phi, 0) / (model.resolution or 2)) + 1e-9)
 
 
 def load_objective(name: str) -> Objective:
@@ -126,16 +153,7 @@ def load_objective(name: str) -> Objective:
 
     Raises ``SettingsError`` with what is wrong with it.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise SettingsError(f"expected --objective as package.module:attribute, got {name!r}")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise SettingsError(f"cannot import {module_name!r} of --objective: {error}; run from its folder") from None
-    found = getattr(module, attribute, None)
-    if found is None:
-        raise SettingsError(f"the module {module_name!r} of --objective has no attribute {attribute!r}")
+    found = _attribute(name, "--objective")
     ready = isinstance(found, Objective) and not isinstance(found, type)
     made = found() if callable(found) and not ready else found
     if not isinstance(made, Objective):
@@ -144,3 +162,17 @@ def load_objective(name: str) -> Objective:
             f"(objectives/contract.py), got {type(made).__name__}"
         )
     return made
+
+
+def _attribute(name: str, option: str) -> Any:
+    """What ``package.module:attribute`` names. Raises ``SettingsError``."""
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise SettingsError(f"expected {option} as package.module:attribute, got {name!r}")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise SettingsError(f"cannot import {module_name!r} of {option}: {error}; run from its folder") from None
+    if not hasattr(module, attribute):
+        raise SettingsError(f"the module {module_name!r} of {option} has no attribute {attribute!r}")
+    return getattr(module, attribute)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from objectives.contract import Objective
+from objectives.contract import AnyNetwork, Objective
 from phiscale.constants import CostModel, Multipliers, ScalingConstants, shares_of_direction
 from phiscale.errors import BudgetError, ConstraintError, SettingsError
 from phiscale.network import ScaledNetwork
@@ -133,11 +133,13 @@ def claim(
     return Claim(trial, constants, seeds, problem)
 
 
-def network_at(objective: Objective, constants: ScalingConstants) -> ScaledNetwork | None:
+def network_at(objective: Objective, constants: ScalingConstants) -> AnyNetwork | None:
     """The objective's network. Raises ``SettingsError`` where it returns something else."""
     network = objective.network(constants)
-    if network is not None and not isinstance(network, ScaledNetwork):
-        raise SettingsError(f"expected the objective's network() to return a ScaledNetwork or None, got {network!r}")
+    if network is not None and not isinstance(network, AnyNetwork):
+        raise SettingsError(
+            f"expected the objective's network() to return a ScaledNetwork, a CountedNetwork or None, got {network!r}"
+        )
     return network
 
 
@@ -161,7 +163,7 @@ def _unused_seeds(trials: Iterable[FrozenTrial], fingerprint: str, settings: Sea
 
 
 def describe_point(
-    constants: ScalingConstants, network: ScaledNetwork | None, cost_model: CostModel, target: float
+    constants: ScalingConstants, network: AnyNetwork | None, cost_model: CostModel, target: float
 ) -> dict[str, Any]:
     """What a study shows of a point: constants, shares, product, and the network's asked and realised sizes."""
     shares = shares_of_direction(Multipliers(*constants.as_tuple()), cost_model)
@@ -171,6 +173,8 @@ def describe_point(
     if network:
         growth = network.growth(cost_model)
         plain |= {"asked": asdict(network.asked), "realised": asdict(network.realised)}
-        plain |= {"resolution": network.resolution, "blocks": network.spec.total_repeats, **asdict(network.cost)}
+        plain |= {"resolution": network.resolution, **asdict(network.cost)}
+        if isinstance(network, ScaledNetwork):
+            plain["blocks"] = network.spec.total_repeats
         plain |= {"growth": growth, "cost_ratio": growth / target}
     return plain

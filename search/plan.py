@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from objectives.contract import AnyNetwork
 from phiscale.constants import (
     CostModel,
     Multipliers,
@@ -14,7 +15,6 @@ from phiscale.constants import (
     shares_of_direction,
 )
 from phiscale.errors import BudgetError, ConstraintError
-from phiscale.network import ScaledNetwork
 from phiscale.published import PUBLISHED_RULES
 from search.settings import SearchSettings
 from search.simplex import active_axes, lattice_from_step, paper_grid, parameters_at
@@ -33,7 +33,7 @@ class PlannedPoint:
 
 
 def plan_points(
-    settings: SearchSettings, cost_model: CostModel, network: Callable[[ScalingConstants], ScaledNetwork | None]
+    settings: SearchSettings, cost_model: CostModel, network: Callable[[ScalingConstants], AnyNetwork | None]
 ) -> tuple[list[PlannedPoint], int]:
     """The planned points of a study, and how many named ones were the same network as another.
 
@@ -80,7 +80,7 @@ def _at(shares: dict[int, float], cost_model: CostModel) -> ScalingConstants:
 
 
 def _without_repeats(
-    stated: Iterable[tuple[str, ScalingConstants]], network: Callable[[ScalingConstants], ScaledNetwork | None]
+    stated: Iterable[tuple[str, ScalingConstants]], network: Callable[[ScalingConstants], AnyNetwork | None]
 ) -> list[PlannedPoint]:
     by_key: dict[object, PlannedPoint] = {}
     for name, constants in stated:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -33,34 +35,49 @@ def constants() -> st.SearchStrategy[phiscale.ScalingConstants]:
     return st.builds(phiscale.ScalingConstants, *[reals(0.3, 3)] * 3)
 
 
-def stages() -> st.SearchStrategy[phiscale.StageSpec]:
-    return st.builds(
-        phiscale.StageSpec,
-        kernel=st.sampled_from([1, 3, 5, 7]),
-        repeats=st.integers(1, 5),
-        channels=st.integers(1, 64),
-        expansion=st.sampled_from([1, 1.5, 2, 4.0, 6]),
-        stride=st.integers(1, 3),
-        se_ratio=st.sampled_from([0, 0.0, 0.1, 0.25, 1]),
+BLOCKS = ("mbconv", "fused", "basic", "bottleneck", "convnext")
+
+
+@st.composite
+def stages(draw: st.DrawFn, blocks: tuple[str, ...] = BLOCKS) -> phiscale.StageSpec:
+    block = draw(st.sampled_from(blocks))
+    whole, squeezed = block in ("basic", "bottleneck"), block in ("mbconv", "fused")
+    expansion = draw(st.sampled_from([1, 2, 4] if whole else [1, 1.5, 2, 4.0, 6]))
+    return phiscale.StageSpec(
+        block=block,
+        kernel=draw(st.sampled_from([1, 3, 5, 7])),
+        repeats=draw(st.integers(1, 5)),
+        channels=draw(st.integers(1, 64)) * (int(expansion) if whole else 1),
+        expansion=expansion,
+        stride=draw(st.integers(1, 3)),
+        se_ratio=draw(st.sampled_from([0, 0.0, 0.1, 0.25, 1])) if squeezed else 0,
+        layer_scale=draw(st.sampled_from([0, 1e-6, 1])) if block == "convnext" else 0.0,
     )
 
 
-def networks() -> st.SearchStrategy[phiscale.NetworkSpec]:
-    return st.builds(
-        phiscale.NetworkSpec,
-        name=st.text(min_size=1, max_size=12),
-        resolution=st.integers(1, 300),
-        stem_channels=st.integers(1, 64),
-        stages=st.lists(stages(), min_size=1, max_size=4).map(tuple),
-        head_channels=st.integers(1, 256),
-        classes=st.integers(1, 1000),
-        stem_kernel=st.sampled_from([1, 3, 7]),
-        stem_stride=st.integers(1, 4),
-        in_channels=st.integers(1, 4),
-        activation=st.sampled_from(["silu", "relu"]),
-        dropout=reals(0, 0.9),
-        drop_path=reals(0, 0.9),
+@st.composite
+def networks(draw: st.DrawFn, blocks: tuple[str, ...] = BLOCKS) -> phiscale.NetworkSpec:
+    """Networks of these kinds of block; with ``mbconv`` alone, as all of them were before there were others."""
+    alone = blocks == ("mbconv",)
+    stem = "conv" if alone else draw(st.sampled_from(["conv", "conv-pool", "patch"]))
+    stride = draw(st.integers(1, 4))
+    spec = phiscale.NetworkSpec(
+        name=draw(st.text(min_size=1, max_size=12)),
+        resolution=2**20,
+        stem_channels=draw(st.integers(1, 64)),
+        stages=draw(st.lists(stages(blocks), min_size=1, max_size=4).map(tuple)),
+        head_channels=draw(st.integers(1 if alone else 0, 256)),
+        classes=draw(st.integers(1, 1000)),
+        stem=stem,
+        stem_kernel=stride if stem == "patch" else draw(st.sampled_from([1, 3, 7])),
+        stem_stride=stride,
+        head_norm=not alone and draw(st.booleans()),
+        in_channels=draw(st.integers(1, 4)),
+        activation=draw(st.sampled_from(["silu", "relu"] if alone else ["silu", "relu", "relu6", "gelu"])),
+        dropout=draw(reals(0, 0.9)),
+        drop_path=draw(reals(0, 0.9)),
     )
+    return dataclasses.replace(spec, resolution=max(spec.smallest_resolution, draw(st.integers(1, 300))))
 
 
 def json_scalars() -> st.SearchStrategy[object]:

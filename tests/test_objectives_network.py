@@ -10,10 +10,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from objectives.network import Network, build_network
+from objectives.settings import TrainSettings
+from objectives.training import train_proxy
 from phiscale import (
+    BASELINES,
+    CONVNEXT_T,
     EFFICIENTNET_B0,
+    EFFICIENTNETV2_S,
     PROXY_BASE,
     PUBLISHED_RULES,
+    RESNET_18,
+    RESNET_50,
     ROUNDINGS,
     Cost,
     Multipliers,
@@ -22,13 +29,19 @@ from phiscale import (
     scale_network,
 )
 from tests import strategies
+from tests.interop import require
+from tests.tiny_data import striped_images
 
 
 def counted(spec):
     """The cost of the module itself, on the meta device."""
     with torch.device("meta"):
-        network = Network(spec)
-        images = torch.empty(1, spec.in_channels, spec.resolution, spec.resolution)
+        return module_cost(Network(spec), spec)
+
+
+def module_cost(network, spec):
+    """The cost of any module on the meta device, at the resolution of the spec."""
+    images = torch.empty(1, spec.in_channels, spec.resolution, spec.resolution, device="meta")
     outputs = []
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -57,6 +70,16 @@ SPECS = [
         match_budget(PROXY_BASE, PUBLISHED_RULES[name].constants, phi=2).spec
         for name in ("equal", "paper", "depth", "width", "resolution")
     ),
+    *(
+        match_budget(base, PUBLISHED_RULES[name].constants, phi=phi).spec
+        for base in BASELINES.values()
+        for name, phi in (("paper", -1), ("equal", 1), ("dollar", 2.5))
+    ),
+    *(scale_network(base, Multipliers(1.3, 1.2, 1.1), ROUNDINGS["tf"]).spec for base in BASELINES.values()),
+    *BASELINES.values(),
+    with_resolution(CONVNEXT_T, 32),
+    with_resolution(CONVNEXT_T, 101),
+    with_resolution(RESNET_18, 1),
 ]
 
 
@@ -65,7 +88,7 @@ def test_module_has_and_does_what_its_spec_counts(spec):
     assert counted(spec) == count_cost(spec)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(strategies.networks())
 def test_any_spec_counts_equal_to_its_module(spec):
     assert counted(spec) == count_cost(spec)
@@ -73,6 +96,35 @@ def test_any_spec_counts_equal_to_its_module(spec):
 
 def test_efficientnet_b0_has_the_published_parameters():
     assert sum(parameter.numel() for parameter in build_network(EFFICIENTNET_B0, 0).parameters()) == 5_288_548
+
+
+LIBRARIES = {
+    "efficientnet-b0": ("torchvision efficientnet_b0", "timm efficientnet_b0"),
+    "efficientnetv2-b0": ("timm tf_efficientnetv2_b0",),
+    "efficientnetv2-s": ("torchvision efficientnet_v2_s", "timm tf_efficientnetv2_s"),
+    "mobilenetv2": ("torchvision mobilenet_v2", "timm mobilenetv2_100"),
+    "resnet-18": ("torchvision resnet18", "timm resnet18"),
+    "resnet-50": ("torchvision resnet50", "timm resnet50"),
+    "convnext-t": ("torchvision convnext_tiny", "timm convnext_tiny"),
+}
+
+
+@pytest.mark.parametrize(("name", "model"), [(name, model) for name, models in LIBRARIES.items() for model in models])
+def test_presets_have_the_layers_of_other_libraries(name, model):
+    library, function = model.split()
+    module = require("torchvision.models" if library == "torchvision" else library)
+    spec = BASELINES[name]
+    with torch.device("meta"):
+        theirs = getattr(module, function)() if library == "torchvision" else module.create_model(function)
+        ours = Network(spec)
+    assert module_cost(theirs, spec) == count_cost(spec)
+    assert sorted(weight_shapes(theirs)) == sorted(weight_shapes(ours))
+
+
+def weight_shapes(network):
+    """Shapes of all parameters, sides of 1 left out: some libraries write a linear layer as a convolution."""
+    shapes = (tuple(parameter.shape) for parameter in network.parameters())
+    return [tuple(side for side in shape if side != 1) for shape in shapes]
 
 
 @pytest.mark.parametrize(("side", "stride"), [*itertools.product((1, 7, 8, 9), (1, 2, 3))])
@@ -94,10 +146,60 @@ def test_weights_come_from_the_seed_alone():
     assert not torch.equal(first["stem.0.weight"], other["stem.0.weight"])
 
 
-def test_every_value_is_initialised():
-    network = build_network(EFFICIENTNET_B0, 0)
-    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+def small(base):
+    """The baseline at an eighth of its width, with one or two blocks in a stage, 32 px and two classes."""
+    thin = scale_network(base, Multipliers(1, 1 / 8, 1), ROUNDINGS["exact"], resolution=32).spec
+    stages = tuple(dataclasses.replace(stage, repeats=min(stage.repeats, 2)) for stage in thin.stages)
+    return dataclasses.replace(thin, stages=stages, classes=2)
+
+
+@pytest.mark.parametrize("base", BASELINES.values(), ids=lambda spec: spec.name)
+def test_every_value_is_initialised(base, monkeypatch):
+    def to_garbage(network, *, device):
+        """Memory as it comes may hold anything, or by luck what it should."""
+        network._apply(lambda value: torch.full(value.shape, 77, dtype=value.dtype, device=device))
+        return network
+
+    monkeypatch.setattr(Network, "to_empty", to_garbage)
+    network = build_network(small(base), 0)
+    assert not any((value == 77).any() for value in network.state_dict().values())
     assert network.stem[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("base", [EFFICIENTNETV2_S, RESNET_18, RESNET_50, CONVNEXT_T], ids=lambda spec: spec.name)
+def test_other_residual_branches_start_at_zero_or_small(base):
+    network = build_network(dataclasses.replace(small(base), drop_path=0.0), 0).train()
+    images = network.stem(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    kept = 0
+    for block in network.blocks:
+        outputs = block(images)
+        ends_active = base is EFFICIENTNETV2_S and not isinstance(block.branch[-1], nn.BatchNorm2d)
+        if outputs.shape == images.shape and not ends_active:
+            # Layer scale starts at 1e-6; after a block of a ResNet nothing is below 0, so that ReLU changes nothing.
+            assert torch.allclose(outputs, images, atol=1e-4 if base is CONVNEXT_T else 0)
+            kept += 1
+        assert outputs.abs().sum() > 0
+        images = outputs
+    assert kept == {"efficientnetv2-s": 5, "resnet-18": 5, "resnet-50": 4, "convnext-t": 5}[base.name]
+
+
+def test_a_convnext_branch_without_layer_scale_starts_at_zero():
+    stage = dataclasses.replace(CONVNEXT_T.stages[0], layer_scale=0, repeats=1, channels=8)
+    block = build_network(dataclasses.replace(CONVNEXT_T, stages=(stage,), stem_channels=8), 0).blocks[0]
+    assert block.scale is None
+    images = torch.randn(2, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(block(images), images)
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs"),
+    [("efficientnetv2-b0", 4), ("mobilenetv2", 4), ("resnet-18", 4), ("resnet-50", 4), ("convnext-t", 12)],
+)
+def test_every_kind_of_network_trains(name, epochs):
+    settings = TrainSettings(device="cpu", epochs=epochs, learning_rate=0.05)
+    run = train_proxy(small(BASELINES[name]), striped_images(), settings, seed=0, report=lambda *_: None)
+    first, *_, last = run.curves["train_loss"]
+    assert last < min(0.6, first)  # guessing between two classes costs 0.693
 
 
 def test_residual_branches_start_at_zero_and_other_blocks_do_not():

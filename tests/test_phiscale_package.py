@@ -20,7 +20,8 @@ from phiscale import errors
 ROOT = Path(__file__).parent.parent
 
 EXPORTED = """
-ACTIVATIONS BASELINES EFFICIENTNET_B0 EFFICIENTNET_TABLE FLOPS PARAMETERS PROXY_BASE PUBLISHED_RULES ROUNDINGS
+ACTIVATIONS BASELINES CONVNEXT_T EFFICIENTNETV2_B0 EFFICIENTNETV2_S EFFICIENTNET_B0 EFFICIENTNET_TABLE FLOPS MOBILENETV2
+PARAMETERS PROXY_BASE PUBLISHED_RULES RESNET_18 RESNET_50 ROUNDINGS
 BudgetError ConstraintError Cost CostModel DataError Estimate FamilyMember FileError Multipliers NetworkSpec Observed
 PhiscaleError PublishedMember PublishedRule RecordError Rounding ScaledNetwork ScalingConstants SearchRecord
 SettingsError Shares SpecError StageSpec StudyError TrialError check_on_surface constants_from_shares count_cost

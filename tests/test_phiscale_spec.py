@@ -12,8 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phiscale import BASELINES, EFFICIENTNET_B0, PROXY_BASE, NetworkSpec, SpecError, StageSpec, load_network
+from phiscale import (
+    BASELINES,
+    CONVNEXT_T,
+    EFFICIENTNET_B0,
+    PROXY_BASE,
+    PUBLISHED_RULES,
+    RESNET_50,
+    NetworkSpec,
+    SearchRecord,
+    SpecError,
+    StageSpec,
+    count_cost,
+    load_network,
+    match_budget,
+)
 from tests import strategies
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def plain(**changes: object) -> dict[str, Any]:
@@ -51,7 +67,12 @@ def test_the_proxy_base() -> None:
 
 
 def test_baselines_are_found_by_their_own_name() -> None:
-    assert BASELINES == {"efficientnet-b0": EFFICIENTNET_B0, "proxy-base": PROXY_BASE}
+    assert all(name == spec.name for name, spec in BASELINES.items())
+    assert list(BASELINES) == [
+        "efficientnet-b0", "efficientnetv2-b0", "efficientnetv2-s", "mobilenetv2", "resnet-18", "resnet-50",
+        "convnext-t", "proxy-base",
+    ]  # fmt: skip
+    assert len({spec.fingerprint for spec in BASELINES.values()}) == len(BASELINES)
 
 
 @given(strategies.networks())
@@ -85,6 +106,12 @@ def test_name_and_regularisation_do_not_change_the_fingerprint(spec: NetworkSpec
         {"stem_stride": 1},
         {"in_channels": 1},
         {"activation": "relu"},
+        {"activation": "gelu"},
+        {"stem": "conv-pool"},
+        {"stem": "patch", "stem_kernel": 2},
+        {"head_channels": 0},
+        {"head_norm": True},
+        {"stages": (dataclasses.replace(EFFICIENTNET_B0.stages[0], block="fused"), *EFFICIENTNET_B0.stages[1:])},
         {"stages": EFFICIENTNET_B0.stages[:-1]},
         {"stages": EFFICIENTNET_B0.stages[::-1]},
         {"stages": (dataclasses.replace(EFFICIENTNET_B0.stages[0], repeats=2), *EFFICIENTNET_B0.stages[1:])},
@@ -99,6 +126,34 @@ def test_fingerprints_stay_the_same_between_versions() -> None:
     # Computed by this package at 0.1.0: studies recognise networks they have trained by it.
     assert EFFICIENTNET_B0.fingerprint == "51bddc2236a65a15"
     assert PROXY_BASE.fingerprint == "fb4365fdb7b1238b"
+    matched = [match_budget(PROXY_BASE, PUBLISHED_RULES[name].constants, phi=2) for name in ("paper", "width")]
+    assert [network.fingerprint for network in matched] == ["8d1e7f72124411af", "f5e82e4ee4be0a72"]
+
+
+def test_a_record_written_before_there_were_kinds_of_block_means_mbconv() -> None:
+    golden = json.loads((GOLDEN / "old_record.json").read_text())
+    spec = SearchRecord.from_dict(golden["record"]).network
+    assert spec is not None
+    assert [stage.block for stage in spec.stages] == ["mbconv"] * 7
+    assert (spec.stem, spec.head_norm, spec.fingerprint) == ("conv", False, golden["fingerprint"])
+    assert (count_cost(spec).macs, count_cost(spec).params) == (golden["macs"], golden["params"])
+    assert SearchRecord.from_dict(golden["record"]).to_dict() == golden["record"]
+
+
+def test_what_mbconv_lacks_is_left_out_of_the_json_form() -> None:
+    assert set(PROXY_BASE.to_dict()) == {
+        "name", "resolution", "stem_channels", "stages", "head_channels", "classes", "stem_kernel", "stem_stride",
+        "in_channels", "activation", "dropout", "drop_path",
+    }  # fmt: skip
+    said = EFFICIENTNET_B0.to_dict() | {"stem": "conv", "head_norm": False}
+    said["stages"] = [stage | {"block": "mbconv", "layer_scale": 0} for stage in said["stages"]]
+    assert NetworkSpec.from_dict(said).to_dict() == EFFICIENTNET_B0.to_dict()
+    convnext = CONVNEXT_T.to_dict()
+    assert (convnext["stem"], convnext["head_norm"], convnext["head_channels"]) == ("patch", True, 0)
+    assert convnext["stages"][0] == {
+        "block": "convnext", "kernel": 7, "repeats": 3, "channels": 96, "expansion": 4.0, "stride": 1, "se_ratio": 0.0,
+        "layer_scale": 1e-6,
+    }  # fmt: skip
 
 
 def test_whole_and_decimal_expansions_are_the_same_network() -> None:
@@ -124,6 +179,9 @@ BAD_NAMES = ["zero", "negative", "above 32 bits", "huge", "decimal", "nan", "tex
 @pytest.mark.parametrize("bad", BAD_SIZES, ids=BAD_NAMES)
 @pytest.mark.parametrize("name", SIZES)
 def test_bad_sizes_of_a_network(name: str, bad: object) -> None:
+    if (name, bad) == ("head_channels", 0):
+        assert NetworkSpec.from_dict(plain(head_channels=0)).features == 320
+        return
     with pytest.raises(SpecError, match=name):
         NetworkSpec.from_dict(plain(**{name: bad}))
 
@@ -147,6 +205,11 @@ def test_bad_sizes_of_a_stage(name: str, bad: object) -> None:
         ("se_ratio", -0.1),
         ("se_ratio", 1.1),
         ("se_ratio", None),
+        ("block", "resnet"),
+        ("block", None),
+        ("block", ["mbconv"]),
+        ("layer_scale", 0.1),
+        ("layer_scale", math.nan),
     ],
 )
 def test_impossible_stages(name: str, bad: object) -> None:
@@ -160,7 +223,11 @@ def test_impossible_stages(name: str, bad: object) -> None:
         ("name", ""),
         ("name", 3),
         ("stem_kernel", 2),
-        ("activation", "gelu"),
+        ("activation", "tanh"),
+        ("stem", "pool"),
+        ("stem", ["conv"]),
+        ("head_norm", 1),
+        ("head_norm", None),
         ("activation", ["silu"]),
         ("dropout", 1),
         ("dropout", -0.1),
@@ -249,3 +316,55 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_stage_is_made_by_keyword_only() -> None:
     with pytest.raises(TypeError):
         StageSpec(3, 1, 16, 1, 1)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "message"),
+    [
+        (RESNET_50, {"se_ratio": 0.25}, "se_ratio of 0 in a bottleneck block"),
+        (RESNET_50, {"layer_scale": 0.1}, "layer_scale of 0 in a bottleneck block"),
+        (RESNET_50, {"channels": 254}, "divides the 254 channels of a bottleneck block, got 4"),
+        (RESNET_50, {"expansion": 2.5}, "whole expansion"),
+        (RESNET_50, {"block": "basic", "expansion": 1.5}, "whole expansion"),
+        (CONVNEXT_T, {"se_ratio": 0.1}, "se_ratio of 0 in a convnext block"),
+        (CONVNEXT_T, {"layer_scale": 2}, "layer_scale in"),
+    ],
+)
+def test_a_block_has_only_the_fields_of_its_kind(base: NetworkSpec, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        dataclasses.replace(base.stages[0], **change)
+
+
+def test_a_patch_stem_has_patches_side_by_side() -> None:
+    with pytest.raises(SpecError, match="to be equal, got 7 and 4"):
+        dataclasses.replace(CONVNEXT_T, stem_kernel=7)
+    with pytest.raises(SpecError, match="odd stem_kernel"):
+        dataclasses.replace(CONVNEXT_T, stem="conv")
+
+
+@pytest.mark.parametrize("spec", BASELINES.values(), ids=lambda spec: spec.name)
+def test_strides_and_smallest_resolutions(spec: NetworkSpec) -> None:
+    assert spec.total_stride == (8 if spec.name == "proxy-base" else 32)
+    assert spec.smallest_resolution == (32 if spec.name == "convnext-t" else 1)
+    assert count_cost(dataclasses.replace(spec, resolution=spec.smallest_resolution)).macs > 0
+
+
+def test_a_resolution_below_one_patch_is_refused() -> None:
+    with pytest.raises(SpecError, match="at least 32 pixels in convnext-t.*got 31"):
+        dataclasses.replace(CONVNEXT_T, resolution=31)
+
+
+@given(strategies.networks())
+def test_the_smallest_resolution_is_the_smallest(spec: NetworkSpec) -> None:
+    def last_side(resolution: int) -> int:
+        smaller = dataclasses.replace(spec, resolution=resolution)
+        side = smaller.stem_side
+        for stage in smaller.stages:
+            side = stage.output_side(side, stage.stride)
+        return side
+
+    assert last_side(spec.smallest_resolution) == 1
+    assert last_side(spec.total_stride) == 1
+    if spec.smallest_resolution > 1:
+        with pytest.raises(SpecError, match="at least"):
+            last_side(spec.smallest_resolution - 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from phiscale import SearchRecord
+from phiscale import BASELINES, SearchRecord
 
 ROOT = Path(__file__).parent.parent
 NETWORK = "tests.objectives_for_tests:NetworkObjective"
@@ -29,6 +29,12 @@ def search(results: Path, *arguments: str | Path) -> subprocess.CompletedProcess
 
 def trials(results: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((results / "s" / "trials.csv").read_text().splitlines()))
+
+
+@pytest.mark.parametrize("script", ["run_search", "make_family", "calibrate_cost"])
+def test_help_lists_every_baseline(script: str) -> None:
+    words = command(script, "--help").stdout.replace("│", " ").replace(",", " ").split()
+    assert set(BASELINES) <= set(words)
 
 
 @pytest.mark.parametrize("script", ["run_search", "make_family"])

@@ -239,7 +239,7 @@ class Odd(NetworkObjective):
         ({"describe": {"x": object()}}, r"describe\(\) to return JSON values"),
         ({"describe": {"network": "mine"}}, "'network' in the objective's .* a dictionary, got 'mine'"),
         ({"describe": {"phi": "big"}}, "'phi' in the objective's .* a number, got 'big'"),
-        ({"network": 5}, r"network\(\) to return a ScaledNetwork or None, got 5"),
+        ({"network": 5}, r"network\(\) to return a ScaledNetwork, a CountedNetwork or None, got 5"),
         ({"evaluate": lambda evaluation: evaluation.score}, r"evaluate\(\) to return an Evaluation"),
         ({"evaluate": lambda evaluation: dataclasses.replace(evaluation, score="high")}, "whose score is a number"),
     ],

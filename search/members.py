@@ -1,0 +1,56 @@
+"""The family of a person's own factory: counted where its code is, and kept in the record for where it is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+from objectives.contract import AnyNetwork, Objective
+from objectives.factory import Factory
+from objectives.proxy import Budget, ProxyObjective
+from phiscale.errors import BudgetError, ConstraintError
+from phiscale.files import write_text
+from phiscale.record import SearchRecord
+
+MEMBER_PHIS = (0.0, 1.0, 2.0, 3.0)
+"""Sizes that are counted; each takes the factory some tens of calls, and longer the larger it is."""
+
+
+def keep_members(folder: Path, objective: Objective) -> SearchRecord:
+    """Put the objective's factory and its members into ``constants.json`` and ``family.json``; nothing without one.
+
+    Raises ``RecordError`` where there is no record in the folder, ``FileError`` where one cannot be written.
+    """
+    record = SearchRecord.load(folder / "constants.json")
+    if not isinstance(objective, ProxyObjective) or not isinstance(objective.base, Factory):
+        return record
+    factory = objective.base.describe()
+    for budget in get_args(Budget):
+        factory[budget] = [_member(objective, record, phi, budget) for phi in MEMBER_PHIS]
+    record = dataclasses.replace(record, details={**record.details, "factory": factory})
+    record.save(folder / "constants.json")
+    plain = {"study": record.study, "constants": vars(record.constants), "factory": factory}
+    write_text(folder / "family.json", json.dumps(plain, indent=2) + "\n")
+    return record
+
+
+def _member(objective: ProxyObjective, record: SearchRecord, phi: float, budget: Budget) -> dict[str, Any]:
+    """One row; with the reason where there is no such network."""
+    try:
+        network = objective.network_at(record.constants, phi, budget)
+    except (BudgetError, ConstraintError) as error:
+        return {"phi": phi, "problem": str(error)}
+    return {"phi": phi, **_row(network, record), "target_growth": record.cost_model.target_growth(phi)}
+
+
+def _row(network: AnyNetwork, record: SearchRecord) -> dict[str, Any]:
+    return {
+        "asked": dataclasses.asdict(network.asked),
+        "realised": dataclasses.asdict(network.realised),
+        "resolution": network.resolution,
+        **dataclasses.asdict(network.cost),
+        "growth": network.growth(record.cost_model),
+        "fingerprint": network.fingerprint,
+    }

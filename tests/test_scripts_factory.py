@@ -1,0 +1,136 @@
+"""A search on a person's own factory, from the command line to the family that phiscale makes of its record."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from phiscale import SearchRecord, SettingsError
+from phiscale.cli import main
+from phiscale.factory import factory_name, format_multipliers, multiplier_family
+from scripts.setup import ObjectiveSettings, choose_baseline, make_factory
+
+ROOT = Path(__file__).parent.parent
+PLAIN = "tests.factories_for_tests:plain"
+QUICK = (
+    "--train.train-images",
+    "64",
+    "--train.validation-images",
+    "16",
+    "--train.epochs",
+    "1",
+    "--train.device",
+    "cpu",
+)
+
+
+def search(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-W", "error", "-m", "scripts.run_search", "--results", str(results), "--study", "s"]
+    return subprocess.run([*words, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of a factory."""
+    results = tmp_path_factory.mktemp("results")
+    done = search(results, "--factory", PLAIN, "--trials", "9", "--phi", "1", "--cache", str(results / "cache"), *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert f"multipliers for {PLAIN}" in done.stdout
+    return results / "s"
+
+
+def test_its_trials_cost_the_same(folder: Path) -> None:
+    rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
+    complete = [row for row in rows if row["state"] == "COMPLETE"]
+    assert len(complete) >= 6
+    assert all(abs(float(row["cost_ratio"]) - 1) <= 0.02 for row in complete)
+    assert {row["failure_kind"] for row in rows if row["state"] == "FAIL"} <= {"budget"}
+
+
+def test_its_record_holds_the_factory_and_its_members(folder: Path) -> None:
+    record = SearchRecord.load(folder / "constants.json")
+    assert (record.network, factory_name(record)) == (None, PLAIN)
+    factory = record.details["factory"]
+    assert json.loads((folder / "family.json").read_text())["factory"] == factory
+    for budget in ("nominal", "matched"):
+        assert [member["phi"] for member in factory[budget]] == [0, 1, 2, 3]
+        assert factory[budget][0]["macs"] == factory["macs"]
+    matched = [member for member in factory["matched"] if "problem" not in member]
+    assert all(abs(member["growth"] / member["target_growth"] - 1) <= 0.02 for member in matched)
+    nominal = factory["nominal"][2]
+    assert nominal["asked"] == {
+        "depth": record.constants.alpha**2,
+        "width": record.constants.beta**2,
+        "resolution": record.constants.gamma**2,
+    }
+    assert nominal["realised"]["resolution"] == nominal["resolution"] / factory["resolution"]
+
+
+def test_phiscale_gives_its_multipliers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(folder / "constants.json")
+    record = SearchRecord.load(path)
+    assert main(["family", path, "--phi", "0:3", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    members = record.details["factory"]["nominal"]
+    assert [(row["depth"], row["width"], row["resolution"]) for row in rows] == [
+        (member["realised"]["depth"], member["realised"]["width"], member["resolution"]) for member in members
+    ]
+    assert main(["family", path, "--phi", "1", "--max-resolution", "5", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith(",5")
+    assert main(["family", path]) == 0
+    assert capsys.readouterr().out == format_multipliers(multiplier_family(record, range(8)), "table") + "\n"
+    assert main(["family", path, "--network", "resnet-18", "--phi", "1"]) == 0
+    assert "MACs" in capsys.readouterr().out
+
+
+def test_a_matched_family_is_refused_in_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["family", str(folder / "constants.json"), "--budget", "matched"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"expected --budget nominal, got matched: this record is of {PLAIN}" in error
+
+
+def test_a_record_of_something_else_has_no_multipliers() -> None:
+    golden = json.loads((ROOT / "tests" / "golden" / "old_record.json").read_text())["record"]
+    record = SearchRecord.from_dict(golden)
+    assert factory_name(record) is None
+    for damaged in ({}, {"factory": 3}, {"factory": {"name": "x"}}, {"factory": {"name": "x", "resolution": 0}}):
+        plain = SearchRecord.from_dict({**golden, "network": None, "details": damaged})
+        assert factory_name(plain) is None
+        with pytest.raises(SettingsError, match="record of a factory"):
+            multiplier_family(plain, [1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--factory", "nowhere:x"), "cannot import 'nowhere' of --factory"),
+        (("--factory", "plain"), "expected --factory as package.module:attribute"),
+        (("--factory", "tests.factories_for_tests:missing"), "no attribute 'missing'"),
+        (("--factory", "tests.factories_for_tests:NOT_A_FUNCTION"), "to be a function, got int"),
+        (("--factory", "tests.factories_for_tests:no_module"), "return a torch.nn.Module, got str"),
+        (("--factory", PLAIN, "--network", "resnet-18"), "either --network or --factory"),
+        (("--factory", PLAIN, "--objective", PLAIN), "either --objective"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = search(tmp_path, *arguments, "--trials", "2", "--cache", str(tmp_path / "cache"), *QUICK)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_commands_that_need_a_spec_refuse_a_factory() -> None:
+    with pytest.raises(SettingsError, match="only run_search trains those"):
+        choose_baseline(ObjectiveSettings(factory=PLAIN), 32)
+
+
+def test_the_baseline_of_a_factory_fits_the_images_unless_its_resolution_is_given() -> None:
+    # At phi 2 and resolution alone the side doubles: images of 64 pixels leave 32 to the baseline.
+    assert make_factory(ObjectiveSettings(factory=PLAIN), 64).resolution == 32
+    assert make_factory(ObjectiveSettings(factory=PLAIN, resolution=20), 64).resolution == 20
