@@ -9,6 +9,7 @@ advice. Images are not augmented: no augmentation keeps the labels of the embedd
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,8 +51,16 @@ class LoopSettings:
 
 
 PLAIN = LoopSettings()
+SINGLE = LoopSettings(threads=1)
 TUNED = LoopSettings(channels_last=True, loader_workers=1, prefetch=8)
-"""On a CPU without bfloat16, whose convolutions are slower there in the backward pass."""
+"""The usual advice on a CPU, where bfloat16 is left out because its convolutions are slower in the backward pass."""
+
+
+def tuned(device: str) -> LoopSettings:
+    """The usual advice on this device; on a GPU also mixed precision and more loading processes."""
+    if device == "cpu" or not torch.cuda.is_available():
+        return TUNED
+    return dataclasses.replace(TUNED, autocast=True, loader_workers=8)
 
 
 @dataclass(frozen=True)
