@@ -2,10 +2,10 @@
 
 The same number of trials with the same sampler and storage, in turn, several times:
 
-- phiscale: ``search.run.run_study`` with an objective that returns at once: locks, worker files, constants, network-free
-  attributes, one report, learning curves, and all that makes a killed run resumable;
-- raw Optuna with attributes: ``study.optimize`` of two parameters, one report, and the same user attributes, of the same
-  sizes, one ``set_user_attr`` each, as a careful person would keep them;
+- phiscale: ``search.run.run_study`` with an objective that returns at once: locks, worker files, constants, one report,
+  learning curves, and all that makes a killed run resumable;
+- raw Optuna with attributes: ``study.optimize`` of two parameters, one report, and the same user attributes, one
+  ``set_user_attr`` each, as a careful person would keep them;
 - raw Optuna bare: two parameters and a value, nothing else.
 
 Run: python -m benchmarks.bench_overhead                                       # 1,000 trials, a few minutes
