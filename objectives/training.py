@@ -55,7 +55,10 @@ def train_proxy(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, *, s
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
     curves: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "train_loss": []}
-    with reserved(device, settings, _stream(seed, "global")), memory_errors(f"{spec.name} at {spec.resolution} pixels"):
+    with (
+        reserved(device, settings, stream_seed(seed, "global")),
+        memory_errors(f"{spec.name} at {spec.resolution} pixels"),
+    ):
         trainer = _Trainer(spec, data, settings, device, seed)
         for epoch in range(1, settings.epochs + 1):
             parts = trainer.run_epoch(epoch)
@@ -80,7 +83,7 @@ class _Trainer:
         self, spec: NetworkSpec, data: ImageSet, settings: TrainSettings, device: torch.device, seed: int
     ) -> None:
         self._settings, self._device, self._seed = settings, device, seed
-        self._network = build_network(spec, _stream(seed, "weights")).to(device)
+        self._network = build_network(spec, stream_seed(seed, "weights")).to(device)
         self._optimiser = _optimiser(self._network, settings)
         self._autocast = autocast(device, settings)
         size = spec.resolution, device, data.shades
@@ -97,7 +100,7 @@ class _Trainer:
         generator = self._generator(f"epoch {epoch}")
         plan = EpochPlan.draw(len(self._train), self._augmentations, generator).to(self._device)
         steps = max(1, len(self._train) // self._settings.batch_size)
-        rates = _learning_rates(self._settings, steps)[(epoch - 1) * steps : epoch * steps]
+        rates = learning_rates(self._settings, steps)[(epoch - 1) * steps : epoch * steps]
         train_loss = self._train_epoch(plan, rates)
         self._settle()
         accuracy, log_loss = self._evaluate()
@@ -156,10 +159,10 @@ class _Trainer:
         return right_sum / len(self._validation), loss_sum / len(self._validation)
 
     def _generator(self, name: str) -> torch.Generator:
-        return torch.Generator().manual_seed(_stream(self._seed, name))
+        return torch.Generator().manual_seed(stream_seed(self._seed, name))
 
 
-def _stream(seed: int, name: str) -> int:
+def stream_seed(seed: int, name: str) -> int:
     """A seed of its own for each use of randomness."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
@@ -179,7 +182,7 @@ def _optimiser(network: Network, settings: TrainSettings) -> torch.optim.Optimiz
     return torch.optim.SGD(groups, settings.learning_rate, settings.momentum, nesterov=True, fused=True)
 
 
-def _learning_rates(settings: TrainSettings, steps: int) -> list[float]:
+def learning_rates(settings: TrainSettings, steps: int) -> list[float]:
     """The rate of every step of the run: up to the highest in the warm-up, then down to 0, both linear."""
     total = settings.epochs * steps
     rising = settings.warmup * total

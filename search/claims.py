@@ -6,7 +6,7 @@ and no trial is lost or measured twice, whatever ends a worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,10 @@ FAILURE = "failure"
 """User attribute of a failed trial: the reason, a sentence."""
 CARRIED = ("names", "constants")
 """User attributes that a trial shares with the one that redoes it."""
+
+
+_FORESEEABLE = ("RandomSampler", "QMCSampler")
+"""Samplers that give a point before there is a trial; Optuna's others write notes to the trial while they sample."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,8 @@ def enqueue_plan(study: Study, points: Iterable[PlannedPoint], cost_model: CostM
             study.enqueue_trial(point_parameters(point, cost_model), user_attrs=attributes)
 
 
-def requeue_dead(study: Study, worker: Worker) -> tuple[int, list[str]]:
-    """Enqueue again the running trials of dead workers; (how many, names of workers on other machines)."""
-    trials = study.get_trials(deepcopy=False)
+def requeue_dead(study: Study, worker: Worker, trials: Sequence[FrozenTrial]) -> tuple[int, list[str]]:
+    """Enqueue again the running ones of ``trials`` whose worker is dead: how many; names of workers elsewhere."""
     redone = {trial.user_attrs.get("redo_of") for trial in trials}
     elsewhere, count = [], 0
     for trial in trials:
@@ -99,11 +102,18 @@ def claim(
 
     Trials whose worker has died since the run began are enqueued again first.
     """
-    requeue_dead(study, worker)
     trials = study.get_trials(deepcopy=False)
+    if requeue_dead(study, worker, trials)[0]:
+        trials = study.get_trials(deepcopy=False)
     taken = sum(is_attempt(trial) or trial.state.name == "RUNNING" for trial in trials)
     if taken >= total:
         return None
+
+    def described(parameters: dict[str, float], stated: Sequence[float] | None) -> _Point:
+        return _describe(parameters, stated, trials, objective, settings, cost_model, worker)
+
+    study.sampler = make_sampler(settings, len(trials))
+    point = None
     if not any(trial.state.name == "WAITING" for trial in trials):
         chosen = worth_repeating(trials, settings, cost_model, objective.direction)
         if chosen is None and settings.method == "gp":
@@ -113,11 +123,59 @@ def claim(
             study.enqueue_trial(parameters, user_attrs=attributes)
         elif settings.is_grid:
             return None
-    study.sampler = make_sampler(settings, len(trials))
+        elif type(study.sampler).__name__ in _FORESEEABLE:
+            point = described(_foreseen(study, parameter_names(cost_model), len(trials)), None)
+            study.enqueue_trial(point.parameters, user_attrs=point.attributes)
     with one_thread():
         trial = study.ask()
         parameters = {name: trial.suggest_float(name, 0.0, 1.0) for name in parameter_names(cost_model)}
-    stated = trial.user_attrs.get("constants")
+    held = trial.user_attrs
+    if point is None or point.parameters != parameters:
+        point = described(parameters, held.get("constants"))
+    for name, value in point.attributes.items():
+        if name not in held or held[name] != value:
+            trial.set_user_attr(name, value)
+    return Claim(trial, point.constants, tuple(point.attributes["seeds"]), point.problem)
+
+
+def _foreseen(study: Study, names: Iterable[str], number: int) -> dict[str, float]:
+    """The parameters that the study's sampler would give to a trial of that number, without making the trial.
+
+    A trial that is enqueued with all its attributes is one transaction; one that is asked for first is twenty.
+    """
+    import optuna
+
+    trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+    trial.number = number
+    distribution = optuna.distributions.FloatDistribution(0.0, 1.0)
+    with one_thread():
+        space = study.sampler.infer_relative_search_space(study, trial)
+        found = study.sampler.sample_relative(study, trial, space)
+        for name in names:
+            if name not in found:
+                found[name] = study.sampler.sample_independent(study, trial, name, distribution)
+    return {name: float(found[name]) for name in names}
+
+
+@dataclass(frozen=True)
+class _Point:
+    """What is known of a trial before it is evaluated."""
+
+    parameters: dict[str, float]
+    constants: ScalingConstants
+    attributes: dict[str, Any]
+    problem: str | None
+
+
+def _describe(
+    parameters: dict[str, float],
+    stated: Sequence[float] | None,
+    trials: Iterable[FrozenTrial],
+    objective: Objective,
+    settings: SearchSettings,
+    cost_model: CostModel,
+    worker: Worker,
+) -> _Point:
     constants = ScalingConstants(*stated) if stated else constants_at(parameters, cost_model)
     network, problem = None, None
     try:
@@ -128,9 +186,7 @@ def claim(
     seeds = _unused_seeds(trials, key, settings)
     attributes = {"worker": worker.name, "fingerprint": key, "seeds": list(seeds)}
     attributes |= describe_point(constants, network, cost_model, objective_target(objective, cost_model))
-    for name, value in attributes.items():
-        trial.set_user_attr(name, value)
-    return Claim(trial, constants, seeds, problem)
+    return _Point(parameters, constants, attributes, problem)
 
 
 def network_at(objective: Objective, constants: ScalingConstants) -> AnyNetwork | None:

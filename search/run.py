@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -96,8 +96,9 @@ def _run_to(
     worker: Worker,
 ) -> None:
     """Trials until the study has ``total`` of them, or has learnt what was asked for."""
+    trials = study.get_trials(deepcopy=False)
     while True:
-        reason = reason_to_stop(study.get_trials(deepcopy=False), settings, cost_model, objective.direction)
+        reason = reason_to_stop(trials, settings, cost_model, objective.direction)
         if reason:
             study.set_user_attr(STOPPED, reason)
             return
@@ -107,8 +108,9 @@ def _run_to(
             study.set_user_attr(STOPPED, f"{total} trials")
             return
         _evaluate(study, claimed, objective, worker)
-        progress.trial_ended(study.get_trials(deepcopy=False)[claimed.trial.number])
-        _stop_if_hopeless(study)
+        trials = study.get_trials(deepcopy=False)
+        progress.trial_ended(trials[claimed.trial.number])
+        _stop_if_hopeless(trials)
 
 
 def _prepare(
@@ -120,7 +122,7 @@ def _prepare(
     pruner = make_pruner(settings)
     study = open_study(place.name, place.folder, place.storage, objective.direction, comparable, pruner)
     claims.enqueue_plan(study, points, cost_model)
-    redo, elsewhere = claims.requeue_dead(study, worker)
+    redo, elsewhere = claims.requeue_dead(study, worker, study.get_trials(deepcopy=False))
     total = settings.trials or (_with_waiting(study) if settings.is_grid else DEFAULT_TRIALS)
     notes = []
     if points:
@@ -217,8 +219,8 @@ def _measured(evaluations: list[Evaluation]) -> dict[str, Any]:
     }
 
 
-def _stop_if_hopeless(study: Study) -> None:
-    ended = [trial for trial in study.get_trials(deepcopy=False) if claims.is_attempt(trial)]
+def _stop_if_hopeless(trials: Sequence[FrozenTrial]) -> None:
+    ended = [trial for trial in trials if claims.is_attempt(trial)]
     if len(ended) >= _HOPELESS and all(trial.state.name == "FAIL" for trial in ended):
         raise StudyError(
             f"the first {_HOPELESS} trials all failed, the last because: {ended[-1].user_attrs[claims.FAILURE]}"

@@ -159,13 +159,13 @@ def test_settings_turn_augmentation_off():
 
 
 def test_the_learning_rate_rises_then_falls_to_zero():
-    rates = training._learning_rates(with_settings(epochs=2, warmup=0.25, learning_rate=0.4), 20)
+    rates = training.learning_rates(with_settings(epochs=2, warmup=0.25, learning_rate=0.4), 20)
     assert len(rates) == 40
     assert rates[:10] == pytest.approx([0.04 * step for step in range(1, 11)])
     assert max(rates) == 0.4
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert 0 < rates[-1] < 0.02
-    assert training._learning_rates(with_settings(warmup=0.0, epochs=1), 2) == [0.2, 0.1]
+    assert training.learning_rates(with_settings(warmup=0.0, epochs=1), 2) == [0.2, 0.1]
 
 
 def test_every_step_has_its_own_learning_rate(monkeypatch):
@@ -178,7 +178,7 @@ def test_every_step_has_its_own_learning_rate(monkeypatch):
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     train()
-    assert used == [[(rate, True, 0.9)] * 2 for rate in training._learning_rates(QUICK, 8)]
+    assert used == [[(rate, True, 0.9)] * 2 for rate in training.learning_rates(QUICK, 8)]
 
 
 def test_batch_normalisation_and_biases_do_not_decay():

@@ -214,6 +214,28 @@ def test_a_trial_whose_worker_dies_meanwhile_is_redone_by_the_others(tmp_path: P
     assert sorted(named) == sorted(SearchSettings().baseline_names)
 
 
+def test_a_foreseen_trial_holds_all_its_attributes_before_anyone_takes_it(tmp_path: Path, monkeypatch) -> None:
+    """A worker that ends between enqueueing a trial and taking it leaves one that the next worker can take."""
+
+    class EndedError(Exception):
+        pass
+
+    def end(*_: Any) -> None:
+        raise EndedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "ask", end)
+        with pytest.raises(EndedError):
+            run(tmp_path, INTERIOR, trials=2, method="random", baselines="none")
+    left = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s/study.db").trials
+    assert [trial.state.name for trial in left] == ["WAITING"]
+    assert {"alpha", "share_depth", "product", "seeds", "worker"} <= set(left[0].user_attrs)
+    study, _ = run(tmp_path, INTERIOR, trials=2, method="random", baselines="none")
+    whole, _ = run(tmp_path / "whole", INTERIOR, trials=2, method="random", baselines="none")
+    assert [t.value for t in study.trials] == [t.value for t in whole.trials]
+    assert study.trials[0].user_attrs["worker"] != left[0].user_attrs["worker"]
+
+
 class Odd(NetworkObjective):
     """An objective that breaks one promise of the contract."""
 

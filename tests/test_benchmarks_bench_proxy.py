@@ -1,0 +1,77 @@
+"""The benchmark of the proxy engine: its command, what it starts, and its arithmetic."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import bench_proxy
+from benchmarks.contestants import ALL, ONE, PLAIN, Contestant, cases
+from benchmarks.device_rates import measure_rates, training_work
+from phiscale import FLOPS, PROXY_BASE
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_cases_are_what_they_are_called():
+    default, half = cases().values()
+    growth = FLOPS.target**2 * training_work(PROXY_BASE, element_bytes=4)[0]
+    assert training_work(default.spec, element_bytes=4)[0] == pytest.approx(growth, rel=0.03)
+    assert (half.spec.resolution, half.spec.stem_channels, half.spec.total_repeats) == (64, 16, 16)
+
+
+def test_a_ratio_is_taken_within_its_round():
+    rows = [row(PLAIN, 0, 10), row(ONE, 0, 20), row(PLAIN, 1, 100), row(ONE, 1, 300)]
+    assert "| phiscale | 160 (20 to 300) | 1 (1 to 1) | 2.50 (2.00 to 3.00) |" in bench_proxy._table("c", rows)
+
+
+def row(contestant, turn, rate):
+    return {
+        "contestant": contestant,
+        "round": turn,
+        "images_per_second": rate,
+        "trials_per_hour": 1,
+        "start_up_seconds": 1,
+        "peak_mib": 1,
+    }
+
+
+def test_rates_of_the_device_are_measured_and_threads_left_alone():
+    before = torch.get_num_threads()
+    rates = measure_rates(torch.device("cpu"), 1)
+    assert rates.flops > 1e8
+    assert rates.bytes > 1e8
+    assert torch.get_num_threads() == before
+
+
+def test_a_contestant_that_cannot_run_says_why():
+    with pytest.raises(RuntimeError, match="KeyError"):
+        Contestant("unknown", 1)
+
+
+@pytest.mark.slow
+def test_the_command_measures_and_writes(tmp_path):
+    words = ["--images", "64", "--repeats", "1", "--no-loading", "--case", "proxy-base, phi 2", "--processes", "2"]
+    words += ["--only", f"{PLAIN},{ONE},{ALL}", "--output", str(tmp_path / "rows.csv")]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.bench_proxy", *words], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
+    assert [(row["contestant"], row["trials"]) for row in rows] == [(PLAIN, "1"), (ONE, "1"), (ALL, "2")]
+    assert all(float(row["images_per_second"]) > 0 for row in rows)
+    assert "| phiscale on all cores |" in done.stdout
+    assert "GB/s copied" in done.stdout
+
+
+def test_a_wrong_name_is_refused():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.bench_proxy", "--only", "x"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "expected contestants of plain loop" in done.stderr
