@@ -67,7 +67,7 @@ class StudyView:
             return "no trial has ended"
         if not counts["finished"]:
             return "no trial has finished"
-        return f"ended: {self.stopped}" if self.stopped and not counts["waiting"] else "ended before its last trial"
+        return f"ended: {self.stopped}" if self.stopped else "ended before its last trial"
 
     @property
     def score_name(self) -> str:

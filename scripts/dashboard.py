@@ -10,6 +10,7 @@ are kept up to date as trials finish. There is no login: the server listens on t
 from __future__ import annotations
 
 import ipaddress
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -101,16 +102,14 @@ def dashboard(options: DashboardOptions) -> None:
     (place.folder / "artifacts").mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(place.folder / "artifacts")
     app = wsgi(place.storage, artifact_store=store)
-    try:
-        served = app if options.allow_remote else only_from_here(app)
-        server = create_server(served, host=options.host, port=options.port, threads=_THREADS)
-    except OSError as error:
-        reason = f"cannot listen on {options.host}:{options.port}: {error.strerror}; choose another --port"
-        raise StudyError(reason) from None
+    listener = _listen(options.host, options.port)
+    served = app if options.allow_remote else only_from_here(app)
+    server = create_server(served, sockets=[listener], threads=_THREADS)
     ended = threading.Event()
     keeper = threading.Thread(target=_keep_fresh, args=(place, store, ended), daemon=True)
     keeper.start()
-    address = f"http://{options.host}:{server.effective_port}/dashboard/{_page(place)}"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"http://{host}:{listener.getsockname()[1]}/dashboard/{_page(place)}"
     print(f"dashboard: {address}   (Ctrl-C ends it)", flush=True)
     if options.open:
         import webbrowser
@@ -121,6 +120,13 @@ def dashboard(options: DashboardOptions) -> None:
     finally:
         ended.set()
         keeper.join(_PAUSE)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise StudyError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
 
 
 def _open(options: DashboardOptions) -> Served:
