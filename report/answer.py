@@ -92,12 +92,14 @@ def how_sure(view: StudyView) -> list[str]:
         return []
     said = []
     if view.confirmation:
-        said.append(f"Confirmed with fresh seeds on images the search never saw: {view.confirmation['verdict']}.")
+        said.append(
+            f"Confirmed with fresh seeds on images the search never saw: {in_print(view.confirmation['verdict'])}."
+        )
     else:
         rivals = leads(record)
         against = next((lead for lead in rivals if lead.rule == "paper"), rivals[0] if rivals else None)
         if against:
-            said += [f"{_capital(against.sentence())}.", _CONFIRM]
+            said += [f"{capital(against.sentence())}.", _CONFIRM]
     if record.expected:
         e = record.expected
         said.append(f"Expected {record.score_name}: {e.score:.4f} (90 % interval {e.low:.4f} to {e.high:.4f}).")
@@ -183,5 +185,11 @@ def _finished(trial: Any) -> bool:
     return bool(trial.state.name == "COMPLETE")
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """The text with a capital letter first."""
     return text[:1].upper() + text[1:]
+
+
+def in_print(text: str) -> str:
+    """A sentence made for terminals with the signs of a page."""
+    return text.replace("+-", "±")

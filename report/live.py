@@ -130,7 +130,8 @@ def _add_rules(figure: Figure, view: StudyView) -> None:
     rows = [(row, series.rules_of(row.names)) for row in view.rows]
     rules = [(row, names) for row, names in rows if names]
     marker = {"symbol": "diamond-open", "size": 12, "color": _INK}
-    places, names = [row.shares for row, _ in rules], [names for _, names in rules]
+    places = [row.shares for row, _ in rules]
+    names = ["" if names in _AXES else names for _, names in rules]  # the corners say which axis they are
     more = {"mode": "markers+text", "textposition": "bottom center", "textfont": {"size": 10}}
     figure.add_trace(_ternary(places, "published rules", marker, names, **more))
 
@@ -205,7 +206,7 @@ def _finish(figure: Figure, title: str) -> Figure:
     """Readable on the light and on the dark dashboard; without plotly's template, which is larger than the figure."""
     figure.update_layout(
         title={"text": title}, template="none", paper_bgcolor="white", plot_bgcolor="white", font={"color": _INK},
-        legend={"orientation": "h", "y": -0.15}, margin={"l": 60, "r": 30, "t": 75, "b": 40},
+        legend={"orientation": "h", "y": -0.22}, margin={"l": 60, "r": 30, "t": 75, "b": 40},
     )  # fmt: skip
     return figure
 

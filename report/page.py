@@ -13,7 +13,7 @@ from typing import Any
 
 from phiscale.files import write_text
 from report import tables
-from report.answer import failures, how_sure
+from report.answer import capital, failures, how_sure, in_print
 from report.figures import drawings
 from report.tables import Table
 from report.view import StudyView
@@ -133,14 +133,14 @@ def _baselines(view: StudyView) -> Section:
 
 
 def _confirmation(view: StudyView) -> Section:
-    verdict = [f"{view.confirmation['verdict']}."] if view.confirmation else []
+    verdict = [capital(in_print(f"{view.confirmation['verdict']}."))] if view.confirmation else []
     table = _tables(tables.confirmation(view))
     return Section("confirmation", "Confirmation on unseen images", verdict, ("confirmed",), table)
 
 
 def _fidelity(view: StudyView) -> Section:
     conclusion = str(view.fidelity.get("conclusion", "")) if view.fidelity else ""
-    text = [f"{conclusion}."] if conclusion else []
+    text = [capital(f"{conclusion}.")] if conclusion else []
     return Section("fidelity", "Does the cheap training keep the order?", text, (), _tables(tables.fidelity(view)))
 
 

@@ -51,7 +51,6 @@ def write_triangle(path: Path, view: StudyView) -> None:
 def triangle(view: StudyView, ink: Ink) -> Figure:
     """The triangle; without enough networks for a surface the measured scores stand alone."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(4.7, 4.9), layout="constrained")
     axes = figure.add_subplot()
@@ -69,8 +68,9 @@ def triangle(view: StudyView, ink: Ink) -> Figure:
         label = f"{view.score_name} at phi {phi:g}"
         bar = figure.colorbar(colours, ax=axes, orientation="horizontal", shrink=0.75, pad=0.02, aspect=34, label=label)
         bar.outline.set_visible(False)
-        bar.ax.xaxis.set_major_locator(MaxNLocator(5))
-        bar.ax.xaxis.set_major_formatter("{x:.4g}")
+        low, high = map(float, colours.get_clim())
+        ends = [float(value) for value in np.linspace(low, high, 5)]
+        bar.set_ticks(ends, labels=[f"{value:.3g}" for value in ends])
         figure.legend(loc="outside lower center", ncols=3, handletextpad=0.3, columnspacing=1.2)
     return figure
 
