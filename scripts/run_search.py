@@ -125,12 +125,14 @@ def report(study: Any, options: SearchOptions) -> None:
     """Write the results of the study and print what a person wants to know first."""
     from phiscale.family import format_family, generate_family
     from report.answer import summary
+    from report.page import write_report
     from report.view import look
     from search.outcome import FAMILY_PHIS, write_results, write_trials
     from search.workers import deciding
 
     write_trials(study, options.folder)
     if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
+        write_report(look(study, options.folder), options.folder)
         raise StudyError(f"no trial of study {options.study!r} has finished; see the reasons in {options.folder}")
     with deciding(options.folder):  # or a slower worker would replace what a later one found with more trials
         record = write_results(study, options.folder, options.measure.cost_model, options.search)

@@ -9,10 +9,12 @@ from pathlib import Path
 import optuna
 import pytest
 
-from phiscale import Estimate, Observed, SearchRecord
+from phiscale import FLOPS, Estimate, Observed, SearchRecord
 from report.answer import as_json, cost_range, how_sure, leads, summary
 from report.view import look
-from tests.objectives_for_tests import ALWAYS_FAILS
+from search.outcome import write_results
+from search.settings import SearchSettings
+from tests.objectives_for_tests import ALWAYS_FAILS, NetworkObjective
 from tests.studies_for_tests import add_confirmation, make_study, run
 
 
@@ -97,3 +99,13 @@ def test_a_failed_study_says_why(tmp_path: Path) -> None:
     text = summary(look(run(tmp_path, ALWAYS_FAILS, trials=2), tmp_path / "s"))
     assert "2 trials failed: the network does not fit" in text
     assert "nothing can be recommended yet" in text
+
+
+def test_a_repeated_search_keeps_the_verdict_on_the_same_constants(tmp_path: Path) -> None:
+    study, place = make_study(tmp_path, trials=9)
+    add_confirmation(place)
+    write_results(study, place, FLOPS, SearchSettings(trials=9))
+    assert look(study, place).confirmation
+    study = run(tmp_path, NetworkObjective(), trials=12)
+    write_results(study, place, FLOPS, SearchSettings(trials=12))
+    assert look(study, place).confirmation is None  # other constants: the verdict does not speak of them

@@ -23,6 +23,7 @@ from tests.studies_for_tests import add_confirmation, add_fidelity
 from tests.test_scripts import NETWORK, ROOT, command, search
 
 SHOTS = ROOT / "build" / "screenshots"
+pytestmark = pytest.mark.xdist_group("browser")  # one process: one browser, one search
 PHONE, DESK = {"width": 375, "height": 740}, {"width": 1280, "height": 900}
 
 
