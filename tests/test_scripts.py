@@ -29,7 +29,7 @@ def trials(results: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((results / "s" / "trials.csv").read_text().splitlines()))
 
 
-@pytest.mark.parametrize("script", ["run_search", "make_family"])
+@pytest.mark.parametrize("script", ["run_search", "make_family", "report", "show", "dashboard"])
 def test_help_teaches_and_loads_nothing_heavy(script: str) -> None:
     shown = command(script, "--help")
     assert shown.returncode == 0
