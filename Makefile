@@ -13,7 +13,7 @@ search: $(READY)
 	$(BIN)/python -m scripts.run_search --study demo --trials 30
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(READY)
 	$(BIN)/ruff format --check .

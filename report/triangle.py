@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 
 from phiscale.constants import Shares
 from phiscale.files import write_bytes
-from phiscale.record import SearchRecord
-from search.measurements import Measurement
-from search.recommend import Prediction
-from search.settings import BASELINE_RULES
+from report.ink import PRINTED, Ink, style
+from report.series import rules_of
+from report.view import StudyView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
 
 _HEIGHT = 3**0.5 / 2
 _CORNERS = {"depth": (0.0, 0.0), "width": (1.0, 0.0), "resolution": (0.5, _HEIGHT)}
+_LEVELS = 14
+_MARK, _EDGE = "#d4351c", "#ffffff"
+"""What lies on the coloured surface keeps its colours in the dark."""
 
 
 def plane(shares: Sequence[Shares] | Array) -> Array:
@@ -33,94 +36,100 @@ def plane(shares: Sequence[Shares] | Array) -> Array:
     return np.asarray(array @ corners)
 
 
-def write_triangle(
-    path: Path, record: SearchRecord, rows: Sequence[Measurement], prediction: Prediction | None
-) -> None:
-    """Draw the triangle of a study as PNG or SVG, by the ending of ``path``.
-
-    ``prediction`` is the surface on a lattice; without it the measured scores stand alone. Raises ``FileError``.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 6.2), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_aspect("equal")
-    axes.axis("off")
-    colours = _draw_scores(axes, rows, prediction, record.direction)
-    _draw_frame(axes)
-    _draw_region(axes, record)
-    _draw_baselines(axes, rows)
-    (x, y), *_ = plane([record.shares])
-    axes.scatter(x, y, marker="*", s=400, color="#d4351c", edgecolors="white", zorder=6, label="recommended")
-    a, b, c = record.constants.as_tuple()
-    axes.set_title(f"{record.study}: alpha {a:.3f}, beta {b:.3f}, gamma {c:.3f}", fontsize=12)
-    axes.legend(loc="upper left", frameon=False, fontsize=9)
-    figure.colorbar(colours, ax=axes, shrink=0.6, label=f"{record.score_name} at phi {record.phi:g}")
-    out = io.BytesIO()
-    figure.savefig(out, format=path.suffix.lstrip("."), dpi=140)
+def write_triangle(path: Path, view: StudyView) -> None:
+    """Draw the triangle of a study as PNG or SVG, by the ending of ``path``. Raises ``FileError``."""
+    with style(PRINTED):
+        figure = triangle(view, PRINTED)
+        if view.record:
+            a, b, c = view.record.constants.as_tuple()
+            figure.suptitle(f"{view.name}: alpha {a:.3f}, beta {b:.3f}, gamma {c:.3f}", fontsize=10)
+        out = io.BytesIO()
+        figure.savefig(out, format=path.suffix.lstrip("."), dpi=200)
     write_bytes(path, out.getvalue())
 
 
-def _draw_scores(axes: Axes, rows: Sequence[Measurement], prediction: Prediction | None, direction: str) -> Any:
-    scores = np.array([row.score for row in rows])
-    ends = (0.1, 1.0) if direction == "maximize" else (0.0, 0.9)  # the poorest scores would take all the colours
-    low, high = map(float, np.quantile(scores, ends)) if len(rows) > 2 else (None, None)
-    points = plane([row.shares for row in rows])
-    drawn: Any = None
+def triangle(view: StudyView, ink: Ink) -> Figure:
+    """The triangle; without enough networks for a surface the measured scores stand alone."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.7, 4.9), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_aspect("equal")
+    axes.axis("off")
+    _draw_frame(axes, ink)
+    colours = _draw_scores(axes, view)
+    _draw_region(axes, view)
+    _draw_baselines(axes, view, ink)
+    if view.record:
+        (x, y), *_ = plane([view.record.shares])
+        axes.scatter(x, y, marker="*", s=260, color=_MARK, edgecolors=_EDGE, zorder=6, label="recommended")
+    if view.rows:
+        phi = view.record.phi if view.record else 1.0
+        label = f"{view.score_name} at phi {phi:g}"
+        bar = figure.colorbar(colours, ax=axes, orientation="horizontal", shrink=0.75, pad=0.02, aspect=34, label=label)
+        bar.outline.set_visible(False)
+        low, high = map(float, colours.get_clim())
+        ends = [float(value) for value in np.linspace(low, high, 5)]
+        bar.set_ticks(ends, labels=[f"{value:.3g}" for value in ends])
+        figure.legend(loc="outside lower center", ncols=3, handletextpad=0.3, columnspacing=1.2)
+    return figure
+
+
+def score_limits(scores: Sequence[float], direction: str) -> tuple[float, float] | tuple[None, None]:
+    """Ends of the colours: the poorest tenth would take them all."""
+    ends = (0.1, 1.0) if direction == "maximize" else (0.0, 0.9)
+    low, high = map(float, np.quantile(scores, ends)) if len(scores) > 2 else (0.0, 0.0)
+    return (low, high) if low < high else (None, None)
+
+
+def _draw_scores(axes: Axes, view: StudyView) -> Any:
+    scores = np.array([row.score for row in view.rows])
+    low, high = score_limits(list(scores), view.direction)
+    limits: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high}
+    drawn, prediction = None, view.prediction
     if prediction is not None:
         x, y = plane(prediction.shares).T
-        limits: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high, "zorder": 1}
         if prediction.shares.all(axis=1).any():
-            drawn = axes.tripcolor(x, y, prediction.mean, shading="gouraud", **limits)
+            drawn = _draw_surface(axes, x, y, prediction.mean, limits)
         else:  # an axis does not enter the cost: the triangle is one of its sides
-            drawn = axes.scatter(x, y, c=prediction.mean, s=120, marker="s", **limits)
-    dots = axes.scatter(
-        points[:, 0],
-        points[:, 1],
-        c=scores,
-        s=[26 + 14 * len(row.scores) for row in rows],
-        cmap="viridis",
-        vmin=low,
-        vmax=high,
-        edgecolors="white",
-        linewidths=0.8,
-        zorder=4,
-        label="measured",
-    )
+            drawn = axes.scatter(x, y, c=prediction.mean, s=90, marker="s", zorder=1, **limits)
+    x, y = plane([row.shares for row in view.rows]).T
+    sizes = [16 + 9 * len(row.scores) for row in view.rows]
+    dots = axes.scatter(x, y, c=scores, s=sizes, edgecolors=_EDGE, linewidths=0.8, zorder=4, **limits)
+    dots.set_clip_on(False)
+    dots.set_label("measured")
     return drawn or dots
 
 
-def _draw_frame(axes: Axes) -> None:
+def _draw_surface(axes: Axes, x: Array, y: Array, mean: Array, limits: dict[str, Any]) -> Any:
+    low, high = limits["vmin"], limits["vmax"]
+    low, high = (float(mean.min()), float(mean.max())) if low is None else (low, high)
+    if not low < high:
+        low, high = low - 0.5, low + 0.5
+    levels = np.linspace(low, high, _LEVELS)
+    return axes.tricontourf(x, y, mean, levels=levels, cmap="viridis", extend="both", zorder=1)
+
+
+def _draw_frame(axes: Axes, ink: Ink) -> None:
     corners = np.array([*_CORNERS.values(), _CORNERS["depth"]])
-    axes.plot(*corners.T, color="#333333", linewidth=1.2, zorder=3)
+    axes.plot(*corners.T, color=ink.text, linewidth=1.0, zorder=3)
     for name, (x, y) in _CORNERS.items():
-        below = y == 0
-        axes.annotate(
-            f"all {name}", (x, y), (0, -14 if below else 8), textcoords="offset points", ha="center", fontsize=10
-        )
+        place = (0, -13 if y == 0 else 5)
+        align = {"depth": "left", "width": "right"}.get(name, "center")
+        axes.annotate(f"all {name}", (x, y), place, textcoords="offset points", ha=align)
 
 
-def _draw_region(axes: Axes, record: SearchRecord) -> None:
-    if record.region:
-        x, y = plane(record.region).T
-        axes.scatter(
-            x,
-            y,
-            s=42,
-            marker="h",
-            facecolors="none",
-            edgecolors="#d4351c",
-            linewidths=1.0,
-            zorder=5,
-            label="90 % region",
-        )
+def _draw_region(axes: Axes, view: StudyView) -> None:
+    if view.record and view.record.region:
+        x, y = plane(view.record.region).T
+        axes.scatter(x, y, s=26, marker="h", facecolors="none", edgecolors=_MARK, zorder=5, label="90 % region")
 
 
-def _draw_baselines(axes: Axes, rows: Sequence[Measurement]) -> None:
-    for row in rows:
-        names = [name for name in row.names if name in BASELINE_RULES and name not in _CORNERS]
-        if names:
+def _draw_baselines(axes: Axes, view: StudyView, ink: Ink) -> None:
+    box = {"boxstyle": "round,pad=0.15", "facecolor": ink.paper, "edgecolor": "none", "alpha": 0.8}
+    for row in view.rows:
+        rules = rules_of([name for name in row.names if name not in _CORNERS])
+        if rules:
             (x, y), *_ = plane([row.shares])
-            axes.annotate(
-                ", ".join(names), (x, y), (6, -3), textcoords="offset points", fontsize=8, color="white", zorder=7
-            )
+            where = {"textcoords": "offset points", "fontsize": 7.5, "color": ink.text, "bbox": box, "zorder": 7}
+            axes.annotate(rules, (x, y), (6, -3), **where)  # type: ignore[arg-type]

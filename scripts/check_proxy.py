@@ -4,7 +4,8 @@ Run: python -m scripts.check_proxy --study check --data images/ --reference-epoc
      python -m scripts.check_proxy --study check-small --images 1500,3000 --reference-epochs 4
 
 Networks of a lattice on the triangle, all of one cost, are trained under every cheap setting and under the reference.
-Scores go to results/STUDY/fidelity.csv as they come, so the same command resumes.
+Scores go to results/STUDY/fidelity.csv as they come, so the same command resumes; the correlations go to fidelity.json,
+and into the report where the study has one.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from objectives.settings import TrainSettings
 from phiscale.constants import constants_from_shares
 from phiscale.errors import BudgetError, DataError, SettingsError, StudyError, TrialError
 from phiscale.family import align_columns
+from phiscale.files import write_text
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
 from scripts.console import run_command
+from scripts.report import renew_report
 from scripts.setup import ObjectiveSettings, choose_baseline, make_data
 from scripts.tables import read_rows, write_rows
 from search.study import check_study_name
@@ -164,34 +167,49 @@ def _conclude(
 ) -> None:
     from search.fidelity import fidelity
 
-    cells = [["setting", "seconds", "Spearman (90 %)", "Kendall (90 %)"]]
+    rows: list[dict[str, Any]] = []
     keeping: list[tuple[float, Setting]] = []
     dear = [score for score, _ in table[reference]]
     for setting in cheap:
-        seconds = sum(time for _, time in table[setting]) / len(table[setting])
         try:
             found = fidelity([score for score, _ in table[setting]], dear)
         except DataError as error:
             raise StudyError(f"{setting.name}: {error}") from None
-        s, k = found.spearman, found.kendall
-        cells.append(
-            [
-                setting.name,
-                f"{seconds:.1f}",
-                f"{s.value:.2f} ({s.low:.2f} to {s.high:.2f})",
-                f"{k.value:.2f} ({k.low:.2f} to {k.high:.2f})",
-            ]
-        )
-        if s.low > options.keep:
+        seconds = _seconds(table[setting])
+        rows.append({"setting": setting.name, "seconds": seconds, **dataclasses.asdict(found)})
+        if found.spearman.low > options.keep:
             keeping.append((seconds, setting))
-    dear_seconds = sum(time for _, time in table[reference]) / len(table[reference])
-    cells.append([f"reference: {reference.name}", f"{dear_seconds:.1f}", "", ""])
-    print(f"\n{align_columns(cells)}\n")
+    dear_seconds = _seconds(table[reference])
+    conclusion = (
+        f"none of these keeps the order (Spearman above {options.keep:g} at 90 %); train longer, or more points"
+    )
     if keeping:
         seconds, setting = min(keeping, key=lambda item: item[0])
-        print(f"cheapest that keeps the order: {setting.name} ({dear_seconds / seconds:.1f} times cheaper)")
-    else:
-        print(f"none of these keeps the order (Spearman above {options.keep:g} at 90 %); train longer, or more points")
+        conclusion = f"cheapest that keeps the order: {setting.name} ({dear_seconds / seconds:.1f} times cheaper)"
+    print(f"\n{_table(rows, reference, dear_seconds)}\n\n{conclusion}")
+    result = {
+        "reference": reference.name,
+        "reference_seconds": dear_seconds,
+        "settings": rows,
+        "conclusion": conclusion,
+    }
+    folder = options.results / options.study
+    write_text(folder / "fidelity.json", json.dumps(result, indent=2) + "\n")
+    renew_report(folder)
+
+
+def _seconds(measured: list[tuple[float, float]]) -> float:
+    return sum(seconds for _, seconds in measured) / len(measured)
+
+
+def _table(rows: list[dict[str, Any]], reference: Setting, seconds: float) -> str:
+    cells = [["setting", "seconds", "Spearman (90 %)", "Kendall (90 %)"]]
+    for row in rows:
+        intervals = (row[name] for name in ("spearman", "kendall"))
+        shown = [f"{i['value']:.2f} ({i['low']:.2f} to {i['high']:.2f})" for i in intervals]
+        cells.append([row["setting"], f"{row['seconds']:.1f}", *shown])
+    cells.append([f"reference: {reference.name}", f"{seconds:.1f}", "", ""])
+    return align_columns(cells)
 
 
 def _whole_numbers(name: str, text: str) -> tuple[int, ...]:

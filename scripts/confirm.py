@@ -27,6 +27,7 @@ from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
 from phiscale.record import SearchRecord
 from scripts.console import run_command
+from scripts.report import renew_report
 from scripts.setup import ObjectiveSettings, make_data
 from scripts.tables import read_rows, write_rows
 from scripts.trainings import train_all
@@ -226,6 +227,7 @@ def _conclude(
     for item in comparisons:
         print(item.sentence())
     print(f"\n{record.study}: {answer}")
+    renew_report(options.folder)
 
 
 def _families(entries: list[Entry], by_name: dict[str, dict[tuple[float, int], float]]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from phiscale.record import SearchRecord
 from phiscale.rounding import rounding_by_name
 from phiscale.spec import load_network
 from scripts.console import run_command
+from scripts.report import renew_report
 from search.study import check_study_name
 
 
@@ -75,6 +76,8 @@ def make_family(options: FamilyOptions) -> None:
     if output:
         write_text(output, format_family(members, output.suffix[1:]) + "\n")
         print(f"\nwritten: {output}")
+    if folder:
+        renew_report(folder)
 
 
 def _members(record: SearchRecord, options: FamilyOptions) -> tuple[FamilyMember, ...]:

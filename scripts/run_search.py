@@ -4,8 +4,8 @@ Run: python -m scripts.run_search --study demo
      python -m scripts.run_search --study mine --data images/ --method gp --trials 60
      python -m scripts.run_search --study mine-grid --data images/ --method grid --step 0.05 --tolerance 0.1
 
-Everything goes to results/STUDY/: study.db, config.json, trials.csv, constants.json, family.json. The same command
-again resumes; Ctrl-C, or a kill, loses at most the trial that runs.
+Everything goes to results/STUDY/: study.db, config.json, trials.csv, constants.json, family.json, report.html. The same
+command again resumes; Ctrl-C, or a kill, loses at most the trial that runs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from search.study import check_study_name
 
 if TYPE_CHECKING:
     from objectives.contract import Objective
-    from phiscale.record import SearchRecord
+    from report.view import StudyView
     from search.run import StudyPlace
 
 _MOST_WORKERS = 256
@@ -125,24 +125,28 @@ def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progre
 
 def report(study: Any, options: SearchOptions) -> None:
     """Write the results of the study and print what a person wants to know first."""
-    from phiscale.cli import summarize
     from phiscale.family import format_family, generate_family
+    from report.answer import summary
+    from report.page import write_report
+    from report.view import look
     from search.outcome import FAMILY_PHIS, write_results, write_trials
     from search.workers import deciding
 
     write_trials(study, options.folder)
     if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
+        write_report(look(study, options.folder), options.folder)
         raise StudyError(f"no trial of study {options.study!r} has finished; see the reasons in {options.folder}")
     with deciding(options.folder):  # or a slower worker would replace what a later one found with more trials
         record = write_results(study, options.folder, options.measure.cost_model, options.search)
-        picture = draw(study, record, options)
-    print(f"\n{summarize(record)}")
+        view = look(study, options.folder)
+        pictures = draw(view)
+    print(f"\n{summary(view)}")
     if record.network:
         members = generate_family(record.network, record.constants, FAMILY_PHIS, cost_model=record.cost_model)
         print(f"\nfamily of {record.network.name} by the formula (more: python -m phiscale family --help)")
         print(format_family(members, "table"))
     family = ", family.json" if record.network else ""
-    print(f"\nwritten: {options.folder / 'constants.json'}{family}, trials.csv{picture}")
+    print(f"\nwritten: {options.folder / 'constants.json'}{family}, trials.csv{pictures}")
 
 
 def report_members(objective: Objective, options: SearchOptions) -> None:
@@ -157,20 +161,14 @@ def report_members(objective: Objective, options: SearchOptions) -> None:
     print(format_multipliers(multiplier_family(record, MEMBER_PHIS), "table"))
 
 
-def draw(study: Any, record: SearchRecord, options: SearchOptions) -> str:
-    """Draw ``triangle.png``; what to add to the list of files, or nothing where matplotlib is not installed."""
-    import importlib.util
-
-    from search.measurements import measurements
-    from search.recommend import predict
-
-    if importlib.util.find_spec("matplotlib") is None:
-        return ""
+def draw(view: StudyView) -> str:
+    """Draw ``triangle.png`` and write the report; what to add to the list of files."""
+    from report.page import HTML, MARKDOWN, write_report
     from report.triangle import write_triangle
 
-    rows = measurements(study.get_trials(deepcopy=False), record.cost_model)
-    write_triangle(options.folder / "triangle.png", record, rows, predict(rows, record.cost_model, record.direction))
-    return ", triangle.png"
+    write_triangle(view.folder / "triangle.png", view)
+    write_report(view, view.folder)
+    return f", triangle.png, {MARKDOWN}\nreport: {view.folder / HTML}"
 
 
 def write_config(options: SearchOptions) -> None:

@@ -92,11 +92,12 @@ def trials_csv(trials: Iterable[FrozenTrial]) -> str:
     writer = csv.DictWriter(out, _COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for trial in trials:
-        writer.writerow({name: _cell(value) for name, value in _row(trial).items()})
+        writer.writerow({name: _cell(value) for name, value in trial_row(trial).items()})
     return out.getvalue()
 
 
-def _row(trial: FrozenTrial) -> dict[str, Any]:
+def trial_row(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial as one flat row of plain values, by the columns of ``trials.csv``; a failed one says why."""
     attributes = dict(trial.user_attrs)
     row: dict[str, Any] = {"number": trial.number, "state": trial.state.name, "value": trial.value}
     for group in ("asked", "realised"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import phiscale
 from phiscale.constants import CostModel
-from phiscale.errors import BudgetError
+from phiscale.errors import BudgetError, RecordError
 from phiscale.family import generate_family
 from phiscale.files import write_text
 from phiscale.record import Estimate, Observed, SearchRecord
@@ -45,11 +46,22 @@ def write_results(study: Study, folder: Path, cost_model: CostModel, settings: S
     write_trials(study, folder)
     rows = measurements(study.get_trials(deepcopy=False), cost_model)
     recommendation = recommend(rows, cost_model, study.direction.name.lower())
-    record = make_record(study, rows, recommendation, cost_model, settings)
+    record = _with_confirmation(make_record(study, rows, recommendation, cost_model, settings), folder)
     record.save(folder / "constants.json")
     if record.network:
         write_text(folder / "family.json", json.dumps(families(record, record.network), indent=2) + "\n")
     return record
+
+
+def _with_confirmation(record: SearchRecord, folder: Path) -> SearchRecord:
+    """The record with the verdict of ``scripts.confirm`` on an earlier one, if that recommended the same constants."""
+    try:
+        earlier = SearchRecord.load(folder / "constants.json")
+    except RecordError:
+        return record
+    if "confirmation" not in earlier.details or (earlier.study, earlier.constants) != (record.study, record.constants):
+        return record
+    return dataclasses.replace(record, details={**record.details, "confirmation": earlier.details["confirmation"]})
 
 
 def families(record: SearchRecord, base: NetworkSpec) -> dict[str, Any]:
@@ -72,9 +84,12 @@ def make_record(
     rows: Sequence[Measurement],
     recommendation: Recommendation,
     cost_model: CostModel,
-    settings: SearchSettings,
+    settings: SearchSettings | None,
 ) -> SearchRecord:
-    """The record of a study from its measured rows and the recommendation made of them."""
+    """The record of a study from its measured rows and the recommendation made of them.
+
+    ``settings`` are those of the latest run, None where they are not known.
+    """
     stored: Mapping[str, Any] = study.user_attrs[SETTINGS_KEY]
     trials = [trial for trial in study.get_trials(deepcopy=False) if is_attempt(trial)]
     devices = {trial.user_attrs["device"]: None for trial in trials if "device" in trial.user_attrs}
@@ -101,7 +116,7 @@ def make_record(
             "evaluations": sum(len(row.scores) for row in rows),
             "seconds": sum(trial.user_attrs.get("seconds", 0.0) for trial in trials),
             "stopped": study.user_attrs.get(STOPPED),
-            "search": vars(settings),
+            "search": None if settings is None else vars(settings),
             "train": stored.get("train"),
             "budget": stored.get("budget"),
         },

@@ -37,7 +37,7 @@ def test_help_lists_every_baseline(script: str) -> None:
     assert set(BASELINES) <= set(words)
 
 
-@pytest.mark.parametrize("script", ["run_search", "make_family"])
+@pytest.mark.parametrize("script", ["run_search", "make_family", "report", "show", "dashboard"])
 def test_help_teaches_and_loads_nothing_heavy(script: str) -> None:
     shown = command(script, "--help")
     assert shown.returncode == 0

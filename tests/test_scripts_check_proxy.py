@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,9 @@ def test_a_check_resumes_and_answers(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Spearman" in done.stdout
     assert "order" in done.stdout
+    found = json.loads((tmp_path / "c" / "fidelity.json").read_text())
+    assert found["conclusion"] in done.stdout
+    assert set(found["settings"][0]) == {"setting", "seconds", "spearman", "kendall", "networks"}
     path = tmp_path / "c" / "fidelity.csv"
     rows = path.read_text().splitlines()
     path.write_text("\n".join(rows[:-2]) + "\n")

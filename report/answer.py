@@ -1,0 +1,195 @@
+"""The answer of a study in words and numbers: what is recommended, how sure that is, and ahead of what by how much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from phiscale.cli import summarize
+from phiscale.constants import ScalingConstants
+from phiscale.record import SearchRecord
+from report.view import StudyView
+
+RULES = {
+    "paper": "the paper's constants",
+    "equal": "equal shares",
+    "depth": "depth alone",
+    "width": "width alone",
+    "resolution": "resolution alone",
+    "dollar": "Dollar et al. (fast scaling)",
+    "lacs-gpu": "LACS for GPU",
+    "lacs-tpu": "LACS for TPU",
+}
+"""Names of the published rules for people."""
+_Z90 = 1.6449
+_CONFIRM = (
+    "That is a 90 % interval from the search itself; scripts.confirm tests it with fresh seeds on images that the "
+    "search never saw."
+)
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A published rule as the search measured it, and the recommendation's estimated lead over it."""
+
+    rule: str
+    """Key of ``RULES``."""
+    constants: ScalingConstants
+    score: float
+    """Mean over its evaluations."""
+    evaluations: int
+    error: float | None
+    """Half of the 90 % interval of the score; None where the noise is not known."""
+    ahead: float | None
+    """Lead of the recommendation, positive if it is better; None without a fitted surface."""
+    half_width: float | None
+    """Half of the 90 % interval of the lead, by the noise of the rule's evaluations and the surface's error."""
+
+    @property
+    def name(self) -> str:
+        """The rule for people."""
+        return RULES.get(self.rule, self.rule)
+
+    @property
+    def result(self) -> str:
+        """``ahead``, ``behind``, ``not distinguishable`` or ``unknown``."""
+        if self.ahead is None or self.half_width is None:
+            return "unknown"
+        if abs(self.ahead) <= self.half_width:
+            return "not distinguishable"
+        return "ahead" if self.ahead > 0 else "behind"
+
+    def sentence(self) -> str:
+        """The lead in words."""
+        if self.ahead is None or self.half_width is None:
+            return f"{self.name}: {self.score:.4f} measured, no estimate of a difference"
+        size = f"{self.ahead:+.4f} ± {self.half_width:.4f}"
+        if self.result == "not distinguishable":
+            return f"not distinguishable from {self.name} in this search: {size}"
+        return f"estimated {self.result} of {self.name} by {size}"
+
+
+def leads(record: SearchRecord) -> list[Lead]:
+    """The recommendation against every rule of the study, each interval for itself (90 %, not corrected for number)."""
+    sign = 1.0 if record.direction == "maximize" else -1.0
+    expected, found = record.expected, []
+    for row in record.baselines:
+        error = None if record.noise is None else _Z90 * record.noise / math.sqrt(row.evaluations)
+        ahead = half = None
+        if expected is not None and error is not None:
+            ahead = sign * (expected.score - row.score)
+            half = math.hypot(max(expected.high - expected.score, expected.score - expected.low), error)
+        found.append(Lead(row.name, row.constants, row.score, row.evaluations, error, ahead, half))
+    return found
+
+
+def how_sure(view: StudyView) -> list[str]:
+    """Sentences on how far the recommendation can be trusted, the most important first."""
+    record = view.record
+    if record is None:
+        return []
+    said = []
+    if view.confirmation:
+        said.append(
+            f"Confirmed with fresh seeds on images the search never saw: {in_print(view.confirmation['verdict'])}."
+        )
+    else:
+        rivals = leads(record)
+        against = next((lead for lead in rivals if lead.rule == "paper"), rivals[0] if rivals else None)
+        if against:
+            said += [f"{capital(against.sentence())}.", _CONFIRM]
+    if record.expected:
+        e = record.expected
+        said.append(f"Expected {record.score_name}: {e.score:.4f} (90 % interval {e.low:.4f} to {e.high:.4f}).")
+    part = record.details.get("region_part")
+    if isinstance(part, float):
+        said.append(f"The best constants lie, with 90 % probability, in {part:.0%} of the triangle.")
+    if record.noise is not None:
+        said.append(f"One evaluation varies by {record.noise:.4f} (standard deviation).")
+    return said
+
+
+def cost_range(view: StudyView) -> tuple[float, float] | None:
+    """Smallest and largest counted cost of a finished trial over the cost asked for; None without networks."""
+    ratios = [t.user_attrs["cost_ratio"] for t in view.trials if _finished(t) and "cost_ratio" in t.user_attrs]
+    return (min(ratios), max(ratios)) if ratios else None
+
+
+def failures(view: StudyView) -> list[str]:
+    """Why trials failed, each reason once with the number of trials, the commonest first."""
+    reasons: dict[str, int] = {}
+    for row in view.table:
+        if row["state"] == "FAIL" and row.get("failure_kind") != "cut-off":
+            reasons[row["failure"]] = reasons.get(row["failure"], 0) + 1
+    ordered = sorted(reasons.items(), key=lambda item: -item[1])
+    return [f"{count} trial{'s' if count > 1 else ''} failed: {reason}" for reason, count in ordered]
+
+
+def summary(view: StudyView) -> str:
+    """A study in a few lines for a terminal; a running or failed one too."""
+    counts = ", ".join(f"{count} {name}" for name, count in view.counts.items() if count) or "none"
+    lines = [f"study {view.name} ({view.state}); trials: {counts}"]
+    lines += failures(view)
+    record, cost = view.record, cost_range(view)
+    if record is None:
+        return "\n".join([*lines, "nothing can be recommended yet"])
+    lines += summarize(record).splitlines()
+    if not view.confirmation:
+        lines += [f"  {lead.sentence()}" for lead in leads(record) if lead.rule == "paper"]
+    if cost:
+        asked = record.cost_model.target_growth(record.phi)
+        lines.append(f"counted cost of the trials: {cost[0]:.3f} to {cost[1]:.3f} of the {asked:g}x asked for")
+    return "\n".join(lines)
+
+
+def as_json(view: StudyView) -> dict[str, Any]:
+    """A study for machines; the keys are those of ``scripts.show --json``."""
+    record = view.record
+    return {
+        "study": view.name,
+        "state": view.state,
+        "trials": {name.replace(" ", "_"): count for name, count in view.counts.items()},
+        "failures": failures(view),
+        "score": view.score_name,
+        "direction": view.direction,
+        "cost_model": asdict(view.cost_model),
+        "cost_ratio": cost_range(view),
+        "recommendation": _recommendation(record) if record else None,
+        "best_observed": asdict(record.best_observed) if record else None,
+        "baselines": [asdict(lead) | {"result": lead.result} for lead in leads(record)] if record else [],
+        "confirmation": dict(view.confirmation) if view.confirmation else None,
+        "notes": list(record.notes) if record else [],
+    }
+
+
+def _recommendation(record: SearchRecord) -> dict[str, Any]:
+    return {
+        **asdict(record.constants),
+        "shares": asdict(record.shares),
+        "phi": record.phi,
+        "expected": asdict(record.expected) if record.expected else None,
+        "noise": record.noise,
+        "region_part": record.details.get("region_part"),
+    }
+
+
+def comparisons(confirmation: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    """Rows of a confirmation's table: rival, phi (None for all together), difference, half_width, p, pairs, result."""
+    found = confirmation.get("comparisons") if confirmation else None
+    return found if isinstance(found, list) else []
+
+
+def _finished(trial: Any) -> bool:
+    return bool(trial.state.name == "COMPLETE")
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter first."""
+    return text[:1].upper() + text[1:]
+
+
+def in_print(text: str) -> str:
+    """A sentence made for terminals with the signs of a page."""
+    return text.replace("+-", "±")

@@ -1,0 +1,212 @@
+"""The figures of the report beside the triangle, each wide enough for a phone and no wider."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from report import series
+from report.answer import RULES, leads
+from report.ink import VARIABLE, Ink, inline_svg, style
+from report.triangle import triangle
+from report.view import StudyView
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_WIDTH = 4.7
+_LABELLED = {"recommended": "the recommendation", **RULES}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the page."""
+
+    svg: str
+    caption: str
+
+
+def drawings(view: StudyView) -> dict[str, Drawing]:
+    """Every figure that the study has data for, by its name."""
+    found = {}
+    with style(VARIABLE):
+        for name, (draw, title, caption) in _FIGURES.items():
+            figure = draw(view, VARIABLE)
+            if figure is not None:
+                found[name] = Drawing(inline_svg(figure, name, title, caption), caption)
+    return found
+
+
+def _axes(height: float, x: str, y: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.35, linewidth=0.6)
+    axes.set_xlabel(x)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_ylabel(y)
+    return figure, axes
+
+
+def draw_triangle(view: StudyView, ink: Ink) -> Figure | None:
+    """The triangle of shares; None without a finished trial."""
+    return triangle(view, ink) if view.rows else None
+
+
+def draw_baselines(view: StudyView, ink: Ink) -> Figure | None:
+    """Scores of the published rules and the expected score of the recommendation, with their 90 % intervals."""
+    record = view.record
+    if record is None or not record.baselines:
+        return None
+    rules = sorted(leads(record), key=lambda lead: view.sign * lead.score)
+    figure, axes = _axes(0.9 + 0.3 * (len(rules) + 1), view.score_name, "")
+    for place, lead in enumerate(rules):
+        axes.errorbar(lead.score, place, xerr=lead.error or 0, fmt="o", color=ink.second, capsize=2.5, markersize=5)
+    names = [lead.name for lead in rules]
+    if record.expected:
+        e, top = record.expected, len(rules)
+        names.append("recommended (expected)")
+        error = [[e.score - e.low], [e.high - e.score]]
+        axes.errorbar(e.score, top, xerr=error, fmt="*", color=ink.accent, capsize=2.5, markersize=11)
+        axes.axvspan(e.low, e.high, color=ink.accent, alpha=0.12, linewidth=0)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
+def draw_curves(view: StudyView, ink: Ink) -> Figure | None:
+    """Learning curves of all finished trials."""
+    curves = series.curves(view)
+    if not curves:
+        return None
+    figure, axes = _axes(2.9, "epoch", view.score_name)
+    shown: set[str] = set()
+    for curve in curves:
+        colour = {"": ink.muted, RULES["paper"]: ink.second}.get(curve.label, ink.accent)
+        label = curve.label or "other trials"
+        axes.plot(
+            range(1, len(curve.values) + 1),
+            curve.values,
+            color=colour,
+            alpha=1.0 if curve.label else 0.45,
+            linewidth=2.0 if curve.label else 0.8,
+            marker="o" if len(curve.values) < 8 else None,
+            markersize=4 if curve.label else 2,
+            zorder=3 if curve.label else 2,
+            label=None if label in shown else label,
+        )
+        shown.add(label)
+    axes.locator_params(axis="x", integer=True)
+    _legend_above(figure)
+    return figure
+
+
+def draw_costs(view: StudyView, ink: Ink) -> Figure | None:
+    """Score against realised cost over the cost asked for."""
+    points = series.costs(view)
+    if not points:
+        return None
+    figure, axes = _axes(2.9, "counted cost / cost asked for", view.score_name)
+    axes.axvspan(0.98, 1.02, color=ink.muted, alpha=0.18, linewidth=0, label="within 2 %")
+    for rule, colour, mark, label in ((False, ink.third, "o", "searched"), (True, ink.second, "D", "published rules")):
+        chosen = [point for point in points if bool(point.rule) == rule]
+        x, y = [point.ratio for point in chosen], [point.score for point in chosen]
+        axes.scatter(x, y, s=22, color=colour, marker=mark, alpha=0.85, linewidths=0, label=label)
+    ratios = [point.ratio for point in points]
+    axes.set_xlim(min(0.97, *ratios) - 0.002, max(1.03, *ratios) + 0.002)
+    _legend_above(figure)
+    return figure
+
+
+def draw_growth(view: StudyView, ink: Ink) -> Figure | None:
+    """Counted growth of the family against ``target ** phi``."""
+    growth = series.growth(view)
+    if not growth:
+        return None
+    figure, axes = _axes(2.9, "phi", "cost / baseline's cost")
+    phis = [phi for phi, _ in next(iter(growth.values()))]
+    target = view.cost_model.target
+    axes.plot(phis, [target**phi for phi in phis], color=ink.muted, linewidth=1.2, label=f"{target:g} to the power phi")
+    marks = {"nominal": ("s", ink.second, "by the formula"), "matched": ("o", ink.accent, "matched cost")}
+    for budget, points in growth.items():
+        mark, colour, label = marks[budget]
+        axes.plot(*zip(*points, strict=True), marker=mark, markersize=4.5, color=colour, linestyle=":", label=label)
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.locator_params(axis="x", integer=True)
+    _legend_above(figure)
+    return figure
+
+
+def draw_confirmed(view: StudyView, ink: Ink) -> Figure | None:
+    """Score on unseen images against cost, for the family of every rule."""
+    families = series.confirmed(view)
+    if not families:
+        return None
+    figure, axes = _axes(3.2, f"counted {_metric(view)} of the family's members", f"{view.score_name}, unseen")
+    ordered = sorted(families.items(), key=lambda item: item[0] in ("recommended", "paper"))
+    for name, points in ordered:
+        colour = {"recommended": ink.accent, "paper": ink.second}.get(name, ink.muted)
+        strong = colour != ink.muted
+        x, y, error = zip(*points, strict=True)
+        axes.errorbar(
+            x, y, yerr=error if strong else None, color=colour, marker="o", markersize=4, capsize=2.5,
+            linewidth=1.8 if strong else 0.8, alpha=1.0 if strong else 0.6,
+            label=_LABELLED.get(name, name) if strong else ("other rules" if name == ordered[0][0] else None),
+        )  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+    _legend_above(figure)
+    return figure
+
+
+def _metric(view: StudyView) -> str:
+    names = {"macs": "multiply-accumulates", "params": "parameters", "formula": "multiply-accumulates"}
+    return names.get(view.cost_model.metric, view.cost_model.metric)
+
+
+def _short(value: float) -> str:
+    from phiscale.family import short_number
+
+    return short_number(value).replace(" ", "\u202f")
+
+
+def _legend_above(figure: Figure) -> None:
+    figure.legend(loc="outside upper center", ncols=3, handletextpad=0.4, columnspacing=1.2)
+
+
+_FIGURES = {
+    "triangle": (
+        draw_triangle,
+        "The triangle of shares",
+        "Colours: the score. Dots: measured networks. Hexagons: the 90 % region. Star: the recommendation.",
+    ),
+    "baselines": (
+        draw_baselines,
+        "Published rules beside the recommendation",
+        "Scores at the same real cost, with 90 % intervals; the band is the interval of the recommendation.",
+    ),
+    "confirmed": (
+        draw_confirmed,
+        "Score on unseen images against cost",
+        "Families grown by each rule, trained with fresh seeds; bars are one standard deviation over the seeds.",
+    ),
+    "curves": (draw_curves, "Learning curves", "Score after each epoch of every finished trial."),
+    "costs": (
+        draw_costs,
+        "Score against realised cost",
+        "One mark per finished trial: what its network really costs, counted, over what was asked for.",
+    ),
+    "growth": (
+        draw_growth,
+        "Growth of the family",
+        "Counted cost of the family's members over the baseline's, against the growth that was asked for.",
+    ),
+}
+FIGURES: Sequence[str] = tuple(_FIGURES)
+"""Names of all figures, in the order of the page."""

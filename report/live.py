@@ -1,0 +1,220 @@
+"""What the study dashboard does not have by itself, stored on the study under fixed names: figures, note, record.
+
+Refreshed by the process that serves the dashboard, not by the search: so a search pays nothing and needs none of the
+dashboard's packages, and a study of any age, on any storage, from any machine, can be looked at. Nothing is written
+where nothing changed; two dashboards of one study write the same.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phiscale.constants import Shares
+from report import series
+from report.answer import RULES
+from report.page import note
+from report.triangle import score_limits
+from report.view import StudyView
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.artifacts import FileSystemArtifactStore
+    from plotly.graph_objects import Figure
+
+NOTE_END = "*Above: written by phiscale as trials finish. What you write below this line stays.*"
+_INK, _ACCENT, _SECOND, _THIRD, _MUTED = "#1c1c22", "#d4351c", "#1f5fa8", "#2b7a3d", "#9a9aa4"
+_COARSE = 20
+"""Steps of the lattice on which the dashboard shows the surface."""
+
+
+def refresh(study: Study, view: StudyView, artifacts: FileSystemArtifactStore) -> None:
+    """Store the figures, the note and the record of a study as it stands."""
+    from optuna_dashboard import get_note, save_note, save_plotly_graph_object
+
+    stored = _stored_figures(study)
+    for name, draw in FIGURES.items():
+        figure = draw(view)
+        if figure.to_json() != stored.get(name):
+            save_plotly_graph_object(study, figure, graph_object_id=name)
+    before = get_note(study)
+    text = with_own_words(note(view), before)
+    if text != before:
+        save_note(study, text)
+    if view.record:
+        _store_record(study, view.record.to_dict(), artifacts)
+
+
+def _stored_figures(study: Study) -> dict[str, str]:
+    from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
+    return dict(get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id)))
+
+
+def with_own_words(text: str, before: str) -> str:
+    """The note, with what a person wrote: all of an older note that is not ours, or what stands below ours."""
+    _, ours, own = before.partition(NOTE_END)
+    own = own if ours else before
+    return f"{text.rstrip()}\n\n{NOTE_END}\n" + (f"\n{own.strip()}\n" if own.strip() else "")
+
+
+def artifact_id(study_name: str) -> str:
+    """The fixed name of the record's artifact: letters a to f, digits and hyphens, whatever the study is called."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"phiscale:{study_name}"))
+
+
+def _store_record(study: Study, record: dict[str, Any], artifacts: FileSystemArtifactStore) -> None:
+    name = artifact_id(study.study_name)
+    artifacts.write(name, io.BytesIO(json.dumps(record, indent=2).encode()))
+    about = {"artifact_id": name, "filename": "constants.json", "mimetype": "application/json", "encoding": None}
+    key = f"artifacts:{name}"
+    if key not in study._storage.get_study_system_attrs(study._study_id):
+        study._storage.set_study_system_attr(study._study_id, key, json.dumps(about))
+
+
+def triangle(view: StudyView) -> Figure:
+    """Trials by score, posterior mean, region, baselines and recommendation on the triangle of shares."""
+    import plotly.graph_objects as go
+
+    low, high = score_limits([row.score for row in view.rows], view.direction)
+    colours: dict[str, Any] = {"colorscale": "Viridis", "cmin": low, "cmax": high}
+    figure = go.Figure()
+    if view.prediction is not None:
+        grid = view.prediction.shares * _COARSE
+        chosen = np.abs(grid - np.round(grid)).max(axis=1) < 1e-6
+        marker: dict[str, Any] = {
+            "symbol": "hexagon",
+            "size": 15,
+            "color": _plain(view.prediction.mean[chosen]),
+            **colours,
+        }
+        places = [Shares(*map(float, shares)) for shares in view.prediction.shares[chosen]]
+        figure.add_trace(_ternary(places, "posterior mean", marker, [""] * len(places), opacity=0.55))
+    if view.rows:
+        marker = {"size": [8 + 2 * len(row.scores) for row in view.rows], "color": _plain(_scores(view)), **colours}
+        marker |= {"line": {"color": "white", "width": 1.5}, "colorbar": {"title": view.score_name, "thickness": 12}}
+        figure.add_trace(_ternary([row.shares for row in view.rows], "trials", marker, [r.name for r in view.rows]))
+    if view.record:
+        marker = {"symbol": "hexagon-open", "size": 15, "color": _ACCENT}
+        region = view.record.region
+        figure.add_trace(_ternary(region, "90 % region", marker, [""] * len(region)))
+        _add_rules(figure, view)
+        marker = {"symbol": "star", "size": 20, "color": _ACCENT, "line": {"color": "white", "width": 1}}
+        figure.add_trace(_ternary([view.record.shares], "recommended", marker, ["recommended"]))
+    axes = {name: {"title": {"text": text}, "min": 0} for name, text in zip("abc", _AXES, strict=True)}
+    figure.update_layout(ternary={"sum": 1, **{f"{key}axis": value for key, value in axes.items()}})
+    return _finish(figure, "Triangle of shares")
+
+
+_AXES = ("resolution", "depth", "width")
+
+
+def _ternary(places: Iterable[Shares], name: str, marker: dict[str, Any], text: list[str], **more: Any) -> Any:
+    import plotly.graph_objects as go
+
+    shares = list(places)
+    sides = {
+        side: [round(getattr(place, axis), 4) for place in shares] for side, axis in zip("abc", _AXES, strict=True)
+    }
+    hover = "%{text}<br>depth %{b:.3f}, width %{c:.3f}, resolution %{a:.3f}<extra>" + name + "</extra>"
+    plain = {"mode": "markers", "name": name, "text": text, "hovertemplate": hover, "cliponaxis": False}
+    return go.Scatterternary(marker=marker, **{**sides, **plain, **more})
+
+
+def _add_rules(figure: Figure, view: StudyView) -> None:
+    rows = [(row, series.rules_of(row.names)) for row in view.rows]
+    rules = [(row, names) for row, names in rows if names]
+    marker = {"symbol": "diamond-open", "size": 12, "color": _INK}
+    places = [row.shares for row, _ in rules]
+    names = ["" if names in _AXES else names for _, names in rules]  # the corners say which axis they are
+    more = {"mode": "markers+text", "textposition": "bottom center", "textfont": {"size": 10}}
+    figure.add_trace(_ternary(places, "published rules", marker, names, **more))
+
+
+def cost(view: StudyView) -> Figure:
+    """Score against the counted cost of every finished trial."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for rules, colour, name in ((False, _THIRD, "searched"), (True, _SECOND, "published rules")):
+        points = [point for point in series.costs(view) if bool(point.rule) == rules]
+        text = [f"trial {point.trial} {point.rule}: {point.ratio:.3f} of the cost asked for" for point in points]
+        x, y = [point.cost for point in points], [round(point.score, 6) for point in points]
+        figure.add_trace(
+            go.Scatter(x=x, y=y, text=text, mode="markers", name=name, marker={"color": colour, "size": 9})
+        )
+    metric = view.cost_model.metric
+    figure.update_layout(xaxis={"title": f"realised cost ({metric})"}, yaxis={"title": view.score_name})
+    return _finish(figure, f"{view.score_name} against realised cost")
+
+
+def growth(view: StudyView) -> Figure:
+    """Counted growth of the family against ``target ** phi``."""
+    import plotly.graph_objects as go
+
+    figure, families, target = go.Figure(), series.growth(view), view.cost_model.target
+    phis = [phi for phi, _ in next(iter(families.values()), [])]
+    asked = [target**phi for phi in phis]
+    figure.add_trace(go.Scatter(x=asked, y=asked, mode="lines", name="asked for", line={"color": _MUTED}))
+    for budget, points in families.items():
+        text = [f"phi {phi:g}" for phi, _ in points]
+        colour = {"nominal": _SECOND, "matched": _ACCENT}[budget]
+        line = {"color": colour, "dash": "dot"}
+        y = [round(value, 4) for _, value in points]
+        figure.add_trace(go.Scatter(x=asked, y=y, text=text, mode="lines+markers", name=budget, line=line))
+    x_axis = {"title": f"{target:g}^phi", "type": "log", "tickvals": asked}
+    figure.update_layout(xaxis=x_axis, yaxis={"title": "counted cost / baseline's", "type": "log"})
+    return _finish(figure, f"Growth of the family against {target:g}^phi")
+
+
+def curves(view: StudyView) -> Figure:
+    """Score per epoch of every finished trial."""
+    import plotly.graph_objects as go
+
+    figure, shown = go.Figure(), set()
+    for curve in series.curves(view):
+        name = curve.label or "other trials"
+        colour = {"": _MUTED, RULES["paper"]: _SECOND}.get(curve.label, _ACCENT)
+        figure.add_trace(
+            go.Scatter(
+                x=list(range(1, len(curve.values) + 1)), y=[round(value, 5) for value in curve.values],
+                name=name, legendgroup=name, showlegend=name not in shown, mode="lines+markers",
+                line={"color": colour, "width": 3 if curve.label else 1}, text=f"trial {curve.trial}",
+                opacity=1.0 if curve.label else 0.5,
+            )
+        )  # fmt: skip
+        shown.add(name)
+    figure.update_layout(xaxis={"title": "epoch", "dtick": 1}, yaxis={"title": view.score_name})
+    return _finish(figure, "Learning curves")
+
+
+FIGURES: dict[str, Callable[[StudyView], Figure]] = {
+    "phiscale-triangle": triangle,
+    "phiscale-cost": cost,
+    "phiscale-growth": growth,
+    "phiscale-curves": curves,
+}
+"""Fixed names under which the figures are stored, and who draws them."""
+
+
+def _finish(figure: Figure, title: str) -> Figure:
+    """Readable on the light and on the dark dashboard; without plotly's template, which is larger than the figure."""
+    figure.update_layout(
+        title={"text": title}, template="none", paper_bgcolor="white", plot_bgcolor="white", font={"color": _INK},
+        legend={"orientation": "h", "y": -0.22}, margin={"l": 60, "r": 30, "t": 75, "b": 40},
+    )  # fmt: skip
+    return figure
+
+
+def _scores(view: StudyView) -> list[float]:
+    return [row.score for row in view.rows]
+
+
+def _plain(values: Iterable[float]) -> list[float]:
+    """Short numbers: figures are stored as text in the database of the study."""
+    return [round(float(value), 5) for value in values]

@@ -1,0 +1,174 @@
+"""The report of a study: one HTML file that opens without a network, and the same in Markdown.
+
+Everything that comes from a study is escaped: by Jinja2 in the page, by ``_markdown`` in Markdown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from phiscale.files import write_text
+from report import tables
+from report.answer import capital, failures, how_sure, in_print
+from report.figures import drawings
+from report.tables import Table
+from report.view import StudyView
+
+HTML, MARKDOWN = "report.html", "report.md"
+_TEMPLATES = Path(__file__).parent / "templates"
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under its own heading."""
+
+    key: str
+    title: str
+    text: Sequence[str] = ()
+    """Paragraphs."""
+    figures: Sequence[str] = ()
+    """Names of its figures."""
+    tables: Sequence[Table] = field(default_factory=tuple)
+    code: str | None = None
+    """A command to copy."""
+
+
+def write_report(view: StudyView, folder: Path) -> None:
+    """Write ``report.html`` and ``report.md`` into ``folder``. Raises ``FileError``."""
+    write_text(folder / HTML, html(view))
+    write_text(folder / MARKDOWN, markdown(view))
+
+
+def html(view: StudyView) -> str:
+    """The page."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(_TEMPLATES)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(**_content(view), drawings=drawings(view))
+
+
+def note(view: StudyView) -> str:
+    """The answer and the published rules in Markdown, for the dashboard."""
+    return markdown(view, only=("confirmation", "baselines"))
+
+
+def markdown(view: StudyView, only: Sequence[str] | None = None) -> str:
+    """The page in Markdown, without its figures; ``only`` some of its sections."""
+    import jinja2
+
+    environment = jinja2.Environment(  # noqa: S701, no HTML: finalize escapes what Markdown would read as markup
+        loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, finalize=_markdown, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters["verbatim"] = _Verbatim
+    return environment.get_template("report.md.j2").render(**_content(view, only))
+
+
+class _Verbatim:
+    """Text of a code block, which Markdown does not read."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def _markdown(value: Any) -> Any:
+    return _SPECIAL.sub(r"\\\1", value).replace("\n", " ") if isinstance(value, str) else value
+
+
+def _content(view: StudyView, only: Sequence[str] | None = None) -> dict[str, Any]:
+    """What both templates show."""
+    record = view.record
+    sections = [section for section in _sections(view) if section.text or section.tables or section.code]
+    sections = [section for section in sections if only is None or section.key in only]
+    return {
+        "view": view,
+        "record": record,
+        "constants": _constants(view),
+        "sure": how_sure(view),
+        "cautions": [*(record.notes if record else ()), *failures(view)],
+        "counts": ", ".join(f"{count} {name}" for name, count in view.counts.items() if count) or "none",
+        "sections": sections,
+    }
+
+
+def _constants(view: StudyView) -> list[Mapping[str, Any]]:
+    if view.record is None:
+        return []
+    values, shares = view.record.constants.as_tuple(), view.record.shares.as_tuple()
+    letters, axes = ("alpha", "beta", "gamma"), ("depth", "width", "resolution")
+    rows = zip(letters, axes, values, shares, strict=True)
+    return [{"letter": a, "axis": b, "value": f"{c:.4f}", "share": f"{d:.0%}", "part": 100 * d} for a, b, c, d in rows]
+
+
+def _sections(view: StudyView) -> list[Section]:
+    present = [table for table in (tables.ledger(view),) if table]
+    return [
+        Section("triangle", "The triangle of shares", _some(view.rows, _TRIANGLE), ("triangle",)),
+        _baselines(view),
+        _confirmation(view),
+        Section("curves", "Learning curves", _some(view.rows, _CURVES), ("curves",)),
+        Section("cost", "Cost: asked and realised", _some(present, _COST), ("costs",), present),
+        Section("family", "The family", _some(view.family, _FAMILY), ("growth",), tables.families(view)),
+        _fidelity(view),
+        Section("surface", "The fitted surface", (), (), _tables(tables.surface(view))),
+        Section("environment", "Environment", (), (), _tables(tables.environment(view))),
+        Section("repeat", "Repeat this study", _some(_command(view), _REPEAT), (), (), _command(view)),
+    ]
+
+
+def _baselines(view: StudyView) -> Section:
+    table = _tables(tables.baselines(view))
+    return Section("baselines", "Published rules at the same cost", _some(table, _RULES), ("baselines",), table)
+
+
+def _confirmation(view: StudyView) -> Section:
+    verdict = [capital(in_print(f"{view.confirmation['verdict']}."))] if view.confirmation else []
+    table = _tables(tables.confirmation(view))
+    return Section("confirmation", "Confirmation on unseen images", verdict, ("confirmed",), table)
+
+
+def _fidelity(view: StudyView) -> Section:
+    conclusion = str(view.fidelity.get("conclusion", "")) if view.fidelity else ""
+    text = [capital(f"{conclusion}.")] if conclusion else []
+    return Section("fidelity", "Does the cheap training keep the order?", text, (), _tables(tables.fidelity(view)))
+
+
+def _command(view: StudyView) -> str | None:
+    command = view.config.get("command")
+    return command if isinstance(command, str) else None
+
+
+def _some(present: object, text: str) -> list[str]:
+    return [text] if present else []
+
+
+def _tables(table: Table | None) -> list[Table]:
+    return [table] if table else []
+
+
+_TRIANGLE = (
+    "Every point is one way to spend one growth step of the cost on depth, width and resolution. Networks stand where "
+    "their rounded layers, channels and pixels really put them."
+)
+_RULES = "Each rule keeps its direction and is grown to the cost of all others, with the same seeds."
+_CURVES = "The mean over a trial's seeds, after each epoch."
+_COST = (
+    "Networks can be compared because they cost the same: the cost of every network is counted after rounding, "
+    "beside what was asked for."
+)
+_FAMILY = (
+    "Nominal: the constants to the power of phi, then rounding. Matched: grown along the same direction until the "
+    "counted cost is what was asked for."
+)
+_REPEAT = "The same command again goes on with the study; in an empty folder it repeats it."

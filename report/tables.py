@@ -1,0 +1,180 @@
+"""The tables of the report, as text ready to be shown."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phiscale.family import short_number
+from report.answer import RULES, comparisons, leads
+from report.view import StudyView
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first cell of each row names it."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def baselines(view: StudyView) -> Table | None:
+    """The published rules of the study, best first."""
+    if view.record is None or not view.record.baselines:
+        return None
+    rules = sorted(leads(view.record), key=lambda lead: -view.sign * lead.score)
+    rows = [
+        (
+            *(lead.name, *_constants(lead.constants.as_tuple())),
+            _with_error(lead.score, lead.error),
+            str(lead.evaluations),
+            "" if lead.ahead is None or lead.half_width is None else f"{lead.ahead:+.4f} ± {lead.half_width:.4f}",
+            lead.result,
+        )
+        for lead in rules
+    ]
+    head = ("rule", "alpha", "beta", "gamma", view.score_name, "seeds", "lead of the recommendation", "which is")
+    return Table("Published rules measured in this study, with 90 % intervals", head, rows)
+
+
+def confirmation(view: StudyView) -> Table | None:
+    """Paired comparisons with every rule."""
+    rows = [
+        (
+            RULES.get(row["rival"], row["rival"]),
+            "all" if row["phi"] is None else f"{row['phi']:g}",
+            f"{row['difference']:+.4f}" + ("" if row["half_width"] is None else f" ± {row['half_width']:.4f}"),
+            f"{row['p']:.2g}",
+            str(row["pairs"]),
+            str(row["result"]),
+        )
+        for row in comparisons(view.confirmation)
+    ]
+    head = ("against", "phi", "difference", "p", "pairs", "the recommendation is")
+    caption = "Differences paired by seed, 95 % intervals, p corrected for the number of rules (Holm)"
+    return Table(caption, head, rows) if rows else None
+
+
+def ledger(view: StudyView) -> Table | None:
+    """Every trial that ended: constants, network, cost asked and realised, score."""
+    head = ("trial", "rule", "alpha", "beta", "gamma", "blocks", "width", "pixels", "cost", "of asked", view.score_name)
+    rows = [_ledger_row(row) for row in view.table]
+    return Table("Trials: constants asked for, network and cost realised", (*head, "seconds"), rows) if rows else None
+
+
+def _ledger_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    cost = row.get("macs")
+    value = row["value"]
+    result = {"FAIL": "cut off" if row.get("failure_kind") == "cut-off" else "failed", "PRUNED": "pruned"}
+    return (
+        str(row["number"]),
+        ", ".join(name for name in row.get("names", ()) if name in RULES),
+        *(_number(row.get(name), ".3f") for name in ("alpha", "beta", "gamma")),
+        _number(row.get("blocks"), "d"),
+        _number(row.get("realised_width"), ".3f"),
+        _number(row.get("resolution"), "d"),
+        "" if cost is None else f"{short_number(cost)}MAC",
+        _number(row.get("cost_ratio"), ".3f"),
+        result.get(row["state"]) or ("" if value is None else f"{value:.4f}"),
+        _number(row.get("seconds"), ".1f"),
+    )
+
+
+def families(view: StudyView) -> list[Table]:
+    """The family by the formula, at matched cost, and what ``scripts.make_family`` wrote."""
+    family, found = view.family or {}, []
+    for budget, name in (("nominal", "by the formula"), ("matched", "at matched cost")):
+        members = family.get(budget)
+        if isinstance(members, list):
+            found.append(_family(f"{family['base']['name']} {name}", members))
+    for file, members in view.other_families.items():
+        found.append(_family(f"From {file}", members))
+    return found
+
+
+def _family(caption: str, members: Sequence[Mapping[str, Any]]) -> Table:
+    head = ("member", "depth", "width", "resolution", "pixels", "blocks", "MACs", "parameters", "growth", "asked")
+    rows = [
+        (
+            str(row["name"]),
+            *(f"{row[name]:.3f}" for name in ("depth", "width", "resolution_multiplier")),
+            str(row["resolution"]),
+            str(sum(row["repeats"])),
+            *(short_number(row[name]) for name in ("macs", "params")),
+            f"{row['growth']:.3f}",
+            _number(row["target_growth"], ".3f"),
+        )
+        for row in members
+    ]
+    return Table(caption, head, rows)
+
+
+def fidelity(view: StudyView) -> Table | None:
+    """How cheap settings order the networks of a longer training."""
+    settings = view.fidelity.get("settings") if view.fidelity else None
+    if not settings or not view.fidelity:
+        return None
+    rows = [
+        (str(row["setting"]), f"{row['seconds']:.1f}", *(_interval(row.get(name)) for name in ("spearman", "kendall")))
+        for row in settings
+    ]
+    caption = f"Rank correlation with {view.fidelity['reference']}, with 90 % intervals"
+    return Table(caption, ("setting", "seconds", "Spearman", "Kendall"), rows)
+
+
+def surface(view: StudyView) -> Table | None:
+    """The models of the response surface, and how well it foretells."""
+    details = view.record.details if view.record else {}
+    if "models" not in details:
+        return None
+    rows = [(f"weight of {name}", f"{weight:.3f}") for name, weight in details["models"].items() if weight >= 0.001]
+    calibration = details.get("calibration", {})
+    if calibration:
+        rows.append(("left-out evaluations inside their 90 % interval", f"{calibration['coverage']:.0%}"))
+        rows.append(("their error over what was foretold (1 is right)", f"{calibration['spread']:.2f}"))
+    for name, label in (("gp", "Gaussian process alone"), ("scheffe", "Scheffe polynomials alone")):
+        if name in details:
+            shares = ", ".join(f"{value:.0%}" for value in details[name]["shares"])
+            rows.append((f"best shares by {label}", shares))
+    if "optimism" in details:
+        rows.append(("optimism of the best observed trial", f"{details['optimism']:+.4f}"))
+    if "expected_gain" in details:
+        rows.append(("gain to be expected from knowing the surface exactly", f"{details['expected_gain']:.4f}"))
+    return Table("Response surface: models by their posterior probability, calibration", ("what", "value"), rows)
+
+
+def environment(view: StudyView) -> Table:
+    """Data, training, device and versions."""
+    record, settings = view.record, view.settings
+    data, train = settings.get("data") or {}, settings.get("train") or {}
+    rows = [("cost model", f"{view.cost_model.describe()} ({view.cost_model.metric})")]
+    if settings.get("network"):
+        rows.append(("baseline network", f"{settings['network']['name']}, {settings['network']['resolution']} px"))
+    rows += [(f"data: {key}", str(value)) for key, value in data.items()]
+    rows += [(f"training: {key}", str(value)) for key, value in train.items() if value is not None]
+    if record:
+        seconds = record.budget.get("seconds")
+        rows += [("written", record.created), ("device", record.device)]
+        rows += [("time in trials", f"{seconds / 60:.1f} min")] if isinstance(seconds, (int, float)) else []
+        rows += [(name, str(version)) for name, version in record.versions.items()]
+    rows.append(("system of this report", f"{platform.system()} {platform.machine()}"))
+    return Table("What the study ran on", ("what", "value"), rows)
+
+
+def _constants(values: Sequence[float]) -> tuple[str, ...]:
+    return tuple(f"{value:.3f}" for value in values)
+
+
+def _with_error(value: float, error: float | None) -> str:
+    return f"{value:.4f}" if error is None else f"{value:.4f} ± {error:.4f}"
+
+
+def _interval(found: Mapping[str, float] | None) -> str:
+    return f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})" if found else ""
+
+
+def _number(value: Any, form: str) -> str:
+    return "" if value is None else format(value, form)

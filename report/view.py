@@ -1,0 +1,188 @@
+"""Everything there is to look at in a study, gathered once: report, summary and dashboard all show this."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phiscale.constants import CostModel
+from phiscale.errors import PhiscaleError, RecordError
+from phiscale.record import SearchRecord
+from search.claims import is_attempt
+from search.measurements import Measurement, measurements, trial_row
+from search.outcome import families, make_record
+from search.racing import STOPPED
+from search.recommend import Prediction, predict, recommend
+from search.settings import SearchSettings
+from search.study import SETTINGS_KEY
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+RECORD = "constants.json"
+_STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyView:
+    """A study at one moment."""
+
+    name: str
+    direction: str
+    """``maximize`` or ``minimize``."""
+    settings: Mapping[str, Any]
+    """What the study stored of its objective: network, data, train, phi."""
+    cost_model: CostModel
+    trials: tuple[FrozenTrial, ...]
+    rows: tuple[Measurement, ...]
+    """One per measured network."""
+    record: SearchRecord | None
+    """The recommendation; None where no trial has finished."""
+    stopped: str | None
+    """Why the last run ended."""
+    config: Mapping[str, Any]
+    """``config.json`` of the latest run; empty where there is none."""
+    folder: Path
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials by state: finished, pruned, failed, cut off, running, waiting."""
+        found = Counter(_state(trial) for trial in self.trials)
+        return {name: found[name] for name in ("finished", "pruned", "failed", "cut off", "running", "waiting")}
+
+    @property
+    def state(self) -> str:
+        """Where the study stands, as a phrase."""
+        counts = self.counts
+        if counts["running"]:
+            return "running"
+        if not any(is_attempt(trial) for trial in self.trials):
+            return "no trial has ended"
+        if not counts["finished"]:
+            return "no trial has finished"
+        return f"ended: {self.stopped}" if self.stopped else "ended before its last trial"
+
+    @property
+    def score_name(self) -> str:
+        """What is measured, e.g. ``accuracy``."""
+        train = self.settings.get("train")
+        named = self.settings.get("score") or (train.get("score") if isinstance(train, Mapping) else None)
+        return self.record.score_name if self.record else str(named or "score")
+
+    @property
+    def sign(self) -> float:
+        """1 where larger scores are better, -1 where smaller ones are."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
+    @cached_property
+    def table(self) -> list[dict[str, Any]]:
+        """Every trial that has ended as one row, see ``search.measurements.trial_row``."""
+        return [trial_row(trial) for trial in self.trials if trial.state.is_finished()]
+
+    @cached_property
+    def prediction(self) -> Prediction | None:
+        """The fitted surface on a lattice; None where there are too few networks."""
+        return predict(self.rows, self.cost_model, self.direction)
+
+    @cached_property
+    def family(self) -> dict[str, Any] | None:
+        """The family at phi 0 to 7, see ``search.outcome.families``; None without a record or a network."""
+        if self.record is None or self.record.network is None:
+            return None
+        written = read_json(self.folder / "family.json")
+        if isinstance(written, dict) and written.get("constants") == vars(self.record.constants):
+            return written
+        return families(self.record, self.record.network)
+
+    @cached_property
+    def other_families(self) -> dict[str, list[dict[str, Any]]]:
+        """Families that ``scripts.make_family`` wrote into the folder, by the name of their file."""
+        found = {path.name: read_json(path) for path in sorted(self.folder.glob("family-*.json"))}
+        return {name: rows for name, rows in found.items() if isinstance(rows, list) and rows}
+
+    @property
+    def confirmation(self) -> Mapping[str, Any] | None:
+        """What ``scripts.confirm`` found; None where it has not run for these constants."""
+        found = self.record.details.get("confirmation") if self.record else None
+        return found if isinstance(found, Mapping) and "verdict" in found else None
+
+    @cached_property
+    def confirmed_families(self) -> list[dict[str, str]]:
+        """Score against cost of every rule, from ``confirm-families.csv``; empty without a confirmation."""
+        path = self.folder / "confirm-families.csv"
+        if self.confirmation is None or not path.is_file():
+            return []
+        return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+    @cached_property
+    def fidelity(self) -> Mapping[str, Any] | None:
+        """What ``scripts.check_proxy`` found in this folder; None where it has not run."""
+        found = read_json(self.folder / "fidelity.json")
+        return found if isinstance(found, dict) else None
+
+
+def look(study: Study, folder: Path) -> StudyView:
+    """The study as it is at this moment; ``folder`` is where its results are, or would be."""
+    trials = tuple(study.get_trials(deepcopy=False))
+    attributes = study.user_attrs
+    settings = attributes.get(SETTINGS_KEY, {})
+    cost_model = CostModel(**settings["cost_model"]) if "cost_model" in settings else CostModel()
+    rows = measurements(trials, cost_model)
+    config = read_json(folder / "config.json")
+    return StudyView(
+        name=study.study_name,
+        direction=study.direction.name.lower(),
+        settings=settings,
+        cost_model=cost_model,
+        trials=trials,
+        rows=tuple(rows),
+        record=_record(study, rows, cost_model, folder, config),
+        stopped=attributes.get(STOPPED),
+        config=config if isinstance(config, dict) else {},
+        folder=folder,
+    )
+
+
+def _record(
+    study: Study, rows: Sequence[Measurement], cost_model: CostModel, folder: Path, config: Any
+) -> SearchRecord | None:
+    """The written record while it speaks of the same trials, else one made of the trials there are."""
+    if not rows:
+        return None
+    trials = [trial for trial in study.get_trials(deepcopy=False) if is_attempt(trial)]
+    try:
+        written = SearchRecord.load(folder / RECORD)
+        if written.study == study.study_name and sum(written.budget["trials"].values()) == len(trials):
+            return written
+    except (RecordError, KeyError, AttributeError, TypeError):
+        pass
+    recommendation = recommend(rows, cost_model, study.direction.name.lower())
+    return make_record(study, rows, recommendation, cost_model, _search_settings(config))
+
+
+def _search_settings(config: Any) -> SearchSettings | None:
+    try:
+        return SearchSettings(**config["search"])
+    except (KeyError, TypeError, PhiscaleError):
+        return None
+
+
+def _state(trial: FrozenTrial) -> str:
+    if trial.state.name == "FAIL":
+        return "failed" if is_attempt(trial) else "cut off"
+    return _STATES[trial.state.name]
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value of a file; None where there is none that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,214 @@
+"""Look at a study in the browser, while it runs or later: optuna-dashboard with the figures of phiscale.
+
+Run: python -m scripts.dashboard --study demo
+     python -m scripts.dashboard --storage mysql://user@host/db
+
+The triangle of shares, cost, family and learning curves, a note with the recommendation, and the record as an artifact
+are kept up to date as trials finish. There is no login: the server listens on this machine only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phiscale.errors import PhiscaleError, SettingsError, StudyError
+from scripts.console import run_command, say_error
+from scripts.studies import StudyOptions
+from search.study import SETTINGS_KEY, check_study_name
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.storages import BaseStorage
+
+_THREADS = 8
+_PAUSE = 2.0
+"""Seconds between two looks at the study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What a dashboard shows."""
+
+    storage: BaseStorage
+    storage_name: str | None
+    """See ``search.storage``; for messages, which never show its secrets."""
+    names: tuple[str, ...] | None
+    """Studies that are kept fresh; None for all of the storage."""
+    results: Path
+    folder: Path
+    """Where the artifacts are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashboardOptions:
+    """Options of ``scripts.dashboard``."""
+
+    study: str | None = None
+    """Name of the study. Default: all studies of --storage."""
+    storage: str | None = None
+    """As given to run_search. Default: what the study last used, unless that holds a password."""
+    results: Path = Path("results")
+    """Folder of all studies."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8080
+    """Port to listen on; 0 for any that is free."""
+    open: bool = False
+    """Open it in the browser."""
+    allow_remote: bool = False
+    """Allow a --host that other machines can reach; anyone who does can read, change and delete studies."""
+
+    def __post_init__(self) -> None:
+        if self.study is None and self.storage is None:
+            raise SettingsError("expected --study, or --storage for all studies of a storage; got neither")
+        if self.study is not None:
+            check_study_name(self.study)
+        if not 0 <= self.port < 2**16:
+            raise SettingsError(f"expected a port of 0 to 65535, got {self.port}")
+        if not self.allow_remote and not is_loopback(self.host):
+            raise SettingsError(
+                f"expected a loopback address such as 127.0.0.1, got {self.host!r}: the dashboard has no login, and "
+                "anyone who reaches it can read, change and delete studies; add --allow-remote if that is meant"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def main() -> int:
+    """The command."""
+    return run_command(DashboardOptions, dashboard, __doc__ or "", "scripts.dashboard")
+
+
+def dashboard(options: DashboardOptions) -> None:
+    """Serve until Ctrl-C."""
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna_dashboard import wsgi
+    from waitress.server import create_server
+
+    place = _open(options)
+    (place.folder / "artifacts").mkdir(parents=True, exist_ok=True)
+    store = FileSystemArtifactStore(place.folder / "artifacts")
+    app = wsgi(place.storage, artifact_store=store)
+    listener = _listen(options.host, options.port)
+    served = app if options.allow_remote else only_from_here(app)
+    server = create_server(served, sockets=[listener], threads=_THREADS)
+    ended = threading.Event()
+    keeper = threading.Thread(target=_keep_fresh, args=(place, store, ended), daemon=True)
+    keeper.start()
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"http://{host}:{listener.getsockname()[1]}/dashboard/{_page(place)}"
+    print(f"dashboard: {address}   (Ctrl-C ends it)", flush=True)
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(address)
+    try:
+        server.run()
+    finally:
+        ended.set()
+        keeper.join(_PAUSE)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise StudyError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
+
+
+def _open(options: DashboardOptions) -> Served:
+    from search.storage import open_storage
+
+    results = options.results
+    if options.study is None:
+        opened = open_storage(options.storage, results)
+        return Served(storage=opened, storage_name=options.storage, names=None, results=results, folder=results)
+    place = StudyOptions(study=options.study, results=results, storage=options.storage)
+    opened, name = place.load()._storage, place.storage_name
+    return Served(storage=opened, storage_name=name, names=(options.study,), results=results, folder=place.folder)
+
+
+def _page(place: Served) -> str:
+    return f"studies/{place.storage.get_study_id_from_name(place.names[0])}" if place.names else ""
+
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+def only_from_here(app: Application) -> Application:
+    """Refuse requests by another name than this machine's: a page elsewhere could point its own name at it."""
+
+    def guarded(environment: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        name, _, port = environment.get("HTTP_HOST", "").rpartition(":")
+        if is_loopback(name if port.isdigit() and name else environment.get("HTTP_HOST", "")):
+            return app(environment, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"this dashboard answers to 127.0.0.1 and localhost only"]
+
+    return guarded
+
+
+def _keep_fresh(place: Served, store: Any, ended: threading.Event) -> None:
+    """Refresh what the dashboard shows as trials finish; a failure is said once and tried again."""
+    from search.storage import storage_errors
+
+    seen: dict[str, tuple[int, int]] = {}
+    said = ""
+    while True:
+        try:
+            with storage_errors(place.storage_name, place.folder, "the next try follows"):
+                for study in _studies(place):
+                    _refresh_if_new(study, place.results / study.study_name, store, seen)
+        except (PhiscaleError, OSError) as error:
+            if str(error) != said:
+                say_error(f"the figures are as they were: {error}")
+            said = str(error)
+        if ended.wait(_PAUSE):
+            return
+
+
+def _studies(place: Served) -> list[Study]:
+    """The studies of phiscale among those named, or among all."""
+    import optuna
+
+    names = place.names
+    if names is None:
+        names = tuple(study.study_name for study in optuna.get_all_study_summaries(place.storage))
+    studies = [optuna.load_study(study_name=name, storage=place.storage) for name in names]
+    return [study for study in studies if SETTINGS_KEY in study.user_attrs and _is_ours(study.study_name)]
+
+
+def _is_ours(name: str) -> bool:
+    try:
+        return bool(check_study_name(name))
+    except SettingsError:
+        return False
+
+
+def _refresh_if_new(study: Study, folder: Path, store: Any, seen: dict[str, tuple[int, int]]) -> None:
+    from report.live import refresh
+    from report.view import RECORD, look
+
+    ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    path = folder / RECORD
+    state = ended, path.stat().st_mtime_ns if path.is_file() else 0
+    if seen.get(study.study_name) != state:
+        refresh(study, look(study, folder), store)
+        seen[study.study_name] = state
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""What a study says in words and numbers, for people and machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+
+from phiscale import FLOPS, Estimate, Observed, SearchRecord
+from report.answer import as_json, cost_range, how_sure, leads, summary
+from report.view import look
+from search.outcome import write_results
+from search.settings import SearchSettings
+from tests.objectives_for_tests import ALWAYS_FAILS, NetworkObjective
+from tests.studies_for_tests import add_confirmation, make_study, run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory):
+    return make_study(tmp_path_factory.mktemp("answer"), trials=14)
+
+
+def record_with(made, *, score: float, rule: float, noise: float | None, seeds: int = 4) -> SearchRecord:
+    record = SearchRecord.load(made[1] / "constants.json")
+    baseline = (Observed("paper", record.constants, rule, seeds),)
+    expected = Estimate(score, score - 0.03, score + 0.03)
+    return dataclasses.replace(record, expected=expected, noise=noise, baselines=baseline)
+
+
+def test_a_lead_counts_the_error_of_both_sides(made) -> None:
+    (lead,) = leads(record_with(made, score=0.9, rule=0.8, noise=0.04))
+    assert lead.ahead == pytest.approx(0.1)
+    assert lead.error == pytest.approx(1.6449 * 0.04 / 2)
+    assert lead.half_width == pytest.approx(math.hypot(0.03, 1.6449 * 0.02))
+    assert lead.result == "ahead"
+    assert "estimated ahead of the paper's constants by +0.1000" in lead.sentence()
+
+
+@pytest.mark.parametrize(
+    ("rule", "noise", "result"),
+    [(0.89, 0.04, "not distinguishable"), (0.99, 0.04, "behind"), (0.5, None, "unknown")],
+)
+def test_a_lead_is_not_claimed_without_evidence(made, rule: float, noise: float | None, result: str) -> None:
+    (lead,) = leads(record_with(made, score=0.9, rule=rule, noise=noise))
+    assert lead.result == result
+    assert (result in lead.sentence()) or result == "unknown"
+
+
+def test_a_smaller_loss_is_ahead(made) -> None:
+    record = dataclasses.replace(record_with(made, score=0.5, rule=0.9, noise=0.01), direction="minimize")
+    assert leads(record)[0].result == "ahead"
+
+
+def test_the_verdict_takes_the_place_of_the_estimate(made, tmp_path: Path) -> None:
+    study, place = made
+    before = how_sure(look(study, place))
+    assert "scripts.confirm" in before[1]
+    kept = (place / "constants.json").read_text()
+    add_confirmation(place)
+    after = how_sure(look(study, place))
+    (place / "constants.json").write_text(kept)
+    assert after[0].startswith("Confirmed with fresh seeds on images the search never saw: ahead of the paper's")
+    assert not any("scripts.confirm" in sentence for sentence in after)
+
+
+def test_the_realised_cost_is_near_the_one_asked_for(made) -> None:
+    low, high = cost_range(look(*made))
+    assert 0.98 <= low <= high <= 1.02
+
+
+def test_the_keys_for_machines_are_pinned(made) -> None:
+    plain = as_json(look(*made))
+    assert list(plain) == [
+        "study", "state", "trials", "failures", "score", "direction", "cost_model", "cost_ratio", "recommendation",
+        "best_observed", "baselines", "confirmation", "notes",
+    ]  # fmt: skip
+    assert list(plain["trials"]) == ["finished", "pruned", "failed", "cut_off", "running", "waiting"]
+    keys = ["alpha", "beta", "gamma", "shares", "phi", "expected", "noise", "region_part"]
+    assert list(plain["recommendation"]) == keys
+    keys = ["rule", "constants", "score", "evaluations", "error", "ahead", "half_width", "result"]
+    assert list(plain["baselines"][0]) == keys
+
+
+def test_a_running_study_says_so(made) -> None:
+    study, place = made
+    view = look(study, place)
+    study.ask()
+    running = look(study, place)
+    study.tell(running.trials[-1].number, state=optuna.trial.TrialState.FAIL)
+    assert (view.state, running.state) == ("ended: 14 trials", "running")
+    assert "(running); trials: 14 finished, 1 running" in summary(running)
+    assert look(study, place).counts["cut off"] == 1
+
+
+def test_a_failed_study_says_why(tmp_path: Path) -> None:
+    text = summary(look(run(tmp_path, ALWAYS_FAILS, trials=2), tmp_path / "s"))
+    assert "2 trials failed: the network does not fit" in text
+    assert "nothing can be recommended yet" in text
+
+
+def test_a_repeated_search_keeps_the_verdict_on_the_same_constants(tmp_path: Path) -> None:
+    study, place = make_study(tmp_path, trials=9)
+    add_confirmation(place)
+    write_results(study, place, FLOPS, SearchSettings(trials=9))
+    assert look(study, place).confirmation
+    study = run(tmp_path, NetworkObjective(), trials=12)
+    write_results(study, place, FLOPS, SearchSettings(trials=12))
+    assert look(study, place).confirmation is None  # other constants: the verdict does not speak of them

@@ -1,0 +1,216 @@
+"""What a person sees, in a real browser: the live dashboard while a search runs, and the report without a network.
+
+Needs Chromium (``apt-get install chromium``); where CI is set a missing browser is a failure, elsewhere a skip.
+Screenshots are left in build/screenshots.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from report.figures import FIGURES
+from report.live import FIGURES as LIVE_FIGURES
+from tests.dashboards import dashboard_of
+from tests.studies_for_tests import add_confirmation, add_fidelity
+from tests.test_scripts import NETWORK, ROOT, command, search
+
+SHOTS = ROOT / "build" / "screenshots"
+pytestmark = pytest.mark.xdist_group("browser")  # one process: one browser, one search
+PHONE, DESK = {"width": 375, "height": 740}, {"width": 1280, "height": 900}
+
+
+def browser_program() -> str:
+    """The path of Chromium; skips without one, and fails in CI."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        found = shutil.which(name)
+        if found:
+            return found
+    reason = "expected Chromium, found none; install it: apt-get install chromium"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = browser_program()
+    from playwright.sync_api import sync_playwright
+
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        # without a sandbox: inside a container root has none, and every page is our own
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with every part."""
+    results = tmp_path_factory.mktemp("report")
+    search(results, "--study", "s", "--objective", NETWORK, "--trials", "10")
+    add_confirmation(results / "s")
+    add_fidelity(results / "s")
+    done = command("report", "--study", "s", "--results", results)
+    assert done.returncode == 0, done.stderr
+    return results / "s" / "report.html"
+
+
+def read_offline(browser: Any, report: Path, **how: Any) -> tuple[Any, list[str]]:
+    """The report from disk; every request that leaves the file is a complaint."""
+    context = browser.new_context(offline=True, **{"viewport": DESK, **how})
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    page = context.new_page()
+    page.on("console", lambda message: asked.append(message.text))
+    page.on("pageerror", lambda error: asked.append(str(error)))
+    page.goto(report.as_uri())
+    return page, [line for line in asked if line != report.as_uri() and not line.startswith("data:")]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", ["phone", "desk"])
+def test_the_report_is_drawn_without_a_network(browser: Any, report: Path, scheme: str, size: str) -> None:
+    viewport = PHONE if size == "phone" else DESK
+    page, complaints = read_offline(browser, report, viewport=viewport, color_scheme=scheme)
+    page.screenshot(path=SHOTS / f"report-{size}-{scheme}.png", full_page=True)
+    assert complaints == []
+    figures = page.locator("figure svg")
+    assert figures.count() == len(FIGURES)
+    for figure in figures.all():
+        box = figure.bounding_box()
+        assert min(box["width"], box["height"]) > 150
+        assert figure.locator("path, use").count() > 10
+        letters = figure.locator("text").first
+        assert float(letters.evaluate("e => e.getBoundingClientRect().height")) > 8  # can be read on a phone
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    ink = figures.first.locator("text").first.evaluate("e => getComputedStyle(e).fill")
+    assert (sum(map(int, ink[4:-1].split(","))) > 384) == (scheme == "dark")
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_issue(browser: Any, report: Path, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page, _ = read_offline(browser, report, viewport=PHONE, color_scheme=scheme)
+    found = Axe().run(page).response
+    assert len(found["passes"]) > 20
+    serious = [item for item in found["violations"] if item["impact"] in ("serious", "critical")]
+    assert serious == [], [(item["id"], item["nodes"][0]["html"]) for item in serious]
+    page.context.close()
+
+
+def test_the_report_is_used_with_a_keyboard(browser: Any, report: Path) -> None:
+    page, _ = read_offline(browser, report, viewport=PHONE)
+    page.keyboard.press("Tab")
+    focused = page.locator(":focus")
+    assert focused.inner_text() == "Skip to the answer"
+    assert focused.bounding_box()["x"] >= 0
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main")
+    wide = page.locator(".scroll").first
+    wide.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(600)
+    assert wide.evaluate("e => e.scrollLeft") > 0
+    page.context.close()
+
+
+def test_the_report_prints_dark_on_white(browser: Any, report: Path) -> None:
+    page, _ = read_offline(browser, report, color_scheme="dark", viewport={"width": 720, "height": 1000})
+    page.pdf(path=SHOTS / "report.pdf", format="A4", margin=dict.fromkeys(("top", "right", "bottom", "left"), "14mm"))
+    page.emulate_media(media="print")
+    page.screenshot(path=SHOTS / "report-print.png", full_page=True)
+    ink = page.locator("h1").evaluate("e => getComputedStyle(e).color")
+    assert sum(map(int, ink[4:-1].split(","))) < 150
+    assert not page.locator("nav").is_visible()
+    clipped = "e => e.scrollWidth > e.clientWidth + 1"
+    assert not any(table.evaluate(clipped) for table in page.locator(".scroll").all())
+    page.context.close()
+
+
+@pytest.fixture(scope="module")
+def searching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The results folder of a search that runs, slowly, as long as the tests look at it."""
+    results = tmp_path_factory.mktemp("browser")
+    words = [sys.executable, "-m", "scripts.run_search", "--results", str(results), "--study", "s"]
+    words += ["--objective", "tests.objectives_for_tests:SLOW", "--trials", "400"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+    for line in running.stdout:
+        if "[10/" in line:  # enough networks for a surface
+            break
+    yield results
+    running.terminate()
+    running.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def address(searching: Path) -> Iterator[str]:
+    """Where the running search is shown."""
+    with dashboard_of(searching) as address:
+        yield address
+
+
+def opened(browser: Any, address: str, **how: Any) -> tuple[Any, list[str]]:
+    """A page, and what it complains of in the console."""
+    page = browser.new_page(**{"viewport": DESK, **how})
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(address)
+    return page, said
+
+
+def plot(name: str) -> str:
+    """Selector of a stored figure on the dashboard."""
+    return f"[id='user-defined-plot:{name}']"
+
+
+def test_the_dashboard_draws_a_study_that_runs(browser: Any, address: str) -> None:
+    page, said = opened(browser, address)
+    dots = f"{plot('phiscale-cost')} .scatterlayer .point"
+    page.wait_for_selector(dots, timeout=30_000)
+    for name in LIVE_FIGURES:
+        box = page.locator(f"{plot(name)} svg.main-svg").first.bounding_box()
+        assert min(box["width"], box["height"]) > 200, name
+    triangle = page.locator(f"{plot('phiscale-triangle')} .ternarylayer")
+    assert triangle.count() == 1
+    assert triangle.locator("path.point").count() > 231 + 10  # the surface, and the trials
+    legend = page.locator(f"{plot('phiscale-triangle')} .legendtext").all_text_contents()
+    for trace in ("posterior mean", "trials", "90 % region", "published rules", "recommended"):
+        assert trace in legend
+    first = page.locator(dots).count()
+    page.screenshot(path=SHOTS / "dashboard.png", full_page=True)
+    for _ in range(20):
+        page.wait_for_timeout(1000)
+        page.reload()
+        page.wait_for_selector(dots, timeout=30_000)
+        if page.locator(dots).count() > first:
+            break
+    assert page.locator(dots).count() > first
+    assert "constants.json" in page.locator("body").inner_text()
+    assert said == []
+
+
+def test_the_dashboard_shows_the_note_and_the_columns(browser: Any, address: str) -> None:
+    page, said = opened(browser, f"{address}/note")
+    page.get_by_role("heading", name="s: scaling constants").wait_for(timeout=30_000)
+    assert "alpha" in page.locator("table").first.inner_text()
+    page.screenshot(path=SHOTS / "dashboard-note.png")
+    page.goto(f"{address}/smartSelection")
+    page.locator("th", has_text="UserAttribute alpha").wait_for(timeout=30_000)
+    columns = {text.splitlines()[0] for text in page.locator("th").all_inner_texts() if text}
+    names = ("alpha", "beta", "gamma", "share_depth", "share_width", "share_resolution", "product")
+    assert {f"UserAttribute {name}" for name in names} <= columns
+    page.screenshot(path=SHOTS / "dashboard-columns.png")
+    assert said == []

@@ -1,0 +1,127 @@
+"""What the dashboard is given: fixed names, refreshed, nothing written twice, a person's own words kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.artifacts import FileSystemArtifactStore
+from optuna_dashboard import get_note, save_note
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
+from report.live import FIGURES, NOTE_END, artifact_id, refresh, with_own_words
+from report.view import look
+from search.study import load_study
+from tests.objectives_for_tests import ALWAYS_FAILS, NetworkObjective
+from tests.studies_for_tests import make_study, run
+
+
+def refreshed(study: optuna.Study, place: Path) -> dict[str, Any]:
+    """The figures that the dashboard shows after a refresh."""
+    (place / "artifacts").mkdir(exist_ok=True)
+    refresh(study, look(study, place), FileSystemArtifactStore(place / "artifacts"))
+    stored = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+    return {name: json.loads(text) for name, text in stored.items()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory):
+    return make_study(tmp_path_factory.mktemp("live"), trials=12)
+
+
+def test_the_figures_have_fixed_names_and_plain_numbers(made) -> None:
+    figures = refreshed(*made)
+    assert set(figures) == set(FIGURES) == {f"phiscale-{name}" for name in ("triangle", "cost", "growth", "curves")}
+    assert all("bdata" not in json.dumps(figure) for figure in figures.values())  # as older plotly.js reads them
+    assert max(len(json.dumps(figure)) for figure in figures.values()) < 60_000
+
+
+def test_the_triangle_holds_trials_surface_region_rules_and_recommendation(made) -> None:
+    study, place = made
+    view = look(study, place)
+    traces = {trace["name"]: trace for trace in refreshed(study, place)["phiscale-triangle"]["data"]}
+    assert len(traces["trials"]["a"]) == len(view.rows)
+    assert traces["trials"]["marker"]["color"] == [round(row.score, 5) for row in view.rows]
+    assert len(traces["90 % region"]["a"]) == len(view.record.region)
+    assert "paper" in " ".join(traces["published rules"]["text"])
+    assert len(traces["posterior mean"]["a"]) == 231
+    place_of = [traces["recommended"][side][0] for side in "bca"]
+    assert place_of == pytest.approx(view.record.shares.as_tuple(), abs=1e-4)
+
+
+def test_the_cost_figure_shows_the_counted_cost(made) -> None:
+    study, place = made
+    data = refreshed(study, place)["phiscale-cost"]["data"]
+    shown = sorted(value for trace in data for value in trace["x"])
+    assert shown == sorted(trial.user_attrs["macs"] for trial in study.trials)
+
+
+def test_the_note_and_the_artifact_are_the_record(made) -> None:
+    study, place = made
+    refreshed(study, place)
+    alpha = look(study, place).record.constants.alpha
+    assert f"**{alpha:.4f}**" in get_note(study)
+    content = json.loads((place / "artifacts" / artifact_id("s")).read_text())
+    assert content["constants"]["alpha"] == alpha
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    assert json.loads(attributes[f"artifacts:{artifact_id('s')}"])["filename"] == "constants.json"
+
+
+def test_a_second_refresh_writes_nothing_to_the_database(made, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, place = made
+    first = refreshed(study, place)
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("written again")
+
+    monkeypatch.setattr(study._storage, "set_study_system_attr", refuse)
+    assert refreshed(study, place) == first
+
+
+def test_later_trials_change_the_same_figures(tmp_path: Path) -> None:
+    study, place = make_study(tmp_path, trials=3, write=False)
+    before = refreshed(study, place)
+    study = run(tmp_path, NetworkObjective(), trials=6)
+    after = refreshed(study, place)
+    assert set(before) == set(after)
+    counts = [sum(len(trace["x"]) for trace in figures["phiscale-cost"]["data"]) for figures in (before, after)]
+    assert counts == [3, 6]
+
+
+def test_a_study_whose_trials_failed_is_shown(tmp_path: Path) -> None:
+    study = run(tmp_path, ALWAYS_FAILS, trials=2)
+    assert set(refreshed(study, tmp_path / "s")) == set(FIGURES)
+    assert "2 trials failed" in get_note(study)
+
+
+def test_a_persons_own_words_stay(made) -> None:
+    study, place = made
+    refreshed(study, place)
+    save_note(study, get_note(study) + "\nmy own thoughts")
+    refreshed(study, place)
+    assert get_note(study).count(NOTE_END) == 1
+    assert get_note(study).rstrip().endswith("my own thoughts")
+    assert with_own_words("new", "written before phiscale came") == (
+        f"new\n\n{NOTE_END}\n\nwritten before phiscale came\n"
+    )
+
+
+def test_no_file_leaves_the_folder_of_the_artifacts() -> None:
+    for name in ("s", "../../etc/passwd", "a/b", "\0"):
+        assert set(artifact_id(name)) <= set("0123456789abcdef-")
+
+
+def test_a_journal_is_refreshed_too(tmp_path: Path) -> None:
+    from phiscale import FLOPS
+    from search.run import StudyPlace, run_study
+    from search.settings import SearchSettings
+    from tests.test_search_run import Silent
+
+    journal = str(tmp_path / "x.journal")
+    where = StudyPlace(name="s", folder=tmp_path / "s", storage=journal)
+    run_study(where, NetworkObjective(), FLOPS, SearchSettings(trials=3), Silent())
+    study = load_study("s", tmp_path / "s", journal)
+    assert set(refreshed(study, tmp_path / "s")) == set(FIGURES)

@@ -1,0 +1,201 @@
+"""The report: what it says, that it is whole and accessible, that nothing in a study becomes markup."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from phiscale import SearchRecord
+from report.figures import FIGURES, drawings
+from report.page import html, markdown, write_report
+from report.view import look
+from search.study import load_study
+from tests.objectives_for_tests import ALWAYS_FAILS, FAILS_SOMETIMES, NetworkObjective
+from tests.studies_for_tests import BAD, BadlyNamed, add_confirmation, add_fidelity, make_study, run, view_of
+
+
+class Page(HTMLParser):
+    """The elements of a page in their order, with attributes and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data) -> None:
+        self.texts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    _, place = make_study(tmp_path_factory.mktemp("report"), trials=16)
+    add_confirmation(place)
+    add_fidelity(place)
+    (place / "config.json").write_text(json.dumps({"command": "python -m scripts.run_search --study s --trials 16"}))
+    return place
+
+
+@pytest.fixture(scope="module")
+def page(place: Path) -> Page:
+    return Page(html(look(load_study("s", place, None), place)))
+
+
+def test_the_answer_comes_first_and_is_the_record(place: Path, page: Page) -> None:
+    record = SearchRecord.load(place / "constants.json")
+    start = page.text[: page.text.index("The triangle of shares")]
+    for value in record.constants.as_tuple():
+        assert f"{value:.4f}" in start
+    assert record.details["confirmation"]["verdict"].replace("+-", "±") in start
+    assert f"{record.expected.low:.4f} to {record.expected.high:.4f}" in start
+
+
+def test_every_part_is_there(place: Path, page: Page) -> None:
+    for word in ("LACS for TPU", "Learning curves", "asked and realised", "matched cost", "Spearman", "torch",
+                 "python -m scripts.run_search --study s --trials 16", "p corrected"):  # fmt: skip
+        assert word in page.text
+    assert len([a for a in page.all("svg") if a.get("role") == "img"]) == len(FIGURES)
+    rows = page.all("tr")
+    assert len(rows) > 16 + 8 + 8 + 8  # trials, rules, two families
+
+
+def test_nothing_is_asked_of_a_network(place: Path) -> None:
+    write_report(look(load_study("s", place, None), place), place)
+    text = (place / "report.html").read_text()
+    assert len(text) < 1_000_000
+    page = Page(text)
+    for _, attributes in page.elements:
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:"))
+    assert not page.all("script")
+    assert "@import" not in text
+    assert all(target.startswith("#") for target in (part[:1] for part in text.split("url(")[1:]))
+
+
+def test_structure_is_accessible(page: Page) -> None:
+    assert page.all("html")[0]["lang"] == "en"
+    headings = [int(tag[1]) for tag, _ in page.elements if tag in ("h1", "h2", "h3", "h4")]
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(headings))
+    assert all(len(page.all(tag)) >= 1 for tag in ("main", "header", "nav", "footer", "title"))
+    assert len(page.all("caption")) == len(page.all("table")) >= 6
+    assert all(attributes.get("scope") in ("col", "row") for attributes in page.all("th"))
+    ids = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
+    assert [name for name, count in ids.items() if count > 1] == []
+    for _, attributes in page.elements:
+        for name in ("aria-labelledby", "href", "xlink:href"):
+            for target in (attributes.get(name) or "").split():
+                assert target.removeprefix("#") in ids or target.startswith("data:")
+
+
+def test_figures_take_their_colours_from_the_page(place: Path) -> None:
+    drawn = drawings(look(load_study("s", place, None), place))
+    assert tuple(drawn) == tuple(FIGURES)
+    for drawing in drawn.values():
+        assert "var(--text)" in drawing.svg
+        assert not any(f"#0{digit}0{digit}0{digit}" in drawing.svg for digit in range(1, 7))
+        assert "<text" in drawing.svg  # letters, not their outlines: they can be selected and read
+        assert "<metadata" not in drawing.svg
+    assert "matched cost" in drawn["growth"].svg
+    assert "90 % region" in drawn["triangle"].svg
+
+
+def test_the_same_study_gives_the_same_page(place: Path) -> None:
+    first, second = (html(look(load_study("s", place, None), place)) for _ in range(2))
+    assert first == second
+
+
+def test_markdown_says_the_same(place: Path) -> None:
+    view = look(load_study("s", place, None), place)
+    text = markdown(view)
+    assert text.startswith("# s: scaling constants")
+    for value in view.record.constants.as_tuple():
+        assert f"**{value:.4f}**" in text
+    assert "    python -m scripts.run_search --study s --trials 16" in text
+    tables = [block for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) >= 7
+    for table in tables:
+        assert len({line.replace(r"\|", "").count("|") for line in table.splitlines()}) == 1
+
+
+def test_nothing_in_a_study_becomes_markup(tmp_path: Path) -> None:
+    study, place = make_study(tmp_path, BadlyNamed(), trials=10)
+    (place / "config.json").write_text(json.dumps({"command": f"python {BAD} `x`"}))
+    view = look(study, place)
+    text = html(view)
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") > 5
+    text = markdown(view)
+    read = "\n".join(line for line in text.splitlines() if not line.startswith("    "))  # the rest is a code block
+    assert not re.search(r"(?<!\\)<", read)
+    assert r"\<script\>" in text
+    assert r"a\|b\`c\`" in text
+
+
+def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:
+    study = run(tmp_path, NetworkObjective(), trials=1)
+    empty = dataclasses.replace(look(study, tmp_path / "s"), trials=(), rows=(), record=None)
+    text = Page(html(empty)).text
+    assert "No recommendation yet" in text
+    assert "No trial has ended" in text
+    assert "svg" not in {tag for tag, _ in Page(html(empty)).elements}
+    assert "Nothing can be recommended yet" in markdown(empty)
+
+
+def test_a_single_trial_is_not_called_an_optimum(tmp_path: Path) -> None:
+    view = view_of(tmp_path, trials=1)
+    text = Page(html(view)).text
+    assert "too few for a surface" in text
+    assert "Expected" not in text
+    assert {"triangle", "curves", "costs", "growth"} <= set(drawings(view))
+
+
+def test_failures_are_explained(tmp_path: Path) -> None:
+    view = look(run(tmp_path, ALWAYS_FAILS, trials=3), tmp_path / "s")
+    text = Page(html(view)).text
+    assert "3 trials failed: the network does not fit" in text
+    assert "No trial has finished" in text
+    assert text.count("failed") >= 4  # the sentence, and the row of each trial
+
+
+def test_some_failures_leave_the_rest(tmp_path: Path) -> None:
+    view = view_of(tmp_path, NetworkObjective(act=FAILS_SOMETIMES.act), trials=13)
+    assert view.counts["failed"] == 4
+    assert "4 trials failed: the loss became NaN in epoch 1" in Page(html(view)).text
+    assert view.record is not None
+
+
+def test_an_older_record_is_not_taken_for_a_longer_study(tmp_path: Path) -> None:
+    _, place = make_study(tmp_path, trials=10)
+    older = SearchRecord.load(place / "constants.json")
+    study = run(tmp_path, NetworkObjective(), trials=14)
+    view = look(study, place)
+    assert sum(view.record.budget["trials"].values()) == 14
+    assert older.budget["trials"]["complete"] == 10
+
+
+def test_a_minimised_score_is_led_downwards(tmp_path: Path) -> None:
+    from objectives.landscape import INTERIOR
+
+    view = view_of(tmp_path, dataclasses.replace(INTERIOR, direction="minimize", noise=0.002), trials=14)
+    table = [line for line in markdown(view).splitlines() if line.startswith("| depth alone")]
+    assert "ahead" in table[0]
+    assert "+0." in table[0]

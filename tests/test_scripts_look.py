@@ -1,0 +1,141 @@
+"""scripts.report, scripts.show and scripts.dashboard as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.dashboard import DashboardOptions, is_loopback
+from tests.dashboards import dashboard_of
+from tests.studies_for_tests import BAD
+from tests.test_scripts import NETWORK, command, search
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("look")
+    done = search(results, "--study", "s", "--objective", NETWORK, "--trials", "9")
+    assert done.returncode == 0, done.stderr
+    assert f"report: {results / 's' / 'report.html'}" in done.stdout
+    return results
+
+
+def test_a_search_leaves_a_report_and_the_command_that_repeats_it(results: Path) -> None:
+    text = (results / "s" / "report.html").read_text()
+    assert f"--objective {NETWORK} --trials 9" in text
+    assert (results / "s" / "report.md").read_text().startswith("# s: scaling constants")
+
+
+def test_a_report_is_written_again(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results / "s", tmp_path / "s")
+    for name in ("report.html", "report.md"):
+        (tmp_path / "s" / name).unlink()
+    done = command("report", "--study", "s", "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "s" / "report.html").read_text() == (results / "s" / "report.html").read_text()
+
+
+def test_a_family_renews_the_report(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results / "s", tmp_path / "s")
+    done = command("make_family", "--study", "s", "--results", tmp_path, "--phi", "0:2", "--network", "efficientnet-b0")
+    assert done.returncode == 0, done.stderr
+    assert "From family-matched.json" in (tmp_path / "s" / "report.html").read_text()
+    (tmp_path / "s" / "report.html").unlink()
+    command("make_family", "--study", "s", "--results", tmp_path, "--phi", "0:1")
+    assert not (tmp_path / "s" / "report.html").exists()
+
+
+def test_show_prints_the_summary_of_the_search(results: Path) -> None:
+    shown = command("show", "--study", "s", "--results", results)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("study s (ended: 9 trials); trials: 9 finished\n")
+    searched = search(results, "--study", "s", "--objective", NETWORK, "--trials", "9")
+    assert shown.stdout.split("alpha", 1)[1].strip() in searched.stdout
+
+
+def test_show_speaks_json(results: Path) -> None:
+    shown = command("show", "--study", "s", "--results", results, "--json")
+    plain = json.loads(shown.stdout)
+    assert plain["trials"]["finished"] == 9
+    assert 1 <= plain["recommendation"]["alpha"] <= 2
+
+
+def test_a_failed_study_is_shown_and_reported(tmp_path: Path) -> None:
+    search(tmp_path, "--study", "s", "--objective", "tests.objectives_for_tests:ALWAYS_FAILS", "--trials", "2")
+    (tmp_path / "s" / "report.html").unlink()  # the search left one
+    shown = command("show", "--study", "s", "--results", tmp_path)
+    assert (shown.returncode, "does not fit" in shown.stdout) == (0, True)
+    done = command("report", "--study", "s", "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "No recommendation yet" in (tmp_path / "s" / "report.html").read_text()
+
+
+def test_the_storage_of_the_search_is_found_again(tmp_path: Path) -> None:
+    journal = tmp_path / "elsewhere.journal"
+    search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "3", "--storage", journal)
+    shown = command("show", "--study", "s", "--results", tmp_path)
+    assert shown.stdout.startswith("study s (ended: 3 trials)"), shown.stderr
+
+
+@pytest.mark.parametrize("script", ["report", "show", "dashboard"])
+def test_mistakes_end_in_one_sentence(tmp_path: Path, script: str) -> None:
+    for arguments, status, message in (
+        (("--study", "none"), 1, "expected a study in"),
+        (("--study", "../x"), 2, "study name of letters"),
+        (("--study", BAD), 2, "study name of letters"),
+        (("--study", "s", "--storage", "postgresql://u:hunter2@127.0.0.1:1/d"), 1, "u:***@"),
+    ):
+        done = command(script, "--results", tmp_path, *arguments)
+        assert (done.returncode, message in done.stderr) == (status, True), done.stderr
+        assert "Traceback" not in done.stderr
+        assert "hunter2" not in done.stderr
+    shown = command(script, "--help")
+    assert f"python -m scripts.{script}" in shown.stdout
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])  # noqa: S104, refused
+def test_other_machines_are_refused_with_the_reason(tmp_path: Path, host: str) -> None:
+    done = command("dashboard", "--study", "s", "--host", host, "--results", tmp_path)
+    assert done.returncode == 2
+    assert "no login" in done.stderr
+    assert DashboardOptions(study="s", host=host, allow_remote=True).host == host
+
+
+def test_loopback_has_many_names() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost")))
+    assert not any(map(is_loopback, ("127.0.0.1.example.org", "localhost.example.org", "10.0.0.1", "", "2130706433")))
+
+
+@pytest.fixture(scope="module")
+def address(results: Path) -> Iterator[str]:
+    with dashboard_of(results) as address:
+        yield address
+
+
+def test_the_dashboard_serves_the_study_here_only(address: str) -> None:
+    assert address.startswith("http://127.0.0.1:")
+    root = address.split("/dashboard")[0]
+    with urllib.request.urlopen(f"{root}/api/studies", timeout=30) as answer:
+        assert [study["study_name"] for study in json.load(answer)["study_summaries"]] == ["s"]
+    elsewhere = urllib.request.Request(f"{root}/api/studies", headers={"Host": "evil.example:80"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(elsewhere, timeout=30)
+
+
+def test_a_port_in_use_is_one_sentence(address: str, results: Path) -> None:
+    port = address.split(":")[2].split("/")[0]
+    done = command("dashboard", "--study", "s", "--results", results, "--port", port)
+    assert (done.returncode, "choose another --port" in done.stderr) == (1, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_all_studies_of_a_storage_are_served(results: Path) -> None:
+    url = f"sqlite:///{results / 's' / 'study.db'}"
+    with dashboard_of(results, "--storage", url, study=None) as address:
+        assert address.endswith("/dashboard/")
