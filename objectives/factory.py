@@ -92,8 +92,7 @@ class FactoryMember:
     resolution: int
     classes: int
     in_channels: ClassVar[int] = 3
-    stem_stride: ClassVar[int] = 1
-    stages: ClassVar[tuple[()]] = ()
+    total_stride: ClassVar[int] = 1
 
     @property
     def name(self) -> str:

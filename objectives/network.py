@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import cast, overload
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,6 @@ from objectives.factory import FactoryMember, build_member
 from phiscale.spec import NetworkSpec
 
 
-@overload
-def build_network(spec: NetworkSpec, seed: int | torch.Generator) -> Network: ...
-@overload
-def build_network(spec: FactoryMember, seed: int | torch.Generator) -> nn.Module: ...
 def build_network(spec: NetworkSpec | FactoryMember, seed: int | torch.Generator) -> nn.Module:
     """The network on the CPU, initialised from ``seed`` alone: the global random state is neither read nor changed."""
     if isinstance(spec, FactoryMember):

@@ -110,8 +110,7 @@ class ProxyObjective:
             return train_proxy(network.spec, self.data, self.train, seed=seed, report=report)
         member = cast("Factory", self.base).member(network.realised)
         try:
-            # Of a spec the training needs name, sizes and what build_network makes of it.
-            return train_proxy(cast("NetworkSpec", member), self.data, self.train, seed=seed, report=report)
+            return train_proxy(member, self.data, self.train, seed=seed, report=report)
         except PhiscaleError:
             raise
         except (RuntimeError, ValueError, TypeError) as error:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from objectives.machine import autocast, memory_errors, reserved
-from objectives.network import Network, build_network
+from objectives.network import build_network
 from objectives.settings import TrainSettings
 from phiscale.spec import NetworkSpec
 
@@ -39,7 +40,7 @@ def measure(
         return _median_seconds(run, device, repeats)
 
 
-def _inference(network: Network, images: torch.Tensor, settings: TrainSettings) -> Callable[[], None]:
+def _inference(network: nn.Module, images: torch.Tensor, settings: TrainSettings) -> Callable[[], None]:
     network.eval()
     cast = autocast(images.device, settings)
 
@@ -51,7 +52,9 @@ def _inference(network: Network, images: torch.Tensor, settings: TrainSettings) 
     return run
 
 
-def _step(network: Network, images: torch.Tensor, labels: torch.Tensor, settings: TrainSettings) -> Callable[[], None]:
+def _step(
+    network: nn.Module, images: torch.Tensor, labels: torch.Tensor, settings: TrainSettings
+) -> Callable[[], None]:
     network.train()
     optimiser = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9, nesterov=True)
     cast = autocast(images.device, settings)
@@ -78,7 +81,7 @@ def _median_seconds(run: Callable[[], None], device: torch.device, repeats: int)
     return statistics.median(seconds)
 
 
-def _memory(network: Network, run: Callable[[], None], device: torch.device) -> float:
+def _memory(network: nn.Module, run: Callable[[], None], device: torch.device) -> float:
     if device.type == "cuda":
         run()
         torch.cuda.reset_peak_memory_stats(device)

@@ -17,9 +17,10 @@ from torch import nn
 from torch.nn import functional
 
 from objectives.contract import Report
+from objectives.factory import FactoryMember
 from objectives.imageset import ImageSet
 from objectives.machine import autocast, choose_device, device_name, memory_errors, peak_memory, reserved
-from objectives.network import Network, build_network
+from objectives.network import build_network
 from objectives.pixels import DeviceImages, EpochPlan
 from objectives.settings import TrainSettings
 from phiscale.errors import TrialError
@@ -45,7 +46,9 @@ class ProxyRun:
     """Bytes: the largest allocation on a GPU, the largest resident size of the process on a CPU."""
 
 
-def train_proxy(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, *, seed: int, report: Report) -> ProxyRun:
+def train_proxy(
+    spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings, *, seed: int, report: Report
+) -> ProxyRun:
     """Train the network of ``spec`` on ``data`` and score it; ``report(epoch, score)`` follows every epoch.
 
     The same seed on the same machine gives the same score to the last bit. Raises ``TrialError``, and
@@ -80,7 +83,12 @@ class _Trainer:
     """Network, optimiser and images of one training."""
 
     def __init__(
-        self, spec: NetworkSpec, data: ImageSet, settings: TrainSettings, device: torch.device, seed: int
+        self,
+        spec: NetworkSpec | FactoryMember,
+        data: ImageSet,
+        settings: TrainSettings,
+        device: torch.device,
+        seed: int,
     ) -> None:
         self._settings, self._device, self._seed = settings, device, seed
         self._network = build_network(spec, stream_seed(seed, "weights")).to(device)
@@ -174,7 +182,7 @@ def _batches(indices: torch.Tensor, resolution: int) -> tuple[torch.Tensor, ...]
     return torch.tensor_split(indices, math.ceil(len(indices) / size))
 
 
-def _optimiser(network: Network, settings: TrainSettings) -> torch.optim.Optimizer:
+def _optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum; only weights of convolutions and linear layers decay."""
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
@@ -207,7 +215,7 @@ def _check_finite(parts: dict[str, float], epoch: int, settings: TrainSettings) 
             )
 
 
-def _check_shapes(spec: NetworkSpec, data: ImageSet, settings: TrainSettings) -> None:
+def _check_shapes(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> None:
     """Raise ``TrialError`` of the kind ``shape`` where the network cannot be trained on these images."""
     if (spec.in_channels, spec.classes) != (3, len(data.classes)):
         raise TrialError(
@@ -215,7 +223,7 @@ def _check_shapes(spec: NetworkSpec, data: ImageSet, settings: TrainSettings) ->
             f"expected a network of 3 input channels and {len(data.classes)} classes for {data.name}, "
             f"got {spec.in_channels} and {spec.classes}",
         )
-    side = math.ceil(spec.resolution / math.prod([spec.stem_stride, *(stage.stride for stage in spec.stages)]))
+    side = math.ceil(spec.resolution / spec.total_stride)
     if side * min(settings.batch_size, len(data.train_labels)) == 1:
         raise TrialError(
             "shape",

@@ -115,17 +115,13 @@ def claim(
     study.sampler = make_sampler(settings, len(trials))
     point = None
     if not any(trial.state.name == "WAITING" for trial in trials):
-        chosen = worth_repeating(trials, settings, cost_model, objective.direction)
-        if chosen is None and settings.method == "gp":
-            chosen = next_point(trials, cost_model, objective.direction)
-        if chosen is not None:
-            parameters, attributes = chosen
-            study.enqueue_trial(parameters, user_attrs=attributes)
-        elif settings.is_grid:
+        chosen = _chosen(study, trials, settings, cost_model, objective.direction)
+        if chosen is None and settings.is_grid:
             return None
-        elif type(study.sampler).__name__ in _FORESEEABLE:
-            point = described(_foreseen(study, parameter_names(cost_model), len(trials)), None)
-            study.enqueue_trial(point.parameters, user_attrs=point.attributes)
+        if chosen is not None:
+            parameters, stated = chosen
+            point = described(parameters, stated.get("constants"))
+            study.enqueue_trial(parameters, user_attrs={**stated, **point.attributes})
     with one_thread():
         trial = study.ask()
         parameters = {name: trial.suggest_float(name, 0.0, 1.0) for name in parameter_names(cost_model)}
@@ -136,6 +132,18 @@ def claim(
         if name not in held or held[name] != value:
             trial.set_user_attr(name, value)
     return Claim(trial, point.constants, tuple(point.attributes["seeds"]), point.problem)
+
+
+def _chosen(
+    study: Study, trials: Sequence[FrozenTrial], settings: SearchSettings, cost_model: CostModel, direction: str
+) -> tuple[dict[str, float], dict[str, Any]] | None:
+    """Parameters and attributes of the next trial, where they are known before it is asked for."""
+    chosen = worth_repeating(trials, settings, cost_model, direction)
+    if chosen is None and settings.method == "gp":
+        chosen = next_point(trials, cost_model, direction)
+    if chosen is None and not settings.is_grid and type(study.sampler).__name__ in _FORESEEABLE:
+        chosen = _foreseen(study, parameter_names(cost_model), len(trials)), {}
+    return chosen
 
 
 def _foreseen(study: Study, names: Iterable[str], number: int) -> dict[str, float]:

@@ -97,6 +97,8 @@ def _run_to(
 ) -> None:
     """Trials until the study has ``total`` of them, or has learnt what was asked for."""
     trials = study.get_trials(deepcopy=False)
+    if STOPPED in study.user_attrs:
+        study.set_user_attr(STOPPED, None)  # of an earlier run
     while True:
         reason = reason_to_stop(trials, settings, cost_model, objective.direction)
         if reason:
