@@ -28,7 +28,7 @@ format: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[search,dashboard,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[search,dashboard,interop,dev]'
 	touch $(READY)
 
 clean:
