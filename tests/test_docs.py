@@ -2,8 +2,8 @@
 
 Executed, in the order of each file, in one folder with tiny images and a record: every Python block, every
 ``python -m phiscale`` command, and those ``scripts`` commands that SMALL names, with its settings appended. The other
-``python -m`` commands are parsed by the parsers of their modules; of ``make``, ``pip``, ``optuna-dashboard`` and
-``pytest`` the target, the extras, the options and the files are looked up. A line that is none of these fails.
+``python -m`` commands are parsed by the parsers of their modules; of ``make``, ``pip``, ``pytest`` and other people's
+programs the target, the extras, the options and the files are looked up. A line that is none of these fails.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ SMALL = {
     "export_onnx": ("--phi", "1", "--budget", "nominal"),
 }
 """Commands that are executed, and what is appended so that each takes about a second: a later option wins."""
-PARSED_ONLY = ("--workers", "--storage", "CUDA_VISIBLE_DEVICES")
-"""What other processes, servers and GPUs are needed for."""
+PARSED_ONLY = ("--workers", "--storage", "--track mlflow", "--track wandb", "CUDA_VISIBLE_DEVICES")
+"""What other processes, servers, large packages and GPUs are needed for."""
+PROGRAMS = ("optuna-dashboard", "tensorboard")
+"""Other people's programs that stay running: their options are looked up in their help."""
 
 
 @pytest.fixture
@@ -152,8 +154,14 @@ def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         run_python(arguments[1], arguments[2:], monkeypatch, parse_only=parse_only)
     elif program == "make":
         assert all(re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE) for target in arguments)
-    elif program == "optuna-dashboard":
-        shown = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
+    elif program in PROGRAMS:
+        shown = subprocess.run(
+            [str(Path(sys.executable).with_name(program)), "--help"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
         assert all(word in shown for word in arguments if word.startswith("--"))
     else:
         raise AssertionError(f"not known as a command: {line!r}")
@@ -171,6 +179,8 @@ def is_formula(text: str) -> bool:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_snippets(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "--track" in page.read_text(encoding="utf-8"):
+        require("tensorboard")
     if "export_onnx" in page.read_text(encoding="utf-8"):
         for library in ("onnx", "onnxscript", "onnxruntime"):
             require(library)
