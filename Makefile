@@ -1,15 +1,18 @@
 # make search   set everything up, then search the constants of the embedded example
 # make test     set everything up, then run the tests
 # make check    format, lint, types, layers, tests
+# make docs     the documentation as pages in site/
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+SEARCH_READY = $(VENV)/.ready-search
+INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: search test check format clean
+.PHONY: search test check docs format clean
 
-search: $(READY)
+search: $(SEARCH_READY)
 	$(BIN)/python -m scripts.run_search --study demo --trials 30
 
 test: $(READY)
@@ -22,14 +25,21 @@ check: $(READY)
 	$(BIN)/lint-imports
 	$(MAKE) test
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-$(READY): pyproject.toml constraints.txt
+$(SEARCH_READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[search,dashboard,dev]'
-	touch $(READY)
+	$(INSTALL) '.[search,dashboard]'
+	touch $@
+
+$(READY): $(SEARCH_READY)
+	$(INSTALL) '.[search,dashboard,interop,docs,dev]'
+	touch $@
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist site

@@ -1,7 +1,8 @@
-"""The command line of the published package: make a family from a record, show a record, scale three numbers.
+"""The command line of the published package: make a family from a record, export a member, show a record, scale.
 
 Run: python -m phiscale family results/demo/constants.json --phi 0:7
      python -m phiscale family --rule paper --network efficientnet-b0 --phi 0:7 --budget matched
+     python -m phiscale export results/demo/constants.json --network efficientnet-b0 --phi 3 --to timm
      python -m phiscale show results/demo/constants.json
      python -m phiscale scale --depth 10 --width 64 --resolution 224 --phi 1
 """
@@ -19,16 +20,10 @@ import phiscale
 from phiscale.baselines import BASELINES
 from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import ConstraintError, PhiscaleError, SettingsError
+from phiscale.export import EXPORTS, export_member
 from phiscale.factory import factory_name, format_multipliers, multiplier_family
-from phiscale.family import (
-    BUDGETS,
-    FamilyMember,
-    format_family,
-    generate_family,
-    parse_phis,
-    published_family,
-)
-from phiscale.published import PUBLISHED_RULES
+from phiscale.family import BUDGETS, FamilyMember, format_family, generate_family, parse_phis, published_family
+from phiscale.published import EFFICIENTNET_TABLE, PUBLISHED_RULES
 from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS
 from phiscale.scaling import efficientnet_scaling
@@ -88,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"phiscale {phiscale.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_family(commands.add_parser("family", help="the networks of a phi family, with their counted cost"))
+    _add_export(commands.add_parser("export", help="one network as arguments of timm, torchvision, Keras, ..."))
     show = commands.add_parser("show", help="what a search found, and how sure it is")
     show.add_argument("record", help="constants.json of a study")
     show.add_argument("--json", action="store_true", help="print the record as JSON")
@@ -97,10 +93,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_family(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("record", nargs="?", help="constants.json of a study; or use --rule, or --published")
-    parser.add_argument("--rule", choices=sorted(PUBLISHED_RULES), help="a published rule in place of a record")
     parser.add_argument("--published", action="store_true", help="the published EfficientNet table B0 to L2")
     parser.add_argument("--phi", default="0:7", help="0:7, -2:2:0.5 or 0,0.5,3 (default: 0:7)")
+    _add_source(parser)
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    parser.set_defaults(run=_family)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--published", choices=list(EFFICIENTNET_TABLE), help="a published EfficientNet")
+    parser.add_argument("--phi", default="1", help="compound coefficient (default: 1)")
+    _add_source(parser)
+    parser.add_argument("--to", choices=EXPORTS, required=True, help="runnable Python for a library, or plain data")
+    parser.set_defaults(run=_export)
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    """Where constants come from, and how they scale which network."""
+    parser.add_argument("record", nargs="?", help="constants.json of a study; or use --rule, or --published")
+    parser.add_argument("--rule", choices=sorted(PUBLISHED_RULES), help="a published rule in place of a record")
     parser.add_argument(
         "--network",
         help=f"baseline: {', '.join(BASELINES)} or a JSON file (default: the record's; efficientnet-b0 with a rule)",
@@ -115,8 +126,6 @@ def _add_family(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounding", choices=list(ROUNDINGS), help="default: tf, or exact for small networks")
     parser.add_argument("--max-resolution", type=int, help="largest resolution in pixels")
     parser.add_argument("--dropout", type=float, default=0.5, help="rate at phi 7 (default: 0.5)")
-    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    parser.set_defaults(run=_family)
 
 
 def _add_scale(parser: argparse.ArgumentParser) -> None:
@@ -135,12 +144,13 @@ def _network(name: str | None, fallback: NetworkSpec) -> NetworkSpec:
     return BASELINES[name] if name in BASELINES else load_network(name)
 
 
-def _members(options: argparse.Namespace) -> tuple[FamilyMember, ...]:
-    if sum((options.record is not None, options.rule is not None, options.published)) != 1:
+def _members(options: argparse.Namespace) -> tuple[tuple[FamilyMember, ...], ScalingConstants | None]:
+    """The networks asked for, and the constants they come from; the published table comes from none."""
+    if sum((options.record is not None, options.rule is not None, bool(options.published))) != 1:
         raise SettingsError("expected exactly one of a record, --rule and --published")
     base = BASELINES["efficientnet-b0"]
     if options.published:
-        return published_family(_network(options.network, base))
+        return published_family(_network(options.network, base)), None
     constants: ScalingConstants
     cost_model: CostModel
     if options.rule:
@@ -148,7 +158,7 @@ def _members(options: argparse.Namespace) -> tuple[FamilyMember, ...]:
     else:
         record = SearchRecord.load(options.record)
         base, constants, cost_model = record.network or base, record.constants, record.cost_model
-    return generate_family(
+    members = generate_family(
         _network(options.network, base),
         constants,
         parse_phis(options.phi),
@@ -158,6 +168,7 @@ def _members(options: argparse.Namespace) -> tuple[FamilyMember, ...]:
         max_resolution=options.max_resolution,
         dropout=options.dropout,
     )
+    return members, constants
 
 
 def _family(options: argparse.Namespace) -> str:
@@ -167,7 +178,16 @@ def _family(options: argparse.Namespace) -> str:
         phis, cap = parse_phis(options.phi), options.max_resolution
         rows = multiplier_family(record, phis, budget=options.budget, max_resolution=cap)
         return format_multipliers(rows, options.format)
-    return format_family(_members(options), options.format)
+    return format_family(_members(options)[0], options.format)
+
+
+def _export(options: argparse.Namespace) -> str:
+    members, constants = _members(options)
+    if options.published:
+        members = tuple(member for member in members if member.name == options.published)
+    if len(members) != 1:
+        raise SettingsError(f"expected one phi to export, got {options.phi!r}; python -m phiscale family shows many")
+    return export_member(members[0], options.to, constants)
 
 
 def _scale(options: argparse.Namespace) -> str:

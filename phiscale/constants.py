@@ -100,11 +100,11 @@ def _exponent(log_value: float) -> float:
 
 
 FLOPS = CostModel()
-"""Multiply-accumulates (or FLOPs): alpha * beta**2 * gamma**2 = 2."""
+"""Multiply-accumulates (or FLOPs): ``alpha * beta**2 * gamma**2 = 2``."""
 PARAMETERS = CostModel(1.0, 2.0, 0.0, 2.0, "params")
-"""Parameters do not depend on the resolution: alpha * beta**2 = 2."""
+"""Parameters do not depend on the resolution: ``alpha * beta**2 = 2``."""
 ACTIVATIONS = CostModel(1.0, 1.0, 2.0, 2.0, "activations")
-"""Activations (outputs of convolutions and linear layers): alpha * beta * gamma**2 = 2."""
+"""Activations (outputs of convolutions and linear layers): ``alpha * beta * gamma**2 = 2``."""
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class PlainProgress:
         self._quiet = quiet
         self.study: Study | None = None
         self.between: Callable[[], None] = lambda: None
+        self.ended: Callable[[FrozenTrial], None] = lambda _: None
         self._shown: set[int] = set()
         self._total = self._before = 0
         self._start = time.monotonic()
@@ -109,6 +110,7 @@ class PlainProgress:
             if trial.number not in self._shown:
                 self._shown.add(trial.number)
                 self.show(trial)
+                self.ended(trial)
 
     def show(self, trial: FrozenTrial) -> None:
         """One line about a trial, and how the run goes."""

@@ -69,8 +69,7 @@ def main() -> int:
 def make_family(options: FamilyOptions) -> None:
     """Print the family and write it."""
     folder = options.results / options.study if options.study else None
-    record = SearchRecord.load(options.record or options.results / str(options.study) / "constants.json")
-    members = _members(record, options)
+    members = make_members(options)
     print(format_family(members, "table"))
     output = options.output or (folder / f"family-{options.budget}.json" if folder else None)
     if output:
@@ -80,7 +79,9 @@ def make_family(options: FamilyOptions) -> None:
         renew_report(folder)
 
 
-def _members(record: SearchRecord, options: FamilyOptions) -> tuple[FamilyMember, ...]:
+def make_members(options: FamilyOptions) -> tuple[FamilyMember, ...]:
+    """The networks of the study or record. Raises ``RecordError`` where there is none, and what makes a family."""
+    record = SearchRecord.load(options.record or options.results / str(options.study) / "constants.json")
     base = record.network if options.network is None else BASELINES.get(options.network)
     if base is None:
         if options.network is None:

@@ -25,6 +25,7 @@ from phiscale.errors import PhiscaleError, SettingsError, StudyError
 from scripts.console import PlainProgress, make_progress, run_command
 from scripts.crew import Crew, is_helper
 from scripts.setup import ObjectiveSettings, make_objective
+from scripts.tracking import Tracker, tracking
 from search.settings import SearchSettings
 from search.storage import redact, storage_errors
 from search.study import check_study_name
@@ -55,6 +56,8 @@ class SearchOptions:
     """A path that ends in .journal, or a database URL that Optuna takes. Default: SQLite in the study's folder."""
     workers: int = 1
     """Processes that share the study; as many as CPU cores is fastest. Only with one does a seed repeat a study."""
+    track: Tracker = "none"
+    """Show trials in tensorboard or mlflow (in the study's folder), or wandb (offline unless WANDB_MODE=online)."""
     quiet: bool = False
     """Print the result only."""
 
@@ -83,7 +86,8 @@ def search(options: SearchOptions) -> None:
     progress.say(f"study {options.study} in {options.folder}")
     objective = make_objective(options.measure, options.train, options.search.seed)
     try:
-        study = _run(options, place, objective, progress)
+        with tracking("none" if is_helper() else options.track, options.folder, options.study) as progress.ended:
+            study = _run(options, place, objective, progress)
     except KeyboardInterrupt:
         print(f"\nstopped; finished trials are kept. To go on: {command_line()}", file=sys.stderr)
         raise
@@ -112,6 +116,7 @@ def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progre
             crew.wait()
             progress.catch_up()
             study = run_study(*arguments, PlainProgress(quiet=True))  # a trial that the last worker to die left over
+            progress.catch_up()
         return study
     except (KeyboardInterrupt, StudyError):
         if progress.study is not None:

@@ -12,13 +12,13 @@ import pytest
 _declared: list[object] = []
 
 
-def require(name: str) -> ModuleType:
+def require(name: str, *, extra: str = "interop") -> ModuleType:
     """The module; without its package the test fails where the variable CI is set, and is skipped elsewhere."""
     package = name.split(".")[0]
     if importlib.util.find_spec(package) is None:
         if os.environ.get("CI"):
-            pytest.fail(f"{package} is not installed; this test must run in CI: pip install '.[interop]'")
-        pytest.skip(f"{package} is not installed: pip install '.[interop]'")
+            pytest.fail(f"{package} is not installed; this test must run in CI: pip install '.[{extra}]'")
+        pytest.skip(f"{package} is not installed: pip install '.[{extra}]'")
     if package == "keras":
         os.environ.setdefault("KERAS_BACKEND", "torch")
     if package in ("timm", "torchvision"):  # timm imports torchvision

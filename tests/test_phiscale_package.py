@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -119,6 +120,43 @@ def test_what_is_shipped() -> None:
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["phiscale"]
     assert project["project"]["dependencies"] == []
     assert project["project"]["version"] == phiscale.__version__
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel, unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    words = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(words, check=True, capture_output=True, timeout=120)
+    (built,) = folder.glob("phiscale-*.whl")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def alone(wheel: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command of the wheel in an interpreter that finds no other package."""
+    variables = {**os.environ, "PYTHONPATH": str(wheel)}
+    command = [sys.executable, "-S", "-P", "-m", "phiscale", *words]
+    return subprocess.run(command, cwd=wheel, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_wheel_holds_phiscale_alone_and_needs_nothing(wheel: Path) -> None:
+    assert {path.name.split("-")[0] for path in wheel.iterdir()} == {"phiscale"}
+    (metadata,) = wheel.glob("*.dist-info/METADATA")
+    required = [line for line in metadata.read_text().splitlines() if line.startswith("Requires-Dist")]
+    assert [line for line in required if "extra ==" not in line] == []
+
+
+@pytest.mark.parametrize("to", ["timm", "torchvision", "keras", "transformers", "json", "toml", "csv", "python"])
+def test_the_wheel_gives_export_arguments_without_torch(wheel: Path, to: str) -> None:
+    probe = "import importlib.util as u; print([n for n in ('torch', 'numpy', 'optuna', 'timm') if u.find_spec(n)])"
+    variables = {**os.environ, "PYTHONPATH": str(wheel)}
+    found = subprocess.run([sys.executable, "-S", "-P", "-c", probe], env=variables, capture_output=True, text=True)
+    assert found.stdout == "[]\n"
+    done = alone(wheel, "export", "--published", "b3", "--to", to)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "12,233,232" in done.stdout or "12233232" in done.stdout
 
 
 def test_golden_data_names_its_source() -> None:

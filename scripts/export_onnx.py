@@ -1,0 +1,88 @@
+"""Write a member of a family as an ONNX file and check it: onnxruntime has to compute what torch computes.
+
+Run: python -m scripts.export_onnx --study demo --phi 2 --output demo.onnx
+     python -m scripts.export_onnx --record constants.json --network efficientnet-b0 --phi 1 --output b1.onnx
+     python -m scripts.export_onnx --study demo --phi 2 --weights trained.pt --output trained.onnx
+
+Without --weights the weights are random: the file tells a device's speed and memory, not an accuracy.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from phiscale.errors import SettingsError
+from phiscale.family import short_number
+from scripts.console import run_command
+from scripts.make_family import FamilyOptions, make_members
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxOptions:
+    """Options of ``scripts.export_onnx``."""
+
+    output: Path
+    """The .onnx file to write."""
+    study: str | None = None
+    """A finished study under --results; or use --record."""
+    record: Path | None = None
+    """A constants.json from anywhere."""
+    phi: float = 1.0
+    """Compound coefficient."""
+    network: str | None = None
+    """Baseline: a name that phiscale knows, or a JSON file. Default: the network that was searched."""
+    budget: Literal["nominal", "matched"] = "matched"
+    """nominal: the formula, then rounding; matched: counted cost equal to target**phi within 2 %."""
+    rounding: str | None = None
+    """exact, tf, effnetv2, timm, timm-round or pycls. Default: tf, or exact for small networks."""
+    weights: Path | None = None
+    """State dictionary of the network (torch.save(network.state_dict(), FILE)). Default: random weights."""
+    seed: int = 0
+    """Seed of the random weights and of the images of the check."""
+    results: Path = Path("results")
+    """Folder of all studies."""
+
+    def __post_init__(self) -> None:
+        if self.output.suffix != ".onnx":
+            raise SettingsError(f"expected --output to end in .onnx, got {self.output}")
+        self.family()
+
+    def family(self) -> FamilyOptions:
+        """The same choice as options of ``scripts.make_family``, which checks them."""
+        return FamilyOptions(
+            study=self.study,
+            record=self.record,
+            phi=repr(self.phi),
+            network=self.network,
+            budget=self.budget,
+            rounding=self.rounding,
+            results=self.results,
+        )
+
+
+def main() -> int:
+    """The command."""
+    return run_command(OnnxOptions, export_onnx, __doc__ or "", "scripts.export_onnx")
+
+
+def export_onnx(options: OnnxOptions) -> None:
+    """Write the file and say what it holds and how near onnxruntime is to torch."""
+    from objectives.network import build_network
+    from objectives.onnx_file import network_with_weights, write_checked
+
+    (member,) = make_members(options.family())
+    spec, cost = member.network.spec, member.network.cost
+    network = network_with_weights(build_network(spec, options.seed), options.weights)
+    difference = write_checked(network, spec, options.output, seed=options.seed)
+    print(
+        f"{spec.name}: {short_number(cost.params)} parameters, {short_number(cost.macs)} MACs, {spec.resolution} px, "
+        f"{'weights of ' + str(options.weights) if options.weights else 'random weights'}\n"
+        f"onnxruntime and torch differ by at most {difference:.1e} of the largest logit\nwritten: {options.output}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Send every trial that ends to TensorBoard, MLflow or Weights & Biases: ``run_search --track NAME``.
+
+Optuna's own callbacks for the three are deprecated since its 4.9 and go with its 6 (and its TensorBoard one needs
+TensorFlow), so that these are written with the libraries' public interfaces. Nothing leaves the machine unless asked:
+TensorBoard and MLflow write into the study's folder (MLFLOW_TRACKING_URI names a server), Weights & Biases runs offline
+(WANDB_MODE=online sends). Trials that ended before the run are not sent again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from phiscale.errors import SettingsError
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+Tracker = Literal["none", "tensorboard", "mlflow", "wandb"]
+Track = Callable[["FrozenTrial"], None]
+_PARAMETERS = ("alpha", "beta", "gamma", "share_depth", "share_width", "share_resolution", "resolution", "blocks")
+_METRICS = ("seconds", "cost_ratio", "peak_memory")
+
+
+@contextmanager
+def tracking(tracker: Tracker, folder: Path, study: str) -> Iterator[Track]:
+    """A function that sends one ended trial. Raises ``SettingsError`` where the package is missing.
+
+    A tracker that fails later says so once and is left alone: a search does not end because its display does.
+    """
+    opened = _TRACKERS[tracker](folder, study)
+    with opened as send:
+        yield _kept_apart(tracker, send)
+
+
+def _kept_apart(tracker: str, send: Track) -> Track:
+    broken = False
+
+    def track(trial: FrozenTrial) -> None:
+        nonlocal broken
+        if broken:
+            return
+        try:
+            send(trial)
+        except Exception as error:  # noqa: BLE001 - whatever a display fails with, the trial is stored
+            broken = True
+            print(f"{tracker} does not take trials any longer: {error}; the search goes on", file=sys.stderr)
+
+    return track
+
+
+def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
+    """What was tried: constants, shares and the size of the network, as far as the trial has them."""
+    return {name: trial.user_attrs[name] for name in _PARAMETERS if name in trial.user_attrs}
+
+
+def metrics_of(trial: FrozenTrial) -> dict[str, float]:
+    """What was measured: the score where there is one, seconds, cost over the cost asked for, bytes."""
+    score = {} if trial.value is None else {"score": float(trial.value)}
+    return score | {name: float(trial.user_attrs[name]) for name in _METRICS if name in trial.user_attrs}
+
+
+def curves_of(trial: FrozenTrial) -> Iterator[tuple[str, int, float]]:
+    """(name, epoch from 1, value) of the first seed's curves."""
+    for name, values in next(iter(trial.user_attrs.get("curves", ())), {}).items():
+        for epoch, value in enumerate(values, 1):
+            yield f"epochs/{name}", epoch, value
+
+
+@contextmanager
+def _nothing(_folder: Path, _study: str) -> Iterator[Track]:
+    yield lambda _: None
+
+
+@contextmanager
+def _tensorboard(folder: Path, _study: str) -> Iterator[Track]:
+    """One run of TensorBoard a trial, with its parameters; see them: tensorboard --logdir FOLDER/tensorboard."""
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ImportError:
+        raise _missing("tensorboard") from None
+
+    def send(trial: FrozenTrial) -> None:
+        writer = SummaryWriter(folder / "tensorboard" / f"trial-{trial.number:04d}")
+        try:
+            writer.add_hparams(parameters_of(trial), metrics_of(trial), run_name=".")
+            for name, epoch, value in curves_of(trial):
+                writer.add_scalar(name, value, epoch)
+        finally:
+            writer.close()
+
+    yield send
+
+
+@contextmanager
+def _mlflow(folder: Path, study: str) -> Iterator[Track]:
+    """One run of MLflow a trial, in an experiment of the study's name."""
+    try:
+        from mlflow import MlflowClient
+        from mlflow.entities import Metric, Param
+    except ImportError:
+        raise _missing("mlflow") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}")
+    known = client.get_experiment_by_name(study)
+    experiment = known.experiment_id if known else client.create_experiment(study)
+
+    def send(trial: FrozenTrial) -> None:
+        run = client.create_run(experiment, run_name=f"trial {trial.number}").info.run_id
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, 0) for name, value in metrics_of(trial).items()]
+        metrics += [Metric(name, value, now, epoch) for name, epoch, value in curves_of(trial)]
+        params = [Param(name, str(value)) for name, value in parameters_of(trial).items()]
+        client.log_batch(run, metrics=metrics, params=params)
+        client.set_terminated(run, {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}.get(trial.state.name, "FAILED"))
+
+    yield send
+
+
+@contextmanager
+def _wandb(folder: Path, study: str) -> Iterator[Track]:
+    """One run of Weights & Biases a study, a step a trial."""
+    try:
+        import wandb
+    except ImportError:
+        raise _missing("wandb") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    mode: Any = os.environ.get("WANDB_MODE", "offline")
+    run = wandb.init(project="phiscale", name=study, dir=str(folder), mode=mode)
+
+    def send(trial: FrozenTrial) -> None:
+        run.log({"trial": trial.number, **parameters_of(trial), **metrics_of(trial)})
+
+    try:
+        yield send
+    finally:
+        run.finish()
+
+
+_TRACKERS = {"none": _nothing, "tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
+
+
+def _missing(package: str) -> SettingsError:
+    return SettingsError(f"expected the package {package} to be installed for --track {package}; pip install {package}")

@@ -1,0 +1,369 @@
+"""Members of a family in the real libraries: the same parameters and the same work, or a refusal that says why."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from phiscale import (
+    EFFICIENTNET_B0,
+    EFFICIENTNET_TABLE,
+    PROXY_BASE,
+    PUBLISHED_RULES,
+    ROUNDINGS,
+    Multipliers,
+    NetworkSpec,
+    ScalingConstants,
+    SettingsError,
+    StageSpec,
+    generate_family,
+    published_family,
+)
+from phiscale.cli import main
+from phiscale.export import EXPORTS, LIBRARIES, export_member, library_arguments
+from phiscale.family import FamilyMember
+from tests import strategies
+from tests.interop import require
+
+GOLDEN = {
+    row["name"]: row
+    for row in json.loads((Path(__file__).parent / "golden" / "efficientnet.json").read_text(encoding="utf-8"))["rows"]
+}
+PUBLISHED = {member.name: member for member in published_family()}
+PAPER = PUBLISHED_RULES["paper"].constants
+TORCH_LIBRARIES = ("timm", "torchvision", "transformers")
+
+NARROW = NetworkSpec(
+    name="narrow",
+    resolution=96,
+    stem_channels=24,
+    stages=(
+        StageSpec(kernel=3, repeats=1, channels=16, expansion=1, stride=1),
+        StageSpec(kernel=7, repeats=3, channels=40, expansion=4, stride=2),
+        StageSpec(kernel=5, repeats=2, channels=72, expansion=3, stride=2),
+    ),
+    head_channels=512,
+    classes=37,
+)
+"""A network of whole multiples of 8 that is no EfficientNet."""
+
+
+def run(snippet: str) -> Any:
+    """The model of a snippet, without weights in memory where torch allows it."""
+    names: dict[str, Any] = {}
+    with torch.device("meta"):
+        exec(compile(snippet, "snippet", "exec"), names)  # noqa: S102 - our own text, and the subject of the test
+    return names["model"]
+
+
+def build(member: FamilyMember, library: str) -> nn.Module:
+    require(library)
+    model = run(export_member(member, library))
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def macs(model: nn.Module, member: FamilyMember) -> int:
+    spec = member.network.spec
+    images = torch.empty(1, spec.in_channels, spec.resolution, spec.resolution, device="meta")
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        model.eval()(images)
+    return flops.get_total_flops() // 2
+
+
+def shapes(model: nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(parameter.shape) for parameter in model.parameters()]
+
+
+# The published family against the libraries' own
+
+
+@pytest.mark.parametrize("name", [f"b{index}" for index in range(8)])
+@pytest.mark.parametrize("library", TORCH_LIBRARIES)
+def test_published_members_have_the_published_parameters(library: str, name: str) -> None:
+    model = build(PUBLISHED[name], library)
+    assert parameters(model) == GOLDEN[name]["params"] == PUBLISHED[name].network.cost.params
+
+
+@pytest.mark.parametrize("name", [f"b{index}" for index in range(8)])
+def test_timm_and_torchvision_have_the_same_networks_themselves(name: str) -> None:
+    with torch.device("meta"):
+        timm = require("timm").create_model(f"efficientnet_{name}", pretrained=False)
+        torchvision = getattr(require("torchvision.models"), f"efficientnet_{name}")(weights=None)
+    assert shapes(build(PUBLISHED[name], "timm")) == shapes(timm)
+    assert shapes(build(PUBLISHED[name], "torchvision")) == shapes(torchvision)
+
+
+@pytest.mark.parametrize("name", ["b8", "l2"])
+def test_the_largest_members_are_timms(name: str) -> None:
+    with torch.device("meta"):
+        timm = require("timm").create_model(f"tf_efficientnet_{name}", pretrained=False)
+    assert shapes(build(PUBLISHED[name], "timm")) == shapes(timm)
+
+
+@pytest.mark.parametrize("name", [f"b{index}" for index in range(8)])
+def test_keras_has_the_same_networks_itself(name: str) -> None:
+    applications = require("keras.applications")
+    model = run(export_member(PUBLISHED[name], "keras"))
+    own = getattr(applications, f"EfficientNet{name.upper()}")(weights=None)
+    sizes = [weight.shape for weight in model.trainable_weights]
+    assert sizes == [weight.shape for weight in own.trainable_weights]
+    assert sum(torch.Size(size).numel() for size in sizes) == GOLDEN[name]["params"]
+    assert model.input_shape == (None, *[EFFICIENTNET_TABLE[name].resolution] * 2, 3)
+
+
+def test_what_keras_counts_besides() -> None:
+    require("keras")
+    model = run(export_member(PUBLISHED["b0"], "keras"))
+    # Mean and variance of 21,008 normalised channels, and mean, variance and count of its Normalization layer.
+    assert model.count_params() - PUBLISHED["b0"].network.cost.params == 42_023 == 2 * 21_008 + 7
+
+
+@pytest.mark.parametrize("name", [f"b{index}" for index in range(8)])
+def test_transformers_pads_as_in_its_own_conversion(name: str) -> None:
+    # Source: transformers src/transformers/models/efficientnet/convert_efficientnet_to_pytorch.py, dw_padding.
+    published = {"b1": [16], "b2": [5, 8, 16], "b3": [5, 18], "b4": [6], "b5": [13, 27], "b6": [31], "b7": [18]}
+    given_ = library_arguments(PUBLISHED[name].network, "transformers")["depthwise_padding"]
+    assert given_ == published.get(name, [])
+
+
+@pytest.mark.parametrize("name", ["b0", "b2", "b4", "b7"])
+@pytest.mark.parametrize("library", TORCH_LIBRARIES)
+def test_published_members_do_the_counted_work(library: str, name: str) -> None:
+    assert macs(build(PUBLISHED[name], library), PUBLISHED[name]) == PUBLISHED[name].network.cost.macs
+
+
+# Scaled members
+
+
+def scaled(base: NetworkSpec, rule: str, phi: float, budget: str = "nominal", rounding: str = "tf") -> FamilyMember:
+    how = ROUNDINGS[rounding]
+    return generate_family(base, PUBLISHED_RULES[rule].constants, [phi], budget=budget, rounding=how)[0]
+
+
+SCALED = [
+    scaled(EFFICIENTNET_B0, "paper", 3),
+    scaled(EFFICIENTNET_B0, "paper", -1.5),
+    scaled(EFFICIENTNET_B0, "equal", 2, "matched"),
+    scaled(EFFICIENTNET_B0, "dollar", 4, "matched"),
+    scaled(EFFICIENTNET_B0, "depth", 1),
+    scaled(EFFICIENTNET_B0, "tinynet-c", 1, rounding="timm-round"),
+    scaled(EFFICIENTNET_B0, "width", 2, rounding="effnetv2"),
+    scaled(EFFICIENTNET_B0, "resolution", 1.5),
+]
+
+
+@pytest.mark.parametrize("member", SCALED, ids=lambda member: f"{member.name} {member.network.fingerprint}")
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_scaled_members_have_the_counted_parameters(library: str, member: FamilyMember) -> None:
+    model = build(member, library)
+    if library == "keras":
+        assert sum(torch.Size(weight.shape).numel() for weight in model.trainable_weights) == member.network.cost.params
+        return
+    assert parameters(model) == member.network.cost.params
+    if library != "transformers" or member.network.resolution % 2 == 0:  # it drops the last row of an odd image
+        assert macs(model, member) == member.network.cost.macs
+
+
+@pytest.mark.parametrize("phi", [0, 1, 2.5, 4])
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_another_network_has_the_counted_parameters(library: str, phi: float) -> None:
+    member = scaled(NARROW, "paper", phi)
+    model = build(member, library)
+    assert (parameters(model), macs(model, member)) == (member.network.cost.params, member.network.cost.macs)
+
+
+def test_uneven_depths_and_single_channels_go_to_timm_as_they_are() -> None:
+    spec = dataclasses.replace(
+        NARROW, stages=tuple(dataclasses.replace(s, expansion=8, se_ratio=0) for s in NARROW.stages[1:])
+    )
+    member = scaled(spec, "equal", 2, "matched", "exact")
+    assert any(stage.channels % 8 for stage in member.network.spec.stages)
+    assert parameters(build(member, "timm")) == member.network.cost.params
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([EFFICIENTNET_B0, NARROW, PROXY_BASE]), strategies.constants(), strategies.reals(-2, 4),
+       st.sampled_from(sorted(ROUNDINGS)), st.sampled_from(TORCH_LIBRARIES))  # fmt: skip
+def test_any_member_is_exact_or_refused(base, constants, phi, rounding, library) -> None:
+    member = generate_family(base, constants, [phi], rounding=ROUNDINGS[rounding])[0]
+    if member.network.cost.params > 2e8:
+        return
+    require(library)
+    try:
+        snippet = export_member(member, library)
+    except SettingsError:  # each reason has its test below, and that B0's own family is not refused stands above
+        return
+    assert parameters(run(snippet)) == member.network.cost.params
+
+
+def test_the_multipliers_asked_for_are_handed_on_where_they_work() -> None:
+    for name in EFFICIENTNET_TABLE:
+        timm = library_arguments(PUBLISHED[name].network, "timm")
+        assert timm["channel_multiplier"] == EFFICIENTNET_TABLE[name].width
+        assert timm["depth_multiplier"] == EFFICIENTNET_TABLE[name].depth
+        keras = library_arguments(PUBLISHED[name].network, "keras")
+        assert (keras["width_coefficient"], keras["default_size"]) == (
+            EFFICIENTNET_TABLE[name].width,
+            EFFICIENTNET_TABLE[name].resolution,
+        )
+    # Width takes up the rest of a matched budget, so that the multiplier asked for makes another network.
+    matched = scaled(EFFICIENTNET_B0, "width", 1, "matched").network
+    assert library_arguments(matched, "timm")["channel_multiplier"] != matched.asked.width
+
+
+# Refusals
+
+
+def test_proxy_base_is_refused_with_the_channels_that_timm_would_build() -> None:
+    member = generate_family(PROXY_BASE, PAPER, [0])[0]
+    with pytest.raises(SettingsError, match=r"cannot give proxy-base phi=0 to timm: its blocks round 36 hidden"):
+        library_arguments(member.network, "timm")
+    timm = require("timm.models.efficientnet")
+    with torch.device("meta"):
+        model = timm.EfficientNet(
+            timm.decode_arch_def([["ir_r1_k3_s1_e2_c12"], ["ir_r2_k3_s2_e3_c16"], ["ir_r2_k3_s2_e3_c24"]]),
+            num_classes=10, num_features=64, stem_size=12,
+            round_chs_fn=lambda channels: channels,
+        )  # fmt: skip
+    assert parameters(model) - member.network.cost.params == 164  # four more hidden channels in one block
+
+
+def with_stages(**fields: Any) -> NetworkSpec:
+    return dataclasses.replace(
+        EFFICIENTNET_B0, stages=tuple(dataclasses.replace(stage, **fields) for stage in EFFICIENTNET_B0.stages)
+    )
+
+
+@pytest.mark.parametrize(
+    ("library", "spec", "reason"),
+    [
+        ("timm", dataclasses.replace(EFFICIENTNET_B0, stem_stride=1), "stride of its stem is 2, not 1"),
+        ("timm", with_stages(se_ratio=0.3), "squeeze-excitation has"),
+        ("torchvision", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of its stem is 3, not 5"),
+        ("torchvision", dataclasses.replace(EFFICIENTNET_B0, in_channels=1), "images have 3 channels, not 1"),
+        ("torchvision", dataclasses.replace(EFFICIENTNET_B0, activation="relu"), "activation is silu, not relu"),
+        ("torchvision", dataclasses.replace(EFFICIENTNET_B0, stem_channels=30), "30 channels to a multiple of 8"),
+        ("torchvision", with_stages(se_ratio=0), "squeeze-excitation has 8 channels, not 0"),
+        ("torchvision", with_stages(stride=3), "strides are 1 or 2, not 3"),
+        ("torchvision", with_stages(expansion=1.3), "hidden channels to"),
+        ("keras", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of its stem is 3, not 5"),
+        ("keras", dataclasses.replace(EFFICIENTNET_B0, in_channels=1), "images have 3 channels, not 1"),
+        ("keras", dataclasses.replace(EFFICIENTNET_B0, head_channels=640), "32 and 1280 times one width, not 32 and"),
+        ("keras", with_stages(expansion=2.5), "expansions are whole numbers, not 2.5"),
+        ("transformers", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of its stem is 3, not 5"),
+        ("transformers", NARROW, "32 and 1280 times one width, not 24 and 512"),
+        ("transformers", with_stages(expansion=2.5), "expansions are whole numbers, not 2.5"),
+        ("transformers", with_stages(se_ratio=0), "always have squeeze-excitation"),
+        ("transformers", with_stages(stride=3), "strides are 1 or 2, not 3"),
+        ("transformers", with_stages(channels=32, stride=1), "has no skip connection, and one of 32 has"),
+        ("tensorflow", EFFICIENTNET_B0, "expected a library of timm, torchvision, keras, transformers"),
+    ],
+)
+def test_refusals(library: str, spec: NetworkSpec, reason: str) -> None:
+    member = generate_family(spec, PAPER, [0])[0]
+    with pytest.raises(SettingsError, match=reason):
+        library_arguments(member.network, library)
+
+
+def test_one_squeeze_ratio_for_transformers() -> None:
+    stages = (*EFFICIENTNET_B0.stages[:-1], dataclasses.replace(EFFICIENTNET_B0.stages[-1], se_ratio=0.5))
+    member = generate_family(dataclasses.replace(EFFICIENTNET_B0, stages=stages), PAPER, [0])[0]
+    with pytest.raises(SettingsError, match="one squeeze-excitation ratio"):
+        library_arguments(member.network, "transformers")
+
+
+def test_a_field_that_no_export_reads_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from phiscale import export_libraries
+
+    known = {cls: names - {"kernel"} for cls, names in export_libraries._KNOWN_FIELDS.items()}
+    monkeypatch.setattr(export_libraries, "_KNOWN_FIELDS", known)
+    with pytest.raises(SettingsError, match="kernel=3 is not exported"):
+        library_arguments(PUBLISHED["b0"].network, "timm")
+
+
+# Plain data
+
+
+@pytest.mark.parametrize("constants", [PAPER, None])
+def test_json_and_toml_hold_the_whole_member(constants: ScalingConstants | None) -> None:
+    member = scaled(EFFICIENTNET_B0, "paper", 2.5)
+    document = json.loads(export_member(member, "json", constants))
+    assert NetworkSpec.from_dict(document["network"]) == member.network.spec
+    assert Multipliers(**document["multipliers"]) == member.network.realised
+    assert Multipliers(**document["multipliers_asked"]) == member.network.asked
+    assert document["cost"] == dataclasses.asdict(member.network.cost)
+    assert document["constants"] == (dataclasses.asdict(constants) if constants else None)
+    assert (document["format"], document["version"], document["phi"]) == ("phiscale-export", 1, 2.5)
+    there = {name: value for name, value in document.items() if value is not None}
+    assert tomllib.loads(export_member(member, "toml", constants)) == there
+
+
+@given(strategies.networks())
+def test_any_network_survives_toml(spec: NetworkSpec) -> None:
+    member = generate_family(spec, PAPER, [0])[0]
+    assert tomllib.loads(export_member(member, "toml"))["network"] == member.network.spec.to_dict()
+
+
+def test_csv_is_the_row_of_the_family() -> None:
+    rows = list(csv.DictReader(io.StringIO(export_member(PUBLISHED["b3"], "csv"))))
+    assert [(row["name"], row["params"]) for row in rows] == [("b3", "12233232")]
+
+
+def test_the_python_snippet_needs_nothing() -> None:
+    member = scaled(EFFICIENTNET_B0, "paper", 1)
+    names: dict[str, Any] = {"__builtins__": {"int": int, "max": max, "tuple": tuple}}
+    exec(export_member(member, "python", PAPER), names)  # noqa: S102
+    assert names["scale"](10, 64, 224, 1) == (12, 70, 257)
+    assert [StageSpec(**stage) for stage in names["STAGES"]] == list(member.network.spec.stages)
+    assert Multipliers(*(names[f"REALISED_{axis}"] for axis in ("DEPTH", "WIDTH", "RESOLUTION"))) == (
+        member.network.realised
+    )
+    spec = member.network.spec
+    sizes = tuple(names[name] for name in ("RESOLUTION", "STEM_CHANNELS", "HEAD_CHANNELS", "CLASSES"))
+    assert sizes == (spec.resolution, spec.stem_channels, spec.head_channels, spec.classes)
+    assert "ALPHA" not in export_member(PUBLISHED["b1"], "python")
+
+
+@pytest.mark.parametrize("to", ["timm", "torchvision", "keras", "transformers", "python"])
+def test_a_name_cannot_become_code(to: str) -> None:
+    spec = dataclasses.replace(EFFICIENTNET_B0, name="x\nraise SystemExit('ran')\u2028\r\x0craise SystemExit")
+    member = generate_family(spec, PAPER, [0])[0]
+    code = [line for line in export_member(member, to).splitlines() if not line.startswith("#")]
+    assert "SystemExit" not in "\n".join(code)
+    compile(export_member(member, to), "snippet", "exec")
+
+
+def test_an_unknown_export_is_refused() -> None:
+    with pytest.raises(SettingsError, match="expected an export to timm, torchvision, keras"):
+        export_member(PUBLISHED["b0"], "caffe")
+
+
+# The command
+
+
+@pytest.mark.parametrize("to", EXPORTS)
+def test_the_command_prints_the_export(to: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--rule", "paper", "--phi", "2", "--to", to]) == 0
+    assert capsys.readouterr().out == export_member(generate_family(EFFICIENTNET_B0, PAPER, [2])[0], to, PAPER) + "\n"
+
+
+def test_the_command_exports_a_published_member(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--published", "b4", "--to", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cost"]["params"] == GOLDEN["b4"]["params"]

@@ -1,0 +1,143 @@
+"""Trials in the real TensorBoard, MLflow and Weights & Biases, offline; the latter two only where they are installed.
+
+mlflow and wandb bring 150 MB of packages that nothing else here needs, so that they are in no extra of the tests.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from phiscale import SettingsError
+from scripts.tracking import curves_of, metrics_of, parameters_of, tracking
+from tests.interop import require
+
+ROOT = Path(__file__).parent.parent
+NETWORK = "tests.objectives_for_tests:NetworkObjective"
+ATTRIBUTES = {
+    "alpha": 1.2,
+    "beta": 1.1,
+    "gamma": 1.15,
+    "seconds": 2.5,
+    "cost_ratio": 1.01,
+    "curves": [{"accuracy": [0.4, 0.6], "train_loss": [1.0, 0.5]}, {"accuracy": [0.1, 0.2]}],
+}
+
+
+def trial(number: int = 3, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
+    value = 0.6 if state == TrialState.COMPLETE else None
+    made = create_trial(state=state, value=value, user_attrs=ATTRIBUTES)
+    made.number = number
+    return made
+
+
+def test_what_is_sent() -> None:
+    assert parameters_of(trial()) == {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}
+    assert metrics_of(trial()) == {"score": 0.6, "seconds": 2.5, "cost_ratio": 1.01}
+    assert metrics_of(trial(state=TrialState.FAIL)) == {"seconds": 2.5, "cost_ratio": 1.01}
+    assert list(curves_of(trial())) == [
+        ("epochs/accuracy", 1, 0.4), ("epochs/accuracy", 2, 0.6),
+        ("epochs/train_loss", 1, 1.0), ("epochs/train_loss", 2, 0.5),
+    ]  # fmt: skip
+    assert list(curves_of(create_trial(value=1.0))) == []
+
+
+def test_tensorboard(tmp_path: Path) -> None:
+    require("tensorboard")
+    with tracking("tensorboard", tmp_path, "s") as track:
+        track(trial(3))
+        track(trial(4, TrialState.FAIL))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "trial-0003"))
+    events.Reload()
+    assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("epochs/accuracy")] == [(1, 0.4), (2, 0.6)]
+    assert [pytest.approx(event.value) for event in events.Scalars("score")] == [0.6]
+    assert any("hparams" in tag for tag in events.PluginTagToContent("hparams"))
+    failed = EventAccumulator(str(tmp_path / "tensorboard" / "trial-0004"))
+    failed.Reload()
+    assert "score" not in failed.Tags()["scalars"]
+
+
+def test_a_search_sends_each_trial_once_and_a_resumed_one_the_new_ones(tmp_path: Path) -> None:
+    require("tensorboard")
+    before: list[list[Path]] = []
+    for trials in (3, 5):
+        words = ["--study", "s", "--objective", NETWORK, "--trials", str(trials), "--baselines", "none", "--quiet"]
+        command = [sys.executable, "-m", "scripts.run_search", *words, "--results", str(tmp_path)]
+        done = subprocess.run(
+            [*command, "--track", "tensorboard"], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        runs = sorted((tmp_path / "s" / "tensorboard").iterdir())
+        assert [run.name for run in runs] == [f"trial-{number:04d}" for number in range(trials)]
+        files = [sorted(run.iterdir()) for run in runs]
+        assert files[: len(before)] == before
+        before = files
+
+
+# mlflow 3.17 reads its own database in a way that SQLAlchemy 2.1 has deprecated.
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is large: pip install mlflow to run this")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for number in (3, 4):  # a second run finds the experiment of the first
+        with tracking("mlflow", tmp_path, "s") as track:
+            track(trial(number, TrialState.COMPLETE if number == 3 else TrialState.FAIL))
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("s").experiment_id], order_by=["attribute.start_time"])
+    assert [run.info.status for run in runs] == ["FINISHED", "FAILED"]
+    assert runs[0].data.params == {"alpha": "1.2", "beta": "1.1", "gamma": "1.15"}
+    assert runs[0].data.metrics["score"] == 0.6
+    history = client.get_metric_history(runs[0].info.run_id, "epochs/accuracy")
+    assert [(point.step, point.value) for point in history] == [(1, 0.4), (2, 0.6)]
+
+
+def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("wandb", reason="wandb is large: pip install wandb to run this")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    with tracking("wandb", tmp_path, "s") as track:
+        track(trial(3))
+    (stored,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    assert stored.stat().st_size > 0
+    summary = capfd.readouterr().err  # what wandb itself says it has, at the end of a run
+    for name, value in {"alpha": 1.2, "score": 0.6, "cost_ratio": 1.01, "trial": 3}.items():
+        assert re.search(rf"wandb: +{name} {value}$", summary, re.MULTILINE), summary
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
+def test_a_missing_package_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(module: str, *rest: object) -> object:
+        if module.split(".")[0] == name or module.startswith(f"torch.utils.{name}"):
+            raise ImportError(module)
+        return real(module, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    expected = f"expected the package {name} to be installed for --track {name}; pip install {name}"
+    with pytest.raises(SettingsError, match=expected), tracking(name, tmp_path, "s"):
+        pass
+
+
+def test_a_tracker_that_fails_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    require("tensorboard")
+    (tmp_path / "tensorboard").write_text("in the way")
+    with tracking("tensorboard", tmp_path, "s") as track:
+        track(trial(3))
+        track(trial(4))
+    said = capsys.readouterr().err
+    assert said.startswith("tensorboard does not take trials any longer: ")
+    assert said.count("\n") == 1
+
+
+def test_no_tracker_does_nothing(tmp_path: Path) -> None:
+    with tracking("none", tmp_path, "s") as track:
+        track(trial())
+    assert list(tmp_path.iterdir()) == []
