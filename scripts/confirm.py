@@ -185,6 +185,11 @@ def _setting(options: ConfirmOptions) -> tuple[TrainSettings, ImageSet]:
         raise StudyError(
             "expected a study of proxy trainings, got one of another objective; confirm it with its own tools"
         )
+    if measure.factory:
+        raise StudyError(
+            f"expected a study of a network with a spec, got one of the factory {measure.factory}, "
+            "whose networks only run_search can train"
+        )
     searched = make_data(measure, train, seed)
     unseen = load_test_part(
         measure.data,
