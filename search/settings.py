@@ -24,7 +24,8 @@ class SearchSettings:
     """Which constants a study measures, and how often."""
 
     method: Method = "gp"
-    """gp: where it teaches most; qmc: an even spread; grid: the paper's steps; lattice: an even grid of shares."""
+    """gp: where a fitted surface expects to learn most; qmc: an even spread; grid: the paper's steps; lattice: even
+    shares."""
     trials: int | None = None
     """Trials in total, earlier runs and baselines included. Default: 40, or all points of a grid."""
     seeds: int = 1
