@@ -157,6 +157,11 @@ def _members(options: argparse.Namespace) -> tuple[tuple[FamilyMember, ...], Sca
         constants, cost_model = PUBLISHED_RULES[options.rule].constants, PUBLISHED_RULES[options.rule].cost_model
     else:
         record = SearchRecord.load(options.record)
+        factory = factory_name(record)
+        if factory and not options.network:
+            raise SettingsError(
+                f"this record is of {factory}, which phiscale cannot build; name another baseline with --network"
+            )
         base, constants, cost_model = record.network or base, record.constants, record.cost_model
     members = generate_family(
         _network(options.network, base),
