@@ -120,6 +120,9 @@ def _stage(network: ScaledNetwork, index: int) -> dict[str, Any]:
     return stage
 
 
+_TORCH_ACTIVATIONS = {"silu": "nn.SiLU", "relu": "nn.ReLU", "relu6": "nn.ReLU6", "gelu": "nn.GELU"}
+
+
 def _timm(arguments: dict[str, Any]) -> str:
     a = dict(arguments)
     side, activation = a.pop("input_size"), a.pop("act_layer")
@@ -128,7 +131,7 @@ def _timm(arguments: dict[str, Any]) -> str:
     given = {
         "block_args": _Code(f"decode_arch_def(ARCHITECTURE, depth_multiplier={depth!r})"),
         "round_chs_fn": _Code(f"partial(round_channels, multiplier={width!r}, divisor={divisor})"),
-        "act_layer": _Code({"silu": "nn.SiLU", "relu": "nn.ReLU"}[activation]),
+        "act_layer": _Code(_TORCH_ACTIVATIONS[activation]),
     }
     return f"""from functools import partial
 

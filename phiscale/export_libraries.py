@@ -113,6 +113,7 @@ def _torchvision(network: ScaledNetwork, check: _Check) -> dict[str, Any]:
     spec = network.spec
     _check_stem(spec, check)
     check.that(spec.activation == "silu", f"its activation is silu, not {spec.activation}")
+    check.that(spec.head_channels > 0, "it always has a convolution before its pooling")
     for count in (spec.stem_channels, *stage_channels(spec)):
         check.that(round_channels(count, 8) == count, f"it rounds {count} channels to a multiple of 8")
     for stage, channels in _block_inputs(spec):

@@ -99,7 +99,7 @@ def how_sure(view: StudyView) -> list[str]:
         rivals = leads(record)
         against = next((lead for lead in rivals if lead.rule == "paper"), rivals[0] if rivals else None)
         if against:
-            said += [f"{capital(against.sentence())}.", _CONFIRM]
+            said += [f"{capital(against.sentence())}.", *([_CONFIRM] if against.half_width is not None else [])]
     if record.expected:
         e = record.expected
         said.append(f"Expected {record.score_name}: {e.score:.4f} (90 % interval {e.low:.4f} to {e.high:.4f}).")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phiscale.constants import CostModel
-from phiscale.errors import PhiscaleError, RecordError
+from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.record import SearchRecord
 from search.claims import is_attempt
 from search.measurements import Measurement, measurements, trial_row
@@ -129,10 +129,15 @@ class StudyView:
 
 
 def look(study: Study, folder: Path) -> StudyView:
-    """The study as it is at this moment; ``folder`` is where its results are, or would be."""
+    """The study as it is at this moment; ``folder`` is where its results are, or would be.
+
+    Raises ``StudyError`` for a study that another program made.
+    """
     trials = tuple(study.get_trials(deepcopy=False))
     attributes = study.user_attrs
-    settings = attributes.get(SETTINGS_KEY, {})
+    if SETTINGS_KEY not in attributes:
+        raise StudyError(f"the study {study.study_name!r} was not made by phiscale; choose another --study")
+    settings = attributes[SETTINGS_KEY]
     cost_model = CostModel(**settings["cost_model"]) if "cost_model" in settings else CostModel()
     rows = measurements(trials, cost_model)
     config = read_json(folder / "config.json")

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from phiscale import (
     EFFICIENTNET_B0,
     EFFICIENTNET_TABLE,
+    MOBILENETV2,
     PROXY_BASE,
     PUBLISHED_RULES,
     ROUNDINGS,
@@ -189,6 +190,21 @@ def test_another_network_has_the_counted_parameters(library: str, phi: float) ->
     assert (parameters(model), macs(model, member)) == (member.network.cost.params, member.network.cost.macs)
 
 
+@pytest.mark.parametrize("activation", ["relu", "relu6", "gelu"])
+def test_every_activation_goes_to_timm(activation: str) -> None:
+    (member,) = generate_family(dataclasses.replace(MOBILENETV2, activation=activation), PAPER, [0])
+    model = build(member, "timm")
+    assert parameters(model) == member.network.cost.params
+    kinds = {type(module).__name__.lower() for module in model.modules()}
+    assert any(kind.startswith(activation) for kind in kinds)
+    assert not any(kind.startswith("silu") for kind in kinds)
+
+
+def test_a_network_without_a_head_convolution_goes_to_timm() -> None:
+    member = scaled(dataclasses.replace(NARROW, head_channels=0), "paper", 1)
+    assert parameters(build(member, "timm")) == member.network.cost.params
+
+
 def test_uneven_depths_and_single_channels_go_to_timm_as_they_are() -> None:
     spec = dataclasses.replace(
         NARROW, stages=tuple(dataclasses.replace(s, expansion=8, se_ratio=0) for s in NARROW.stages[1:])
@@ -255,6 +271,7 @@ def with_stages(**fields: Any) -> NetworkSpec:
     ("library", "spec", "reason"),
     [
         ("timm", dataclasses.replace(EFFICIENTNET_B0, stem_stride=1), "stride of its stem is 2, not 1"),
+        ("torchvision", dataclasses.replace(NARROW, head_channels=0), "always has a convolution before its pooling"),
         ("timm", with_stages(se_ratio=0.3), "squeeze-excitation has"),
         ("torchvision", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of its stem is 3, not 5"),
         ("torchvision", dataclasses.replace(EFFICIENTNET_B0, in_channels=1), "images have 3 channels, not 1"),

@@ -109,3 +109,10 @@ def test_a_repeated_search_keeps_the_verdict_on_the_same_constants(tmp_path: Pat
     study = run(tmp_path, NetworkObjective(), trials=12)
     write_results(study, place, FLOPS, SearchSettings(trials=12))
     assert look(study, place).confirmation is None  # other constants: the verdict does not speak of them
+
+
+def test_no_interval_is_spoken_of_where_there_is_none(tmp_path: Path) -> None:
+    study, place = make_study(tmp_path, trials=3)
+    said = how_sure(look(study, place))
+    assert "no estimate of a difference" in said[0]
+    assert not any("interval" in sentence for sentence in said)

@@ -10,9 +10,10 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
+import optuna
 import pytest
 
-from phiscale import SearchRecord
+from phiscale import SearchRecord, StudyError
 from report.figures import FIGURES, drawings
 from report.page import html, markdown, write_report
 from report.view import look
@@ -199,3 +200,10 @@ def test_a_minimised_score_is_led_downwards(tmp_path: Path) -> None:
     table = [line for line in markdown(view).splitlines() if line.startswith("| depth alone")]
     assert "ahead" in table[0]
     assert "+0." in table[0]
+
+
+def test_a_study_of_another_program_is_refused(tmp_path: Path) -> None:
+    study = optuna.create_study(study_name="theirs")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    with pytest.raises(StudyError, match="'theirs' was not made by phiscale"):
+        look(study, tmp_path)
