@@ -10,6 +10,7 @@ Run: python -m phiscale family results/demo/constants.json --phi 0:7
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ from phiscale.baselines import BASELINES
 from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import ConstraintError, PhiscaleError, SettingsError
 from phiscale.export import EXPORTS, export_member
-from phiscale.factory import factory_name, format_multipliers, multiplier_family
+from phiscale.factory import factory_name, format_multipliers, multiplier_family, refuse_factory
 from phiscale.family import BUDGETS, FamilyMember, format_family, generate_family, parse_phis, published_family
 from phiscale.published import EFFICIENTNET_TABLE, PUBLISHED_RULES
 from phiscale.record import SearchRecord
@@ -94,18 +95,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_family(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--published", action="store_true", help="the published EfficientNet table B0 to L2")
-    parser.add_argument("--phi", default="0:7", help="0:7, -2:2:0.5 or 0,0.5,3 (default: 0:7)")
+    parser.add_argument("--phi", help="0:7, -2:2:0.5 or 0,0.5,3 (default: 0:7)")
     _add_source(parser)
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    parser.set_defaults(run=_family)
+    parser.set_defaults(run=_family, default_phi="0:7")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--published", choices=list(EFFICIENTNET_TABLE), help="a published EfficientNet")
-    parser.add_argument("--phi", default="1", help="compound coefficient (default: 1)")
+    parser.add_argument("--phi", help="compound coefficient (default: 1)")
     _add_source(parser)
     parser.add_argument("--to", choices=EXPORTS, required=True, help="runnable Python for a library, or plain data")
-    parser.set_defaults(run=_export)
+    parser.set_defaults(run=_export, default_phi="1")
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -119,13 +120,12 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget",
         choices=BUDGETS,
-        default="nominal",
         help="nominal: the formula, then rounding; matched: counted cost equal to target**phi within 2 %% "
         "(default: nominal)",
     )
     parser.add_argument("--rounding", choices=list(ROUNDINGS), help="default: tf, or exact for small networks")
     parser.add_argument("--max-resolution", type=int, help="largest resolution in pixels")
-    parser.add_argument("--dropout", type=float, default=0.5, help="rate at phi 7 (default: 0.5)")
+    parser.add_argument("--dropout", type=float, help="rate at phi 7 (default: 0.5)")
 
 
 def _add_scale(parser: argparse.ArgumentParser) -> None:
@@ -133,8 +133,8 @@ def _add_scale(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{axis}", type=float, required=True, help=f"{axis} of the baseline")
     parser.add_argument("--phi", type=float, required=True, help="compound coefficient")
     parser.add_argument("--record", help="constants from a record in place of alpha, beta and gamma")
-    for name, value in (("alpha", 1.2), ("beta", 1.1), ("gamma", 1.15)):
-        parser.add_argument(f"--{name}", type=float, default=value, help=f"default: {value}, the paper's")
+    for name, value in vars(PUBLISHED_RULES["paper"].constants).items():
+        parser.add_argument(f"--{name}", type=float, help=f"default: {value}, the paper's")
     parser.set_defaults(run=_scale)
 
 
@@ -144,34 +144,44 @@ def _network(name: str | None, fallback: NetworkSpec) -> NetworkSpec:
     return BASELINES[name] if name in BASELINES else load_network(name)
 
 
+def _phis(options: argparse.Namespace) -> tuple[float, ...]:
+    return parse_phis(options.default_phi if options.phi is None else options.phi)
+
+
+def _refuse(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Raise ``SettingsError`` where options were given that would change nothing."""
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]
+    if given:
+        raise SettingsError(f"expected no {', '.join(given)} {why}")
+
+
 def _members(options: argparse.Namespace) -> tuple[tuple[FamilyMember, ...], ScalingConstants | None]:
     """The networks asked for, and the constants they come from; the published table comes from none."""
     if sum((options.record is not None, options.rule is not None, bool(options.published))) != 1:
         raise SettingsError("expected exactly one of a record, --rule and --published")
     base = BASELINES["efficientnet-b0"]
     if options.published:
-        return published_family(_network(options.network, base)), None
+        fixed = ("phi", "network", "budget", "rounding", "max_resolution", "dropout")
+        _refuse(options, fixed, "with --published, a table as it stands; --rule paper gives the formula")
+        return published_family(base), None
     constants: ScalingConstants
     cost_model: CostModel
     if options.rule:
         constants, cost_model = PUBLISHED_RULES[options.rule].constants, PUBLISHED_RULES[options.rule].cost_model
     else:
         record = SearchRecord.load(options.record)
-        factory = factory_name(record)
-        if factory and not options.network:
-            raise SettingsError(
-                f"this record is of {factory}, which phiscale cannot build; name another baseline with --network"
-            )
+        if options.network is None:
+            refuse_factory(record)
         base, constants, cost_model = record.network or base, record.constants, record.cost_model
     members = generate_family(
         _network(options.network, base),
         constants,
-        parse_phis(options.phi),
-        budget=options.budget,
+        _phis(options),
+        budget=options.budget or "nominal",
         rounding=ROUNDINGS[options.rounding] if options.rounding else None,
         cost_model=cost_model,
         max_resolution=options.max_resolution,
-        dropout=options.dropout,
+        dropout=0.5 if options.dropout is None else options.dropout,
     )
     return members, constants
 
@@ -180,8 +190,9 @@ def _family(options: argparse.Namespace) -> str:
     alone = options.record and not (options.network or options.rule or options.published)
     record = SearchRecord.load(options.record) if alone else None
     if record and factory_name(record):
-        phis, cap = parse_phis(options.phi), options.max_resolution
-        rows = multiplier_family(record, phis, budget=options.budget, max_resolution=cap)
+        _refuse(options, ("rounding", "dropout"), f"for a record of {factory_name(record)}, which sees to both itself")
+        phis, cap = _phis(options), options.max_resolution
+        rows = multiplier_family(record, phis, budget=options.budget or "nominal", max_resolution=cap)
         return format_multipliers(rows, options.format)
     return format_family(_members(options)[0], options.format)
 
@@ -196,9 +207,12 @@ def _export(options: argparse.Namespace) -> str:
 
 
 def _scale(options: argparse.Namespace) -> str:
-    constants = ScalingConstants(options.alpha, options.beta, options.gamma)
+    given = {name: getattr(options, name) for name in ("alpha", "beta", "gamma") if getattr(options, name) is not None}
     if options.record:
+        _refuse(options, tuple(given), "with --record, which holds them")
         constants = SearchRecord.load(options.record).constants
+    else:
+        constants = dataclasses.replace(PUBLISHED_RULES["paper"].constants, **given)
     sizes = efficientnet_scaling(options.depth, options.width, options.resolution, options.phi, *constants.as_tuple())
     return "depth {}  width {}  resolution {}".format(*sizes)
 

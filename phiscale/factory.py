@@ -22,6 +22,16 @@ def factory_name(record: SearchRecord) -> str | None:
     return _factory(record)[0] if record.network is None else None
 
 
+def refuse_factory(record: SearchRecord) -> None:
+    """Raise ``SettingsError`` for a record whose own networks phiscale can neither build nor count."""
+    name = factory_name(record)
+    if name is not None:
+        raise SettingsError(
+            f"expected a record of a network with a spec, got one of {name}, whose networks phiscale cannot build: "
+            "python -m phiscale family gives their multipliers, and --network scales another baseline"
+        )
+
+
 def _factory(record: SearchRecord) -> tuple[str | None, int]:
     """Name and baseline resolution of the factory of a record."""
     factory = record.details.get("factory")

@@ -31,7 +31,7 @@ from scripts.report import renew_report
 from scripts.setup import ObjectiveSettings, make_data
 from scripts.tables import read_rows, write_rows
 from scripts.trainings import train_all
-from search.settings import SearchSettings
+from search.settings import BASELINE_RULES, SearchSettings
 from search.study import check_study_name
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ class ConfirmOptions:
                 raise SettingsError(f"expected {name} of at least 1, got {value}")
         parse_phis(self.phis)
         for study in self.other_studies:
-            check_study_name(study)
-        if self.rivals == "none":
+            if check_study_name(study) in (OURS, *BASELINE_RULES):
+                raise SettingsError(f"expected --against to name studies, got {study}, which stands for a rule here")
+        if self.rivals == "none" and not self.other_studies:
             raise SettingsError("expected rivals to compare with, got none; use --rivals all or some of their names")
         _ = self.rival_names
 
@@ -184,6 +185,11 @@ def _setting(options: ConfirmOptions) -> tuple[TrainSettings, ImageSet]:
     if measure.objective:
         raise StudyError(
             "expected a study of proxy trainings, got one of another objective; confirm it with its own tools"
+        )
+    if measure.factory:
+        raise StudyError(
+            f"expected a study of a network with a spec, got one of the factory {measure.factory}, "
+            "whose networks only run_search can train"
         )
     searched = make_data(measure, train, seed)
     unseen = load_test_part(

@@ -14,6 +14,7 @@ from typing import Literal
 
 from phiscale.baselines import BASELINES
 from phiscale.errors import SettingsError
+from phiscale.factory import refuse_factory
 from phiscale.family import FamilyMember, format_family, generate_family, parse_phis
 from phiscale.files import write_text
 from phiscale.record import SearchRecord
@@ -85,6 +86,7 @@ def make_members(options: FamilyOptions) -> tuple[FamilyMember, ...]:
     base = record.network if options.network is None else BASELINES.get(options.network)
     if base is None:
         if options.network is None:
+            refuse_factory(record)
             raise SettingsError("this record holds no network; name one with --network")
         base = load_network(options.network)
     return generate_family(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -44,6 +46,15 @@ def train_all(jobs: Sequence[Job], images: ImageSet, train: TrainSettings, worke
 def _begin(images: ImageSet, train: TrainSettings) -> None:
     global _shared
     _shared = images, train
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that started it, which ``kill -9`` would otherwise leave waiting for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _train_shared(job: Job) -> dict[str, Any]:

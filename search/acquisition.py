@@ -2,7 +2,7 @@
 
 The recommendation is the maximum of the surface's mean. The knowledge gradient of a point is by how much that maximum
 is expected to rise when the point is evaluated once more: a repeat of a known point is valued by the same measure as a
-new one. Points that other workers are evaluating count as evaluated, with a result yet unknown.
+new one. Points that other workers are evaluating, and those that failed, count as evaluated with an unknown result.
 
 Source: Frazier, Powell & Dayanik 2009, "The knowledge-gradient policy for correlated normal beliefs", equation 15 (the
 expectation is taken over equally likely outcomes instead of exactly).
@@ -10,7 +10,7 @@ expectation is taken over equally likely outcomes instead of exactly).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from phiscale.constants import CostModel, Shares
-from search.measurements import Measurement, measurements
+from search.measurements import FAILURE, Measurement, measurements
 from search.recommend import FEWEST, REGION_STEPS, as_array, fit_rows
 from search.settings import SPREAD_FIRST
 from search.simplex import lattice, parameters_at
@@ -35,25 +35,32 @@ _OUTCOMES = norm.ppf((np.arange(24) + 0.5) / 24)
 
 
 def next_point(
-    trials: Sequence[FrozenTrial], cost_model: CostModel, direction: str
+    trials: Sequence[FrozenTrial], cost_model: CostModel, direction: str, is_open: Callable[[Shares], bool]
 ) -> tuple[dict[str, float], dict[str, Any]] | None:
-    """Unit parameters and attributes of the next trial; None where too little is known to choose one."""
+    """Unit parameters and attributes of the next trial; None where too little is known to choose one.
+
+    A trial that fails teaches nothing, and would be chosen again for ever: points that are not ``is_open`` are passed
+    over, and beside a failed one there is less to be learnt, as beside a running one.
+    """
     rows = measurements(trials, cost_model)
     if sum(len(row.scores) for row in rows) < SPREAD_FIRST or len(rows) < FEWEST:
         return None
-    running = [trial.user_attrs for trial in trials if trial.state.name == "RUNNING"]
-    pending = [Shares(*(attributes[name] for name in _SHARES)) for attributes in running if _SHARES[-1] in attributes]
-    return parameters_at(most_informative(rows, pending, cost_model, direction), cost_model), {}
+    unknown = [trial.user_attrs for trial in trials if trial.state.name == "RUNNING" or FAILURE in trial.user_attrs]
+    pending = [Shares(*(attributes[name] for name in _SHARES)) for attributes in unknown if _SHARES[-1] in attributes]
+    ranked = most_informative(rows, pending, cost_model, direction)
+    chosen = next((shares for shares in ranked if is_open(shares)), None)
+    return None if chosen is None else (parameters_at(chosen, cost_model), {})
 
 
 def most_informative(
     rows: Sequence[Measurement], pending: Sequence[Shares], cost_model: CostModel, direction: str
-) -> Shares:
-    """The lattice point whose evaluation is expected to raise the best expected score most."""
+) -> list[Shares]:
+    """The lattice points, those first whose evaluation is expected to raise the best expected score most."""
     points = lattice(REGION_STEPS, cost_model)
     with one_thread():
         surface = fit_rows(rows, 1.0 if direction == "maximize" else -1.0)
-        return points[int(np.argmax(knowledge_gradient(surface, as_array(points), as_array(pending))))]
+        gradient = knowledge_gradient(surface, as_array(points), as_array(pending))
+    return [points[index] for index in np.argsort(-gradient, kind="stable")]
 
 
 def knowledge_gradient(surface: Surface, points: Array, pending: Array) -> Array:

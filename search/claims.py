@@ -6,28 +6,27 @@ and no trial is lost or measured twice, whatever ends a worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from objectives.contract import AnyNetwork, Objective
-from phiscale.constants import CostModel, Multipliers, ScalingConstants, shares_of_direction
+from phiscale.constants import CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
 from phiscale.errors import BudgetError, ConstraintError, SettingsError
 from phiscale.network import ScaledNetwork
 from search.acquisition import next_point
+from search.measurements import FAILURE
 from search.plan import PlannedPoint, point_parameters
 from search.racing import worth_repeating
 from search.samplers import make_sampler
 from search.settings import SearchSettings
-from search.simplex import constants_at, parameter_names
+from search.simplex import constants_at, parameter_names, parameters_at
 from search.workers import Worker, is_dead, one_thread
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-FAILURE = "failure"
-"""User attribute of a failed trial: the reason, a sentence."""
 CARRIED = ("names", "constants")
 """User attributes that a trial shares with the one that redoes it."""
 
@@ -72,7 +71,7 @@ def requeue_dead(study: Study, worker: Worker, trials: Sequence[FrozenTrial]) ->
         if owner == worker.name:
             continue
         if owner is None or is_dead(worker.folder, owner):
-            if trial.number not in redone:
+            if trial.number not in redone and FAILURE not in trial.user_attrs:  # with a reason it had failed already
                 enqueue_again(study, trial)
             _end_as_cut_off(study, trial)
             count += 1
@@ -115,7 +114,7 @@ def claim(
     study.sampler = make_sampler(settings, len(trials))
     point = None
     if not any(trial.state.name == "WAITING" for trial in trials):
-        chosen = _chosen(study, trials, settings, cost_model, objective.direction)
+        chosen = _chosen(study, trials, objective, settings, cost_model)
         if chosen is None and settings.is_grid:
             return None
         if chosen is not None:
@@ -135,15 +134,29 @@ def claim(
 
 
 def _chosen(
-    study: Study, trials: Sequence[FrozenTrial], settings: SearchSettings, cost_model: CostModel, direction: str
+    study: Study, trials: Sequence[FrozenTrial], objective: Objective, settings: SearchSettings, cost_model: CostModel
 ) -> tuple[dict[str, float], dict[str, Any]] | None:
     """Parameters and attributes of the next trial, where they are known before it is asked for."""
-    chosen = worth_repeating(trials, settings, cost_model, direction)
+    chosen = worth_repeating(trials, settings, cost_model, objective.direction)
     if chosen is None and settings.method == "gp":
-        chosen = next_point(trials, cost_model, direction)
+        chosen = next_point(trials, cost_model, objective.direction, _never_failed(trials, objective, cost_model))
     if chosen is None and not settings.is_grid and type(study.sampler).__name__ in _FORESEEABLE:
         chosen = _foreseen(study, parameter_names(cost_model), len(trials)), {}
     return chosen
+
+
+def _never_failed(
+    trials: Iterable[FrozenTrial], objective: Objective, cost_model: CostModel
+) -> Callable[[Shares], bool]:
+    """Whether shares stand for a network with which no trial has failed."""
+    failed = {trial.user_attrs.get("fingerprint") for trial in trials if FAILURE in trial.user_attrs}
+
+    def is_open(shares: Shares) -> bool:
+        constants = constants_at(parameters_at(shares, cost_model), cost_model)
+        network, problem = _network_or_problem(objective, constants)
+        return problem is None and _key(network, constants) not in failed
+
+    return is_open
 
 
 def _foreseen(study: Study, names: Iterable[str], number: int) -> dict[str, float]:
@@ -155,14 +168,15 @@ def _foreseen(study: Study, names: Iterable[str], number: int) -> dict[str, floa
 
     trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
     trial.number = number
-    distribution = optuna.distributions.FloatDistribution(0.0, 1.0)
-    with one_thread():
-        space = study.sampler.infer_relative_search_space(study, trial)
+    space: dict[str, Any] = {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in names}
+    with (
+        one_thread()
+    ):  # the sampler itself would know of no space, and give one point over and over, until a trial ends
         found = study.sampler.sample_relative(study, trial, space)
-        for name in names:
+        for name, distribution in space.items():
             if name not in found:
                 found[name] = study.sampler.sample_independent(study, trial, name, distribution)
-    return {name: float(found[name]) for name in names}
+    return {name: float(found[name]) for name in space}
 
 
 @dataclass(frozen=True)
@@ -185,16 +199,25 @@ def _describe(
     worker: Worker,
 ) -> _Point:
     constants = ScalingConstants(*stated) if stated else constants_at(parameters, cost_model)
-    network, problem = None, None
-    try:
-        network = network_at(objective, constants)
-    except (BudgetError, ConstraintError) as error:
-        problem = str(error)
-    key = network.fingerprint if network else repr(constants.as_tuple())
+    network, problem = _network_or_problem(objective, constants)
+    key = _key(network, constants)
     seeds = _unused_seeds(trials, key, settings)
     attributes = {"worker": worker.name, "fingerprint": key, "seeds": list(seeds)}
     attributes |= describe_point(constants, network, cost_model, objective_target(objective, cost_model))
     return _Point(parameters, constants, attributes, problem)
+
+
+def _network_or_problem(objective: Objective, constants: ScalingConstants) -> tuple[AnyNetwork | None, str | None]:
+    """The objective's network, and why there is none where it cannot be reached."""
+    try:
+        return network_at(objective, constants), None
+    except (BudgetError, ConstraintError) as error:
+        return None, str(error)
+
+
+def _key(network: AnyNetwork | None, constants: ScalingConstants) -> str:
+    """What tells points apart: the fingerprint of the network, the constants where there is none."""
+    return network.fingerprint if network else repr(constants.as_tuple())
 
 
 def network_at(objective: Objective, constants: ScalingConstants) -> AnyNetwork | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -112,7 +112,8 @@ def verdict(comparisons: Sequence[Comparison]) -> str:
     if not overall:
         return "nothing was compared"
     against = next((item for item in overall if item.rival == "paper"), min(overall, key=lambda item: item.difference))
-    return against.sentence().replace("paper", "the paper's constants")
+    rival = "the paper's constants" if against.rival == "paper" else against.rival
+    return replace(against, rival=rival).sentence()
 
 
 def as_json(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:

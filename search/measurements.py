@@ -15,6 +15,9 @@ from phiscale.constants import CostModel, Multipliers, ScalingConstants, Shares,
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+FAILURE = "failure"
+"""User attribute of a trial that failed for a reason of its own: the reason, a sentence. One cut off has none."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -102,8 +105,8 @@ def trial_row(trial: FrozenTrial) -> dict[str, Any]:
     row: dict[str, Any] = {"number": trial.number, "state": trial.state.name, "value": trial.value}
     for group in ("asked", "realised"):
         row |= {f"{group}_{axis}": value for axis, value in attributes.pop(group, {}).items()}
-    if trial.state.name == "FAIL" and "failure" not in attributes:
-        attributes |= {"failure_kind": "cut-off", "failure": "the run ended before the trial did"}
+    if trial.state.name == "FAIL" and FAILURE not in attributes:
+        attributes |= {"failure_kind": "cut-off", FAILURE: "the run ended before the trial did"}
     return row | attributes
 
 

@@ -17,6 +17,7 @@ from phiscale.constants import CostModel
 from phiscale.errors import SettingsError, StudyError, TrialError
 from phiscale.spec import NetworkSpec
 from search import claims
+from search.measurements import FAILURE
 from search.plan import plan_points
 from search.racing import STOPPED, reason_to_stop
 from search.samplers import check_method, make_pruner
@@ -177,7 +178,7 @@ def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker:
     except TrialError as error:
         trial.set_user_attr("seconds", time.perf_counter() - started)
         trial.set_user_attr("failure_kind", error.kind)
-        trial.set_user_attr(claims.FAILURE, str(error))
+        trial.set_user_attr(FAILURE, str(error))
         study.tell(trial, state=failed)
     except optuna.TrialPruned:
         trial.set_user_attr("seconds", time.perf_counter() - started)
@@ -224,6 +225,4 @@ def _measured(evaluations: list[Evaluation]) -> dict[str, Any]:
 def _stop_if_hopeless(trials: Sequence[FrozenTrial]) -> None:
     ended = [trial for trial in trials if claims.is_attempt(trial)]
     if len(ended) >= _HOPELESS and all(trial.state.name == "FAIL" for trial in ended):
-        raise StudyError(
-            f"the first {_HOPELESS} trials all failed, the last because: {ended[-1].user_attrs[claims.FAILURE]}"
-        )
+        raise StudyError(f"the first {_HOPELESS} trials all failed, the last because: {ended[-1].user_attrs[FAILURE]}")

@@ -16,7 +16,7 @@ BASELINE_RULES = ("paper", "equal", "depth", "width", "resolution", "dollar", "l
 """Published rules that a study measures beside its own points, at the same real cost."""
 DEFAULT_TRIALS = 40
 SPREAD_FIRST = 12
-"""Trials, baselines included, that the method gp spreads evenly before it models."""
+"""Evaluations, baselines included, that the method gp spreads evenly before it models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,8 @@ class SearchSettings:
     """Which constants a study measures, and how often."""
 
     method: Method = "gp"
-    """gp: Gaussian process; qmc: an even spread; grid: the paper's steps; lattice: an even grid of shares."""
+    """gp: where a fitted surface expects to learn most; qmc: an even spread; grid: the paper's steps; lattice: even
+    shares."""
     trials: int | None = None
     """Trials in total, earlier runs and baselines included. Default: 40, or all points of a grid."""
     seeds: int = 1

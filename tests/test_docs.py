@@ -190,10 +190,12 @@ def test_commands_and_snippets(page: Path, folder: Path, monkeypatch: pytest.Mon
     if any("--record constants.json" in block.text for block in blocks):
         (folder / "constants.json").write_bytes((folder / "results" / "demo" / "constants.json").read_bytes())
     for block in blocks:
+        if block.title:
+            (folder / block.title).write_text(block.text)
         if block.language == "python":
-            if block.title:
-                (folder / block.title).write_text(block.text)
             exec(compile(block.text, f"{page.name}: {block.text[:40]}", "exec"), {})  # noqa: S102 - the subject
+        elif block.language == "json":
+            json.loads(block.text)
         elif is_tree(block.text) or is_formula(block.text):
             continue
         else:

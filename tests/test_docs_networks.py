@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "networks.md").read_text(encodin
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return re.findall(rf"```{language}[^\n]*\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_its_spec_is_a_network_that_can_be_matched():

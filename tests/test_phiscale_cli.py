@@ -151,15 +151,6 @@ def test_a_record_without_a_network_scales_b0(run, tmp_path: Path) -> None:
     assert json.loads(out)[0]["fingerprint"] == EFFICIENTNET_B0.fingerprint
 
 
-def test_a_record_of_a_factory_is_not_taken_for_b0(run, tmp_path: Path) -> None:
-    path = str(tmp_path / "constants.json")
-    details = {"factory": {"name": "mynet:build", "resolution": 32}}
-    dataclasses.replace(RECORD, network=None, details=details).save(path)
-    status, _, err = run("export", path, "--phi", "1", "--to", "json")
-    assert (status, "mynet:build, which phiscale cannot build" in err) == (2, True)
-    assert run("export", path, "--phi", "1", "--to", "json", "--network", "efficientnet-b0")[0] == 0
-
-
 def test_show(run, path: str) -> None:
     assert run("show", path) == (0, summarize(RECORD) + "\n", "")
     status, out, _ = run("show", path, "--json")
@@ -173,6 +164,7 @@ def test_scale(run, path: str) -> None:
     assert run("scale", *sizes, "--phi", "-1")[1] == "depth 8  width 58  resolution 194\n"
     doubled = run("scale", *sizes, "--phi", "1", "--alpha", "2", "--beta", "1", "--gamma", "1")
     assert doubled[1] == "depth 20  width 64  resolution 224\n"
+    assert run("scale", *sizes, "--phi", "1", "--alpha", "2")[1] == "depth 20  width 70  resolution 257\n"
     # 2**(1/4), 2**(1/4) and 2**(1/8): 11.89, 76.1, 244.3.
     assert run("scale", *sizes, "--phi", "1", "--record", path)[1] == "depth 11  width 76  resolution 244\n"
 
@@ -208,6 +200,11 @@ SIZES = ["--depth", "10", "--width", "64", "--resolution", "224"]
         (["family"], "exactly one of a record, --rule and --published"),
         (["family", "RECORD", "--rule", "paper"], "exactly one"),
         (["family", "--rule", "paper", "--published"], "exactly one"),
+        (["family", "--published", "--phi", "2"], "expected no --phi with --published"),
+        (["family", "--published", "--budget", "nominal"], "expected no --budget with --published"),
+        (["family", "--published", "--network", "resnet-18", "--dropout", "0.2"], "expected no --network, --dropout"),
+        (["family", "--published", "--rounding", "tf", "--max-resolution", "9"], "no --rounding, --max-resolution"),
+        (["export", "--published", "b1", "--phi", "1", "--to", "json"], "expected no --phi with --published"),
         (["family", "--rule", "nosuch"], "invalid choice: 'nosuch'"),
         (["family", "RECORD", "--budget", "free"], "invalid choice"),
         (["family", "RECORD", "--rounding", "none"], "invalid choice"),
@@ -238,6 +235,7 @@ SIZES = ["--depth", "10", "--width", "64", "--resolution", "224"]
         (["scale", *SIZES, "--phi", "1", "--resolution", "inf"], "base_resolution"),
         (["scale", *SIZES, "--phi", "100", "--depth", "1e308"], "smaller base or phi"),
         (["scale", *SIZES, "--phi", "1", "--alpha", "0"], "alpha"),
+        (["scale", *SIZES, "--phi", "1", "--record", "RECORD", "--beta", "1.1"], "expected no --beta with --record"),
     ],
 )
 def test_wrong_usage(run, path: str, words: list[str], message: str) -> None:

@@ -102,15 +102,18 @@ print(*{name.split(".")[0] for name in sys.modules})
     assert set(fresh(code).split()) - set(sys.stdlib_module_names) <= {"phiscale", "__main__"}
 
 
-def test_imports_in_under_fifty_milliseconds() -> None:
-    # Time on the processor, not on the clock, and the best of several: other programs may be running.
-    code = "from time import process_time as now; start = now(); import phiscale; print(now() - start)"
-    best = 1.0
-    for _ in range(20):
-        best = min(best, float(fresh(code)))
-        if best < 0.05:
-            break
-    assert best < 0.05
+def test_imports_fast() -> None:
+    # 30 to 50 ms, by the machine and what else runs on it: so it is held against what it needs of the standard library.
+    code = """
+from time import process_time as now
+start = now()
+import csv, dataclasses, json, pathlib, re, urllib.parse
+needed = now()
+import phiscale
+print((now() - start) / (needed - start))
+"""
+    best = min(float(fresh(code)) for _ in range(5))
+    assert best < 3.5
 
 
 def test_what_is_shipped() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +17,8 @@ import scripts.confirm
 from objectives.data import load_data
 from objectives.imageset import ImageSet
 from phiscale import SearchRecord
-from tests.test_scripts import command, search
+from tests.test_scripts import ROOT, command, search
+from tests.test_scripts_workers import wait_for
 
 TINY = ("--train.train-images", "80", "--train.validation-images", "40", "--train.epochs", "1", "--phi", "1")
 
@@ -97,6 +100,24 @@ def test_processes_change_no_score_and_another_study_can_be_a_rival(study: Path,
     assert (done.returncode, "same network" in done.stderr) == (1, True), done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see the process")
+def test_a_killed_command_leaves_no_training_process_behind() -> None:
+    program = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from scripts.trainings import _begin
+pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(None, None))
+print(pool.submit(os.getpid).result(), flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        process = Path("/proc") / running.stdout.readline().strip()
+        assert process.is_dir()
+        running.kill()
+    wait_for(lambda: not process.exists(), seconds=20)
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -106,6 +127,8 @@ def test_processes_change_no_score_and_another_study_can_be_a_rival(study: Path,
         (("--rivals", "papper"), 2, "'papper'"),
         (("--rivals", "none"), 2, "expected rivals"),
         (("--against", "../x"), 2, "name"),
+        (("--against", "recommended"), 2, "expected --against to name studies"),
+        (("--rivals", "depth", "--against", "paper"), 2, "expected --against to name studies"),
         (("--study", "none"), 1, "cannot read the record"),
     ],
 )

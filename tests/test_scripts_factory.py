@@ -114,6 +114,20 @@ def test_a_matched_family_is_refused_in_one_sentence(folder: Path, capsys: pytes
     assert f"expected --budget nominal, got matched: this record is of {PLAIN}" in error
 
 
+def test_what_needs_a_spec_is_refused_in_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(folder / "constants.json")
+    asked = f"got one of {PLAIN}, whose networks phiscale cannot build"
+    assert main(["export", path, "--phi", "1", "--to", "json"]) == 2
+    assert asked in capsys.readouterr().err
+    assert main(["family", path, "--rounding", "tf"]) == 2
+    assert f"expected no --rounding for a record of {PLAIN}" in capsys.readouterr().err
+    for script, status, message in (("make_family", 2, asked), ("confirm", 1, f"got one of the factory {PLAIN}")):
+        words = [sys.executable, "-W", "error", "-m", f"scripts.{script}", "--study", "s", "--results", folder.parent]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
+        assert message in done.stderr
+
+
 def test_a_record_of_something_else_has_no_multipliers() -> None:
     golden = json.loads((ROOT / "tests" / "golden" / "old_record.json").read_text())["record"]
     record = SearchRecord.from_dict(golden)

@@ -76,3 +76,9 @@ def test_one_pair_or_equal_networks_prove_nothing() -> None:
     assert compare(OURS, {"same": OURS}, "maximize")[0].p == 1.0
     assert half_width(np.array([1.0])) == math.inf
     assert verdict([]) == "nothing was compared"
+
+
+def test_only_the_rule_itself_is_called_the_paper_s_constants() -> None:
+    ours = {(1.0, -1): 0.8, (1.0, -2): 0.81}
+    found = compare(ours, {"paper-grid": {key: score - 0.1 for key, score in ours.items()}}, "maximize")
+    assert "paper-grid" in verdict(found)

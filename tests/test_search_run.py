@@ -23,12 +23,13 @@ from phiscale import (
     SettingsError,
     Shares,
     StudyError,
+    TrialError,
     match_budget,
     scale_network,
     shares_of_direction,
 )
 from phiscale.rounding import ROUNDINGS
-from search.measurements import measurements
+from search.measurements import FAILURE, measurements
 from search.outcome import write_results
 from search.run import StudyPlace, run_study
 from search.settings import METHODS, SearchSettings
@@ -144,6 +145,46 @@ def test_points_without_a_network_fail_with_the_reason(tmp_path: Path) -> None:
     failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
     assert failed
     assert all(t.user_attrs["failure_kind"] == "budget" and "shallower" in t.user_attrs["failure"] for t in failed)
+
+
+def test_gp_passes_over_what_cannot_be_built_and_what_failed(tmp_path: Path) -> None:
+    """A failed trial teaches the surface nothing: its point would be chosen again until the trials are used up."""
+
+    class Diverging(UnreachableObjective):
+        def evaluate(self, constants: Any, *, seed: int, report: Any) -> Evaluation:
+            if shares_of_direction(Multipliers(*constants.as_tuple())).resolution > 0.4:
+                raise TrialError("diverged", "the loss became NaN in epoch 1")
+            return super().evaluate(constants, seed=seed, report=report)
+
+    study, _ = run(tmp_path, Diverging(), trials=40)
+    failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
+    spread = next(t.number for t in study.trials if sum(e.number <= t.number for e in complete(study)) == 12)
+    assert {"budget", "diverged"} == {trial.user_attrs["failure_kind"] for trial in failed}
+    assert all(trial.user_attrs["failure_kind"] == "diverged" for trial in failed if trial.number > spread)
+    networks = [trial.user_attrs["fingerprint"] for trial in failed]
+    assert len(networks) == len(set(networks))
+    assert len(complete(study)) >= 25
+
+
+@pytest.mark.parametrize("method", ["gp", "qmc", "random"])
+def test_points_differ_while_no_trial_has_finished(tmp_path: Path, method: str) -> None:
+    with pytest.raises(StudyError, match="first 5 trials all failed"):
+        run(tmp_path, ALWAYS_FAILS, trials=9, method=method, baselines="none")
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s/study.db")
+    assert len({tuple(trial.params.values()) for trial in study.trials}) == 5
+
+
+def test_a_trial_that_failed_before_its_worker_died_is_not_done_again(tmp_path: Path) -> None:
+    def die_while_failing(call: int) -> None:
+        if call == 4:
+            study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s/study.db")
+            trial = study.ask()
+            trial.set_user_attr(FAILURE, "the loss became NaN in epoch 1")
+
+    study, _ = run(tmp_path, NetworkObjective(act=die_while_failing), trials=9)
+    failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
+    assert [len(failed), len(study.trials)] == [1, 9]
+    assert not any("redo_of" in trial.user_attrs for trial in study.trials)
 
 
 def test_a_hopeless_study_ends_with_the_reason(tmp_path: Path) -> None:

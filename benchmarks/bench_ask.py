@@ -1,0 +1,61 @@
+"""Milliseconds to choose the next trial and to recommend, by the number of measured networks.
+
+Run: OMP_NUM_THREADS=1 python -m benchmarks.bench_ask
+
+Both on the same trials, as at the end of a run: the surface is fitted once for the two. Processor time, one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+
+from benchmarks.closed_forms import all_landscapes
+from phiscale.constants import FLOPS, constants_from_shares
+from search import recommend as recommending
+from search.acquisition import most_informative
+from search.measurements import Measurement
+from search.recommend import recommend
+from search.simplex import shares_at
+
+
+def rows_of(count: int, seed: int) -> list[Measurement]:
+    """Noisy scores of that many random networks on the landscape of diminishing returns."""
+    form, generator, rows = all_landscapes()["returns"], np.random.default_rng(seed), []
+    for index, (u, v) in enumerate(generator.random((count, 2))):
+        shares = shares_at({"u": u, "v": v}, FLOPS)
+        score = float(form.scores(np.array([shares.as_tuple()]))[0] + 0.05 * generator.standard_normal())
+        rows.append(Measurement((), constants_from_shares(shares, FLOPS), shares, (score,), (index,)))
+    return rows
+
+
+def measure(count: int, seed: int) -> tuple[float, float]:
+    """Milliseconds of choosing, and of choosing and recommending."""
+    rows = rows_of(count, seed)
+    recommending._fitted.cache_clear()
+    started = time.process_time()
+    most_informative(rows, [], FLOPS, "maximize")
+    chosen = time.process_time()
+    recommend(rows, FLOPS, "maximize")
+    return 1000 * (chosen - started), 1000 * (time.process_time() - started)
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    measure(40, 0)
+    print("| networks | ask, ms | ask and recommend, ms: median (lowest to highest) |\n|---|---|---|")
+    for count in (40, 100, 300, 1000):
+        found = np.array([measure(count, seed) for seed in range(options.repeats)])
+        ask, both = np.median(found[:, 0]), found[:, 1]
+        print(f"| {count} | {ask:.0f} | {np.median(both):.0f} ({both.min():.0f} to {both.max():.0f}) |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What a search, a grid and their confirmation on one data set showed and did not show, as Markdown and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from phiscale.family import short_number
+from phiscale.record import SearchRecord
+from report.view import StudyView
+
+Row = Mapping[str, Any]
+
+
+def evidence_markdown(title: str, view: StudyView, grid: SearchRecord, commands: Sequence[str]) -> str:
+    """The whole text. ``view`` is the confirmed search, ``grid`` the record of the paper's procedure."""
+    record, confirmation = view.record, view.confirmation
+    if record is None or confirmation is None:
+        raise ValueError("expected a confirmed study")
+    overall = [row for row in confirmation["comparisons"] if row["phi"] is None]
+    searched, stepped = record.budget, grid.budget
+    setting = (
+        f"Device: {record.device}. Search: {searched['trials']['complete']} trials, {searched['seconds']:.0f} s of "
+        f"training; grid: {stepped['trials']['complete']} trials, {stepped['seconds']:.0f} s. "
+        f"Confirmation: phi {', '.join(f'{phi:g}' for phi in confirmation['phis'])}, {confirmation['seeds']} seeds, "
+        "images that no search saw."
+    )
+    parts = [
+        f"# {title}",
+        setting,
+        "\n".join([_constants("search recommends", record), _constants("grid's best observed", grid, best=True)]),
+        _shown(overall),
+        _comparisons(overall),
+        _accuracies(view.confirmed_families),
+        "Repeat:\n\n" + "\n".join(f"    {command}" for command in commands),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _constants(what: str, record: SearchRecord, *, best: bool = False) -> str:
+    constants = record.best_observed.constants if best else record.constants
+    alpha, beta, gamma = constants.as_tuple()
+    part = record.details.get("region_part")
+    region = "" if best or part is None else f"; the 90 % region is {part:.1%} of the triangle"
+    return f"- {what}: alpha {alpha:.3f}, beta {beta:.3f}, gamma {gamma:.3f}{region}"
+
+
+def _shown(overall: Sequence[Row]) -> str:
+    """The statement: ahead of what, behind what, and what could not be told apart."""
+    named = {
+        verdict: [str(row["rival"]) for row in overall if row["result"] == verdict]
+        for verdict in ("ahead", "behind", "not distinguishable")
+    }
+    shown = [f"ahead of {', '.join(named['ahead'])}"] if named["ahead"] else []
+    shown += [f"behind {', '.join(named['behind'])}"] if named["behind"] else []
+    text = f"Shown: over all sizes the recommendation is {' and '.join(shown)}." if shown else "Shown: no difference."
+    if named["not distinguishable"]:
+        text += f" Not shown: any difference from {', '.join(named['not distinguishable'])}."
+    return text + " Nothing is shown for larger networks, longer training, or other data."
+
+
+def _comparisons(overall: Sequence[Row]) -> str:
+    lines = ["| against | difference | 95 % | p (Holm) | pairs | result |", "|---|---|---|---|---|---|"]
+    for row in sorted(overall, key=lambda row: row["difference"]):
+        width = "-" if row["half_width"] is None else f"+- {row['half_width']:.4f}"
+        cells = (row["rival"], f"{row['difference']:+.4f}", width, f"{row['p']:.2g}", row["pairs"], row["result"])
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _accuracies(rows: Sequence[Row]) -> str:
+    """Score and counted cost of every rule at every phi."""
+    phis = sorted({float(row["phi"]) for row in rows})
+    found = {(str(row["name"]), float(row["phi"])): row for row in rows}
+    lines = ["| | " + " | ".join(f"phi {phi:g}" for phi in phis) + " |", "|---|" + "---|" * len(phis)]
+    for name in dict.fromkeys(str(row["name"]) for row in rows):
+        cells = [_cell(found.get((name, phi))) for phi in phis]
+        lines += ["| " + " | ".join([name, *cells]) + " |"]
+    return "Score (standard deviation over seeds) at counted multiply-accumulates:\n\n" + "\n".join(lines)
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return "-"
+    spread = f" ({float(row['sd']):.3f})" if row["sd"] else ""
+    return f"{float(row['mean']):.3f}{spread}, {short_number(float(row['macs']))}"

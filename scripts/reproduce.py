@@ -1,0 +1,138 @@
+"""The evidence on one data set from beginning to end: lattice, search, the paper's grid, confirmation, summary.
+
+Run: python -m scripts.reproduce --name cifar10 --data images/
+     python -m scripts.reproduce --name cifar10 --data images/ --stage confirm    # one stage alone
+     python -m scripts.reproduce --name cifar10 --data images/ --extra="--train.epochs 8 --phi 1"
+
+Every stage is a command of its own, printed before it runs, and resumes where it was cut off. The summary goes to
+results/evidence/NAME.md with a figure of score against counted cost.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from phiscale.errors import SettingsError, StudyError
+from scripts.console import run_command
+from search.study import check_study_name
+
+Stage = Literal["lattice", "search", "grid", "confirm", "summary"]
+RIVALS = "paper,equal,depth,width,resolution"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions:
+    """Options of ``scripts.reproduce``."""
+
+    name: str
+    """Short name of the data set: the studies are NAME-lattice, NAME-gp and NAME-grid."""
+    data: str
+    """Images: a folder or an .npz file, as for run_search; or embedded."""
+    stage: Stage | Literal["all"] = "all"
+    """One stage alone, or all in turn."""
+    trials: int = 40
+    """Trials of the search, and of the grid."""
+    lattice_step: float = 0.16667
+    """Spacing of the lattice: a sixth gives 28 points."""
+    lattice_seeds: int = 3
+    """Trainings of each point of the lattice."""
+    phis: str = "1,2,3"
+    """Sizes of the confirmation."""
+    seeds: int = 5
+    """Seeds of the confirmation."""
+    workers: int = 1
+    """Processes side by side: the number of cores, or what the GPU holds."""
+    extra: str = ""
+    """Further options of run_search for all three studies, in one string: --extra="--train.epochs 8"."""
+    results: Path = Path("results")
+    """Folder of all studies."""
+
+    def __post_init__(self) -> None:
+        check_study_name(self.name)
+        for name in ("trials", "lattice_seeds", "seeds", "workers"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        try:
+            shlex.split(self.extra)
+        except ValueError as error:
+            raise SettingsError(f"expected options of run_search in extra, got {self.extra!r}: {error}") from None
+
+    def study(self, stage: str) -> str:
+        """Name of the study of a stage."""
+        return f"{self.name}-{'gp' if stage in ('search', 'confirm', 'summary') else stage}"
+
+
+def main() -> int:
+    """The command."""
+    return run_command(ReproduceOptions, reproduce, __doc__ or "", "scripts.reproduce")
+
+
+def reproduce(options: ReproduceOptions) -> None:
+    """Run the stages. Raises ``StudyError`` where one of them fails: what it did is kept."""
+    for stage in get_args(Stage) if options.stage == "all" else (options.stage,):
+        if stage == "summary":
+            summarise(options)
+            continue
+        words = command_of(stage, options)
+        print(f"\n# {stage}\n{shlex.join(words)}", flush=True)
+        status = subprocess.run([sys.executable, *words[1:]], check=False).returncode  # noqa: S603 - our own commands
+        if status:
+            raise StudyError(f"the stage {stage} ended with status {status}; the same command goes on from there")
+
+
+def command_of(stage: Stage, options: ReproduceOptions) -> list[str]:
+    """The command of a stage, as a person would type it."""
+    place = ["--results", str(options.results)] if options.results != Path("results") else []
+    if stage == "confirm":
+        words = ["python", "-m", "scripts.confirm", "--study", options.study(stage), "--phis", options.phis]
+        words += ["--seeds", str(options.seeds), "--rivals", RIVALS, "--against", options.study("grid")]
+        return [*words, "--workers", str(options.workers), *place]
+    alone = ["--baselines", "none"]
+    methods = {
+        "lattice": ["--step", f"{options.lattice_step:g}", "--seeds", str(options.lattice_seeds), *alone],
+        "search": ["--trials", str(options.trials)],
+        "grid": ["--trials", str(options.trials), "--step", "0.05", "--tolerance", "0.1", *alone],
+    }
+    method = "gp" if stage == "search" else stage
+    words = ["python", "-m", "scripts.run_search", "--study", options.study(stage), "--data", options.data]
+    words += ["--method", method, *methods[stage], "--workers", str(options.workers), *place]
+    return [*words, *shlex.split(options.extra)]
+
+
+def summarise(options: ReproduceOptions) -> None:
+    """Write NAME.md, NAME.png and NAME-families.csv, and print the statement."""
+    from phiscale.files import write_text
+    from phiscale.record import SearchRecord
+    from report.evidence import evidence_markdown
+    from report.figures import draw_confirmed
+    from report.ink import PRINTED, style
+    from scripts.studies import StudyOptions
+
+    view = StudyOptions(study=options.study("summary"), results=options.results).look()
+    if view.confirmation is None:
+        raise StudyError(f"expected a confirmed search, got none in {view.folder}; run --stage confirm first")
+    grid = SearchRecord.load(options.results / options.study("grid") / "constants.json")
+    stages: tuple[Stage, ...] = ("lattice", "search", "grid", "confirm")
+    text = evidence_markdown(
+        f"Evidence: {options.name}", view, grid, [shlex.join(command_of(stage, options)) for stage in stages]
+    )
+    folder = options.results / "evidence"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f"{options.name}.md", text)
+    shutil.copyfile(view.folder / "confirm-families.csv", folder / f"{options.name}-families.csv")
+    with style(PRINTED):
+        figure = draw_confirmed(view, PRINTED)
+        if figure is not None:
+            figure.savefig(folder / f"{options.name}.png", dpi=130)
+    print(text)
+    print(f"written: {folder / options.name}.md, .png, -families.csv")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""scripts.reproduce: every stage a command of its own, resumable, and a summary that follows from the figures."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from pathlib import Path
+
+import pytest
+
+from phiscale import SearchRecord
+from tests.test_scripts import command
+
+SMALL = ("--trials", "3", "--lattice-step", "0.5", "--lattice-seeds", "1", "--phis", "1", "--seeds", "2")
+
+
+def reproduce(folder: Path, *arguments: str):
+    return command("reproduce", "--name", "e", "--data", "embedded", "--results", folder, *SMALL, *arguments)
+
+
+@pytest.mark.slow
+def test_all_stages_end_in_a_statement_and_a_second_run_trains_nothing(tmp_path: Path) -> None:
+    extra = "--extra=--train.train-images 60 --train.validation-images 30 --train.epochs 1 --phi 1"
+    done = reproduce(tmp_path, extra)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "evidence" / "e.md").read_text()
+    confirmation = SearchRecord.load(tmp_path / "e-gp" / "constants.json").details["confirmation"]
+    overall = [row for row in confirmation["comparisons"] if row["phi"] is None]
+    assert {row["rival"] for row in overall} == {"paper", "equal", "depth", "width", "resolution", "e-grid"}
+    for row in overall:
+        assert f"| {row['rival']} | {row['difference']:+.4f} | +- {row['half_width']:.4f} |" in text
+    assert "Nothing is shown for larger networks" in text
+    assert (tmp_path / "evidence" / "e.png").stat().st_size > 1000
+    families = list(csv.DictReader((tmp_path / "evidence" / "e-families.csv").read_text().splitlines()))
+    assert {row["name"] for row in families} == {"recommended", *(row["rival"] for row in overall)}
+    stages = [shlex.split(line)[2] for line in done.stdout.splitlines() if line.startswith("python -m")]
+    assert stages == ["scripts.run_search"] * 3 + ["scripts.confirm"]
+    rows = (tmp_path / "e-gp" / "confirm.csv").read_text()
+    again = reproduce(tmp_path, extra)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "e-gp" / "confirm.csv").read_text() == rows
+    assert "trial 0" not in again.stdout
+
+
+def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
+    for arguments, status, message in (
+        (("--stage", "summary"), 1, "expected a study in"),
+        (("--stage", "lattice", "--extra=--phi 'x"), 2, "extra"),
+        (("--stage", "lattice", "--extra=--joy 3"), 1, "the stage lattice ended with status 2"),
+        (("--workers", "0"), 2, "workers of at least 1"),
+    ):
+        done = reproduce(tmp_path, *arguments)
+        assert (done.returncode, message in done.stderr) == (status, True), done.stderr
+        assert "Traceback" not in done.stderr
