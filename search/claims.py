@@ -18,7 +18,7 @@ from search.acquisition import next_point
 from search.measurements import FAILURE
 from search.plan import PlannedPoint, point_parameters
 from search.racing import worth_repeating
-from search.samplers import make_sampler
+from search.samplers import SPREAD, SPREADING, make_sampler, spread_point
 from search.settings import SearchSettings
 from search.simplex import constants_at, parameter_names, parameters_at
 from search.workers import Worker, is_dead, one_thread
@@ -27,12 +27,8 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-CARRIED = ("names", "constants")
+CARRIED = ("names", "constants", SPREAD)
 """User attributes that a trial shares with the one that redoes it."""
-
-
-_FORESEEABLE = ("RandomSampler", "QMCSampler")
-"""Samplers that give a point before there is a trial; Optuna's others write notes to the trial while they sample."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ def claim(
     study.sampler = make_sampler(settings, len(trials))
     point = None
     if not any(trial.state.name == "WAITING" for trial in trials):
-        chosen = _chosen(study, trials, objective, settings, cost_model)
+        chosen = _chosen(trials, objective, settings, cost_model)
         if chosen is None and settings.is_grid:
             return None
         if chosen is not None:
@@ -134,14 +130,15 @@ def claim(
 
 
 def _chosen(
-    study: Study, trials: Sequence[FrozenTrial], objective: Objective, settings: SearchSettings, cost_model: CostModel
+    trials: Sequence[FrozenTrial], objective: Objective, settings: SearchSettings, cost_model: CostModel
 ) -> tuple[dict[str, float], dict[str, Any]] | None:
     """Parameters and attributes of the next trial, where they are known before it is asked for."""
     chosen = worth_repeating(trials, settings, cost_model, objective.direction)
     if chosen is None and settings.method == "gp":
         chosen = next_point(trials, cost_model, objective.direction, _never_failed(trials, objective, cost_model))
-    if chosen is None and not settings.is_grid and type(study.sampler).__name__ in _FORESEEABLE:
-        chosen = _foreseen(study, parameter_names(cost_model), len(trials)), {}
+    if chosen is None and settings.method in SPREADING:
+        place = 1 + max((trial.user_attrs.get(SPREAD, -1) for trial in trials), default=-1)
+        chosen = spread_point(settings, place, parameter_names(cost_model)), {SPREAD: place}
     return chosen
 
 
@@ -157,26 +154,6 @@ def _never_failed(
         return problem is None and _key(network, constants) not in failed
 
     return is_open
-
-
-def _foreseen(study: Study, names: Iterable[str], number: int) -> dict[str, float]:
-    """The parameters that the study's sampler would give to a trial of that number, without making the trial.
-
-    A trial that is enqueued with all its attributes is one transaction; one that is asked for first is twenty.
-    """
-    import optuna
-
-    trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
-    trial.number = number
-    space: dict[str, Any] = {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in names}
-    with (
-        one_thread()
-    ):  # the sampler itself would know of no space, and give one point over and over, until a trial ends
-        found = study.sampler.sample_relative(study, trial, space)
-        for name, distribution in space.items():
-            if name not in found:
-                found[name] = study.sampler.sample_independent(study, trial, name, distribution)
-    return {name: float(found[name]) for name in space}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Optuna's samplers and pruners by the name of a method."""
+"""The points of a method before scores count, and Optuna's samplers and pruners by its name."""
 
 from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phiscale.errors import SettingsError
@@ -31,12 +32,32 @@ def check_method(settings: SearchSettings, parameters: int) -> None:
         raise SettingsError("expected another method than cmaes, which cannot search a single parameter; use gp")
 
 
+SPREADING = ("gp", "qmc", "random")
+"""Methods whose points are spread without regard to scores; those of gp until ``search.acquisition`` chooses them."""
+SPREAD = "spread"
+"""User attribute of a spread trial: its place in the sequence, which a trial that is redone keeps."""
+
+
+def spread_point(settings: SearchSettings, place: int, names: Sequence[str]) -> dict[str, float]:
+    """The unit parameters at a place of the study's sequence: scrambled Sobol, or uniform for the method random."""
+    import numpy as np
+    from scipy.stats import qmc
+
+    if settings.method == "random":
+        values = np.random.default_rng([settings.seed, place]).random(len(names))
+    else:
+        sequence = qmc.Sobol(len(names), scramble=True, rng=settings.seed)
+        if place:
+            sequence.fast_forward(place)
+        values = sequence.random(1)[0]
+    return dict(zip(names, map(float, values), strict=True))
+
+
 def make_sampler(settings: SearchSettings, existing: int) -> BaseSampler:
-    """The sampler for the next trial of a study that has ``existing`` ones.
+    """Optuna's sampler for the next trial of a study that has ``existing`` ones; of no effect where its point is known.
 
     Made afresh for every trial: a resumed study then asks for the same point as an uninterrupted one, where a sampler
-    resumed with its first seed would repeat its points. For the method gp it is the even spread with which a study
-    begins; what follows is chosen by ``search.acquisition``.
+    resumed with its first seed would repeat its points.
     """
     from optuna import samplers
     from optuna.exceptions import ExperimentalWarning
@@ -48,8 +69,6 @@ def make_sampler(settings: SearchSettings, existing: int) -> BaseSampler:
             return samplers.TPESampler(seed=seed, multivariate=True)
         if settings.method == "cmaes":
             return samplers.CmaEsSampler(seed=seed)
-        if settings.method in ("gp", "qmc"):
-            return samplers.QMCSampler(scramble=True, seed=settings.seed, warn_independent_sampling=False)
     return samplers.RandomSampler(seed=seed)
 
 

@@ -151,6 +151,15 @@ def test_a_record_without_a_network_scales_b0(run, tmp_path: Path) -> None:
     assert json.loads(out)[0]["fingerprint"] == EFFICIENTNET_B0.fingerprint
 
 
+def test_a_record_of_a_factory_is_not_taken_for_b0(run, tmp_path: Path) -> None:
+    path = str(tmp_path / "constants.json")
+    details = {"factory": {"name": "mynet:build", "resolution": 32}}
+    dataclasses.replace(RECORD, network=None, details=details).save(path)
+    status, _, err = run("export", path, "--phi", "1", "--to", "json")
+    assert (status, "mynet:build, whose networks phiscale cannot build" in err) == (2, True)
+    assert run("export", path, "--phi", "1", "--to", "json", "--network", "efficientnet-b0")[0] == 0
+
+
 def test_show(run, path: str) -> None:
     assert run("show", path) == (0, summarize(RECORD) + "\n", "")
     status, out, _ = run("show", path, "--json")

@@ -163,7 +163,7 @@ def test_gp_passes_over_what_cannot_be_built_and_what_failed(tmp_path: Path) -> 
     assert all(trial.user_attrs["failure_kind"] == "diverged" for trial in failed if trial.number > spread)
     networks = [trial.user_attrs["fingerprint"] for trial in failed]
     assert len(networks) == len(set(networks))
-    assert len(complete(study)) >= 25
+    assert len(complete(study)) >= 34 - 12  # no more fail than the spread has
 
 
 @pytest.mark.parametrize("method", ["gp", "qmc", "random"])
