@@ -101,7 +101,8 @@ def draw_curves(view: StudyView, ink: Ink) -> Figure | None:
             label=None if label in shown else label,
         )
         shown.add(label)
-    axes.locator_params(axis="x", integer=True)
+    axes.set_xlim(0.8, max(len(curve.values) for curve in curves) + 0.2)
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     _legend_above(figure)
     return figure
 

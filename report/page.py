@@ -112,14 +112,14 @@ def _constants(view: StudyView) -> list[Mapping[str, Any]]:
 
 
 def _sections(view: StudyView) -> list[Section]:
-    present = [table for table in (tables.ledger(view),) if table]
+    present, families = _tables(tables.ledger(view)), tables.families(view)
     return [
         Section("triangle", "The triangle of shares", _some(view.rows, _TRIANGLE), ("triangle",)),
         _baselines(view),
         _confirmation(view),
         Section("curves", "Learning curves", _some(view.rows, _CURVES), ("curves",)),
         Section("cost", "Cost: asked and realised", _some(present, _COST), ("costs",), present),
-        Section("family", "The family", _some(view.family, _FAMILY), ("growth",), tables.families(view)),
+        Section("family", "The family", _some(families, _FAMILY), ("growth",), families),
         _fidelity(view),
         Section("surface", "The fitted surface", (), (), _tables(tables.surface(view))),
         Section("environment", "Environment", (), (), _tables(tables.environment(view))),

@@ -60,13 +60,18 @@ def confirmation(view: StudyView) -> Table | None:
 
 def ledger(view: StudyView) -> Table | None:
     """Every trial that ended: constants, network, cost asked and realised, score."""
-    head = ("trial", "rule", "alpha", "beta", "gamma", "blocks", "width", "pixels", "cost", "of asked", view.score_name)
-    rows = [_ledger_row(row) for row in view.table]
+    metric = "macs" if view.cost_model.metric == "formula" else view.cost_model.metric
+    sizes = ("blocks", "width", "pixels", _METRICS[metric], "of asked")
+    head = ("trial", "rule", "alpha", "beta", "gamma", *sizes, view.score_name)
+    rows = [_ledger_row(row, metric) for row in view.table]
     return Table("Trials: constants asked for, network and cost realised", (*head, "seconds"), rows) if rows else None
 
 
-def _ledger_row(row: Mapping[str, Any]) -> tuple[str, ...]:
-    cost = row.get("macs")
+_METRICS = {"macs": "MACs", "params": "parameters", "activations": "activations"}
+
+
+def _ledger_row(row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
+    cost = row.get(metric)
     value = row["value"]
     result = {"FAIL": "cut off" if row.get("failure_kind") == "cut-off" else "failed", "PRUNED": "pruned"}
     return (
@@ -76,7 +81,7 @@ def _ledger_row(row: Mapping[str, Any]) -> tuple[str, ...]:
         _number(row.get("blocks"), "d"),
         _number(row.get("realised_width"), ".3f"),
         _number(row.get("resolution"), "d"),
-        "" if cost is None else f"{short_number(cost)}MAC",
+        "" if cost is None else short_number(cost),
         _number(row.get("cost_ratio"), ".3f"),
         result.get(row["state"]) or ("" if value is None else f"{value:.4f}"),
         _number(row.get("seconds"), ".1f"),
@@ -84,8 +89,8 @@ def _ledger_row(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def families(view: StudyView) -> list[Table]:
-    """The family by the formula, at matched cost, and what ``scripts.make_family`` wrote."""
-    family, found = view.family or {}, []
+    """The family by the formula, at matched cost, and what ``scripts.make_family`` wrote; or a factory's."""
+    family, found = view.family or {}, _factory_families(view)
     for budget, name in (("nominal", "by the formula"), ("matched", "at matched cost")):
         members = family.get(budget)
         if isinstance(members, list):
@@ -93,6 +98,33 @@ def families(view: StudyView) -> list[Table]:
     for file, members in view.other_families.items():
         found.append(_family(f"From {file}", members))
     return found
+
+
+def _factory_families(view: StudyView) -> list[Table]:
+    """What to call a person's own factory with, and what it then makes, as the search counted it."""
+    factory = view.record.details.get("factory") if view.record else None
+    if not isinstance(factory, Mapping):
+        return []
+    head = ("member", "depth", "width", "pixels", "MACs", "parameters", "growth", "asked")
+    found = []
+    for budget, name in (("nominal", "by the formula"), ("matched", "at matched cost")):
+        rows = [_factory_row(row) for row in factory.get(budget, ())]
+        if rows:
+            found.append(Table(f"{factory['name']} {name}: depth, width and pixels to call it with", head, rows))
+    return found
+
+
+def _factory_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if "problem" in row:
+        return f"phi={row['phi']:g}", *[""] * 5, "none", ""
+    return (
+        f"phi={row['phi']:g}",
+        *(f"{row['realised'][axis]:.4f}" for axis in ("depth", "width")),
+        str(row["resolution"]),
+        *(short_number(row[name]) for name in ("macs", "params")),
+        f"{row['growth']:.3f}",
+        f"{row['target_growth']:.3f}",
+    )
 
 
 def _family(caption: str, members: Sequence[Mapping[str, Any]]) -> Table:

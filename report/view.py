@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 RECORD = "constants.json"
+_MEMBER = {"name", "depth", "width", "resolution_multiplier", "resolution", "repeats", "macs", "params", "growth"}
+_SETTING = {"setting", "seconds"}
+_CONFIRMED = {"name", "macs", "params", "activations", "mean", "sd"}
+"""What a row of a file beside the study has to hold to be shown; a file that another program left there is not."""
 _STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}
 
 
@@ -105,7 +109,7 @@ class StudyView:
     def other_families(self) -> dict[str, list[dict[str, Any]]]:
         """Families that ``scripts.make_family`` wrote into the folder, by the name of their file."""
         found = {path.name: read_json(path) for path in sorted(self.folder.glob("family-*.json"))}
-        return {name: rows for name, rows in found.items() if isinstance(rows, list) and rows}
+        return {name: rows for name, rows in found.items() if _are_rows(rows, _MEMBER)}
 
     @property
     def confirmation(self) -> Mapping[str, Any] | None:
@@ -119,13 +123,15 @@ class StudyView:
         path = self.folder / "confirm-families.csv"
         if self.confirmation is None or not path.is_file():
             return []
-        return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        return rows if _are_rows(rows, _CONFIRMED) else []
 
     @cached_property
     def fidelity(self) -> Mapping[str, Any] | None:
         """What ``scripts.check_proxy`` found in this folder; None where it has not run."""
         found = read_json(self.folder / "fidelity.json")
-        return found if isinstance(found, dict) else None
+        whole = isinstance(found, dict) and "reference" in found and _are_rows(found.get("settings"), _SETTING)
+        return found if whole else None
 
 
 def look(study: Study, folder: Path) -> StudyView:
@@ -183,6 +189,10 @@ def _state(trial: FrozenTrial) -> str:
     if trial.state.name == "FAIL":
         return "failed" if is_attempt(trial) else "cut off"
     return _STATES[trial.state.name]
+
+
+def _are_rows(found: Any, keys: set[str]) -> bool:
+    return isinstance(found, list) and bool(found) and all(isinstance(r, dict) and keys <= r.keys() for r in found)
 
 
 def read_json(path: Path) -> Any:

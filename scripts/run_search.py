@@ -94,7 +94,7 @@ def search(options: SearchOptions) -> None:
     if not is_helper():
         report(study, options)
         if options.measure.factory:
-            report_members(objective, options)
+            report_members(study, objective, options)
 
 
 def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progress: PlainProgress) -> Any:
@@ -154,14 +154,17 @@ def report(study: Any, options: SearchOptions) -> None:
     print(f"\nwritten: {options.folder / 'constants.json'}{family}, trials.csv{pictures}")
 
 
-def report_members(objective: Objective, options: SearchOptions) -> None:
-    """Write and print the multipliers with which the person's own factory makes the family."""
+def report_members(study: Any, objective: Objective, options: SearchOptions) -> None:
+    """Write and print the multipliers with which the person's own factory makes the family, and report them."""
     from phiscale.factory import format_multipliers, multiplier_family
+    from report.page import write_report
+    from report.view import look
     from search.members import MEMBER_PHIS, keep_members
     from search.workers import deciding
 
     with deciding(options.folder):
         record = keep_members(options.folder, objective)
+        write_report(look(study, options.folder), options.folder)
     print(f"\nmultipliers for {options.measure.factory} by the formula (matched ones are in family.json)")
     print(format_multipliers(multiplier_family(record, MEMBER_PHIS), "table"))
 

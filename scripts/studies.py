@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phiscale.errors import StudyError
 from search.study import check_study_name
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class StudyOptions:
         """The study. Raises ``StudyError`` where there is none."""
         from search.study import load_study
 
+        if self.storage is None and _HIDDEN in str(_stored(self.folder)):
+            raise StudyError(
+                f"expected --storage as it was given to run_search: {self.study!r} is in {_stored(self.folder)}, whose "
+                "password is not kept"
+            )
         return load_study(self.study, self.folder, self.storage_name)
 
     def look(self) -> StudyView:
@@ -55,8 +61,14 @@ class StudyOptions:
 
 
 def _last_storage(folder: Path) -> str | None:
+    last = _stored(folder)
+    return None if last is None or _HIDDEN in last else last
+
+
+def _stored(folder: Path) -> str | None:
+    """The storage of the latest run, its secrets hidden."""
     from report.view import read_json
 
     config = read_json(folder / "config.json")
     last = config.get("storage") if isinstance(config, dict) else None
-    return last if isinstance(last, str) and _HIDDEN not in last else None
+    return last if isinstance(last, str) else None

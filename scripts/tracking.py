@@ -12,11 +12,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from phiscale.errors import SettingsError
+from phiscale.errors import PhiscaleError, SettingsError
+from search.storage import redact
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -29,12 +30,20 @@ _METRICS = ("seconds", "cost_ratio", "peak_memory")
 
 @contextmanager
 def tracking(tracker: Tracker, folder: Path, study: str) -> Iterator[Track]:
-    """A function that sends one ended trial. Raises ``SettingsError`` where the package is missing.
+    """A function that sends one ended trial. Raises ``SettingsError`` where the tracker cannot be opened.
 
     A tracker that fails later says so once and is left alone: a search does not end because its display does.
     """
-    opened = _TRACKERS[tracker](folder, study)
-    with opened as send:
+    with ExitStack() as stack:
+        try:
+            send = stack.enter_context(_TRACKERS[tracker](folder, study))
+        except PhiscaleError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a tracker may fail with anything
+            reason = redact(" ".join(str(error).split()))
+            raise SettingsError(
+                f"cannot open {tracker} ({reason}); correct its settings, or leave --track out"
+            ) from None
         yield _kept_apart(tracker, send)
 
 

@@ -92,6 +92,9 @@ def test_the_report_is_drawn_without_a_network(browser: Any, report: Path, schem
         letters = figure.locator("text").first
         assert float(letters.evaluate("e => e.getBoundingClientRect().height")) > 8  # can be read on a phone
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    if size == "desk":
+        clipped = "e => e.scrollWidth > e.clientWidth + 1 ? e.innerText : ''"
+        assert [text for text in (table.evaluate(clipped) for table in page.locator(".scroll").all()) if text] == []
     ink = figures.first.locator("text").first.evaluate("e => getComputedStyle(e).fill")
     assert (sum(map(int, ink[4:-1].split(","))) > 384) == (scheme == "dark")
     page.context.close()

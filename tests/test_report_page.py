@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
 import re
+import shutil
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,9 +15,12 @@ from pathlib import Path
 import optuna
 import pytest
 
-from phiscale import SearchRecord, StudyError
-from report.figures import FIGURES, drawings
+from phiscale import FLOPS, PARAMETERS, SearchRecord, StudyError
+from phiscale.family import short_number
+from report.figures import FIGURES, draw_curves, drawings
+from report.ink import PRINTED
 from report.page import html, markdown, write_report
+from report.tables import ledger
 from report.view import look
 from search.study import load_study
 from tests.objectives_for_tests import ALWAYS_FAILS, FAILS_SOMETIMES, NetworkObjective
@@ -207,3 +212,44 @@ def test_a_study_of_another_program_is_refused(tmp_path: Path) -> None:
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
     with pytest.raises(StudyError, match="'theirs' was not made by phiscale"):
         look(study, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("fidelity.json", '{"settings": [{"setting": 3}]}'),
+        ("fidelity.json", '{"settings": 3, "reference": "x"}'),
+        ("fidelity.json", "[]"),
+        ("family-mine.json", "[1, 2]"),
+        ("family-mine.json", '[{"name": "phi=1", "depth": 1.2}]'),
+        ("family.json", "3"),
+        ("confirm-families.csv", "name,mean\npaper,x\n"),
+    ],
+)
+def test_files_that_hold_something_else_are_left_out(place: Path, tmp_path: Path, name: str, content: str) -> None:
+    folder = shutil.copytree(place, tmp_path / "s")
+    (folder / name).write_text(content)
+    text = Page(html(look(load_study("s", folder, None), folder))).text
+    assert "Recommended constants" in text
+    assert f"From {name}" not in text
+
+
+def test_the_ledger_counts_what_the_study_holds_equal(place: Path) -> None:
+    study = load_study("s", place, None)
+    for model, unit in ((FLOPS, "MACs"), (PARAMETERS, "parameters")):
+        table = ledger(dataclasses.replace(look(study, place), cost_model=model))
+        cost = study.trials[3].user_attrs[model.metric]
+        assert table.rows[3][table.head.index(unit)] == short_number(cost)
+
+
+def test_epochs_are_whole_numbers(place: Path) -> None:
+    view = look(load_study("s", place, None), place)
+    for count in (1, 2, 40):
+        trials = [copy.deepcopy(trial) for trial in view.trials]
+        for trial in trials:
+            trial.set_user_attr("curves", [{"accuracy": [0.5] * count}])
+        figure = draw_curves(dataclasses.replace(view, trials=tuple(trials)), PRINTED)
+        figure.canvas.draw()
+        shown = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+        assert "1" in shown or count > 20
+        assert all(text.replace("\N{MINUS SIGN}", "-").lstrip("-").isdigit() for text in shown), shown

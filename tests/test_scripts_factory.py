@@ -13,7 +13,10 @@ import pytest
 from phiscale import SearchRecord, SettingsError
 from phiscale.cli import main
 from phiscale.factory import factory_name, format_multipliers, multiplier_family
+from scripts.report import ReportOptions, report
 from scripts.setup import ObjectiveSettings, choose_baseline, make_factory
+from scripts.studies import StudyOptions
+from tests.factories_for_tests import plain
 
 ROOT = Path(__file__).parent.parent
 PLAIN = "tests.factories_for_tests:plain"
@@ -69,6 +72,22 @@ def test_its_record_holds_the_factory_and_its_members(folder: Path) -> None:
         "resolution": record.constants.gamma**2,
     }
     assert nominal["realised"]["resolution"] == nominal["resolution"] / factory["resolution"]
+
+
+def test_its_report_says_what_to_call_the_factory_with(folder: Path) -> None:
+    written = (folder / "report.md").read_text()  # by the search
+    report(ReportOptions(place=StudyOptions(study="s", results=folder.parent)))
+    assert (folder / "report.md").read_text() == written
+    table = written.split("at matched cost: depth, width and pixels to call it with")[1]
+    lines = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| phi=")}
+    factory = SearchRecord.load(folder / "constants.json").details["factory"]
+    member = [member for member in factory["matched"] if "problem" not in member][-1]
+    line = lines[f"phi={member['phi']:g}"]
+    depth, width, pixels, _, _, growth = (cell.strip() for cell in line.strip("| ").split("|")[1:7])
+    assert member["phi"] > 0
+    assert (int(pixels), growth) == (member["resolution"], f"{member['growth']:.3f}")
+    called = plain(float(depth), float(width), int(pixels), factory["classes"])
+    assert sum(parameter.numel() for parameter in called.parameters()) == member["params"]
 
 
 def test_phiscale_gives_its_multipliers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

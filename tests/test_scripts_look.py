@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from phiscale import StudyError
 from scripts.dashboard import DashboardOptions, is_loopback
+from scripts.studies import StudyOptions
 from tests.dashboards import dashboard_of
 from tests.studies_for_tests import BAD
 from tests.test_scripts import NETWORK, command, search
@@ -81,6 +83,13 @@ def test_the_storage_of_the_search_is_found_again(tmp_path: Path) -> None:
     search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "3", "--storage", journal)
     shown = command("show", "--study", "s", "--results", tmp_path)
     assert shown.stdout.startswith("study s (ended: 3 trials)"), shown.stderr
+
+
+def test_a_storage_whose_password_is_not_kept_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "config.json").write_text(json.dumps({"storage": "mysql://u:***@host/db"}))
+    with pytest.raises(StudyError, match="expected --storage as it was given to run_search: 's' is in mysql://u"):
+        StudyOptions(study="s", results=tmp_path).load()
 
 
 @pytest.mark.parametrize("script", ["report", "show", "dashboard"])

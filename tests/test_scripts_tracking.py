@@ -9,13 +9,15 @@ import builtins
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from phiscale import SettingsError
-from scripts.tracking import curves_of, metrics_of, parameters_of, tracking
+from scripts.tracking import _TRACKERS, curves_of, metrics_of, parameters_of, tracking
 from tests.interop import require
 
 ROOT = Path(__file__).parent.parent
@@ -141,3 +143,20 @@ def test_no_tracker_does_nothing(tmp_path: Path) -> None:
     with tracking("none", tmp_path, "s") as track:
         track(trial())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tracker_that_cannot_be_opened_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def unreachable(*_: object) -> Iterator[None]:
+        raise ConnectionError("no server at\nhttps://u:hunter2@example.org")
+        yield
+
+    monkeypatch.setitem(_TRACKERS, "mlflow", unreachable)
+    expected = r"cannot open mlflow \(no server at https://u:\*\*\*@example.org\); correct its settings"
+    with pytest.raises(SettingsError, match=expected), tracking("mlflow", tmp_path, "s"):
+        pass
+
+
+def test_an_error_of_the_search_is_not_taken_for_one_of_the_tracker(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="^the search$"), tracking("none", tmp_path, "s"):
+        raise ValueError("the search")
