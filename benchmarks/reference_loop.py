@@ -26,7 +26,8 @@ from objectives.imageset import Images, ImageSet, Labels
 from objectives.network import build_network
 from objectives.pixels import EpochPlan
 from objectives.settings import TrainSettings
-from objectives.training import learning_rates, stream_seed
+from objectives.steps import learning_rates
+from objectives.training import stream_seed
 from phiscale.spec import NetworkSpec
 
 _SETTLING_IMAGES = 1000

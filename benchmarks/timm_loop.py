@@ -20,7 +20,8 @@ from benchmarks.reference_loop import LoopRun
 from objectives.imageset import Images, ImageSet, Labels
 from objectives.network import build_network
 from objectives.settings import TrainSettings
-from objectives.training import learning_rates, stream_seed
+from objectives.steps import learning_rates
+from objectives.training import stream_seed
 from phiscale.spec import NetworkSpec
 
 _WORKERS = 4

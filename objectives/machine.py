@@ -50,7 +50,7 @@ def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:
         and device.type == "cuda"
         and torch.cuda.is_bf16_supported(including_emulation=False)
     )
-    return torch.autocast(device.type, torch.bfloat16, enabled=halved)
+    return torch.autocast(device.type, torch.bfloat16, enabled=halved, cache_enabled=False)  # no weight is used twice
 
 
 @contextlib.contextmanager

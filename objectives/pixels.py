@@ -38,11 +38,19 @@ class EpochPlan:
         shifts = (2 * torch.rand((count, 2), generator=generator) - 1) * _MAX_SHIFT
         return cls(order, mirrored & ("flip" in augmentations), shifts * ("crop" in augmentations))
 
-    def to(self, device: torch.device) -> EpochPlan:
-        """The plan on the device."""
-        return EpochPlan(self.order.to(device), self.mirrored.to(device), self.shifts.to(device))
+    @classmethod
+    def empty(cls, count: int, device: torch.device) -> EpochPlan:
+        """Room for a plan on the device."""
+        order = torch.zeros(count, dtype=torch.int64, device=device)
+        return cls(order, order.bool(), torch.zeros((count, 2), device=device))
 
-    def __getitem__(self, places: slice) -> EpochPlan:
+    def copy_(self, other: EpochPlan) -> None:
+        """Take the values of another plan, in place."""
+        self.order.copy_(other.order)
+        self.mirrored.copy_(other.mirrored)
+        self.shifts.copy_(other.shifts)
+
+    def __getitem__(self, places: Tensor) -> EpochPlan:
         return EpochPlan(self.order[places], self.mirrored[places], self.shifts[places])
 
 

@@ -23,6 +23,7 @@ from objectives.machine import autocast, choose_device, device_name, memory_erro
 from objectives.network import build_network
 from objectives.pixels import DeviceImages, EpochPlan
 from objectives.settings import TrainSettings
+from objectives.steps import TrainingSteps
 from phiscale.errors import TrialError
 from phiscale.spec import NetworkSpec
 
@@ -92,7 +93,6 @@ class _Trainer:
     ) -> None:
         self._settings, self._device, self._seed = settings, device, seed
         self._network = build_network(spec, stream_seed(seed, "weights")).to(device)
-        self._optimiser = _optimiser(self._network, settings)
         self._autocast = autocast(device, settings)
         size = spec.resolution, device, data.shades
         self._train = DeviceImages(data.train_images, data.train_labels, *size)
@@ -102,35 +102,16 @@ class _Trainer:
         some = torch.randperm(len(self._train), generator=self._generator("settling"))[:_SETTLING_IMAGES]
         self._settling = _batches(some.to(device), spec.resolution)
         self._scoring = _batches(torch.arange(len(self._validation), device=device), spec.resolution)
+        self._steps = TrainingSteps(self._network, self._train, settings, device)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Train for one epoch, then score: the parts of the score by name."""
-        generator = self._generator(f"epoch {epoch}")
-        plan = EpochPlan.draw(len(self._train), self._augmentations, generator).to(self._device)
-        steps = max(1, len(self._train) // self._settings.batch_size)
-        rates = learning_rates(self._settings, steps)[(epoch - 1) * steps : epoch * steps]
-        train_loss = self._train_epoch(plan, rates)
+        plan = EpochPlan.draw(len(self._train), self._augmentations, self._generator(f"epoch {epoch}"))
+        self._network.train()
+        train_loss = self._steps.run_epoch(plan, epoch)
         self._settle()
         accuracy, log_loss = self._evaluate()
         return {"accuracy": accuracy, "log_loss": log_loss, "train_loss": train_loss}
-
-    def _train_epoch(self, plan: EpochPlan, rates: list[float]) -> float:
-        """The mean training loss. Nothing waits for the device before the last step."""
-        self._network.train()
-        total = torch.zeros((), device=self._device)
-        size = self._settings.batch_size
-        for step, rate in enumerate(rates):
-            images, labels = self._train.augmented(plan[step * size : (step + 1) * size])
-            with self._autocast:
-                logits = self._network(images)
-            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._settings.label_smoothing)
-            self._optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            for group in self._optimiser.param_groups:
-                group["lr"] = rate
-            self._optimiser.step()
-            total += loss.detach()
-        return float(total) / len(rates)
 
     @torch.no_grad()
     def _settle(self) -> None:
@@ -143,9 +124,10 @@ class _Trainer:
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None
             norm.train()
-        for chosen in self._settling:
+        for index, chosen in enumerate(self._settling):
+            for norm in norms:
+                norm.momentum = 1 / (index + 1)  # the plain mean so far; torch's own way to it waits for the device
             with self._autocast:
                 self._network(self._train.batch(chosen)[0])
         for norm, momentum in zip(norms, momenta, strict=True):
@@ -180,23 +162,6 @@ def _batches(indices: torch.Tensor, resolution: int) -> tuple[torch.Tensor, ...]
     """Batches of nearly equal size: one of a single image could not be normalised."""
     size = min(_EVALUATION_BATCH, max(16, _EVALUATION_PIXELS // resolution**2))
     return torch.tensor_split(indices, math.ceil(len(indices) / size))
-
-
-def _optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum; only weights of convolutions and linear layers decay."""
-    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
-    groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, settings.learning_rate, settings.momentum, nesterov=True, fused=True)
-
-
-def learning_rates(settings: TrainSettings, steps: int) -> list[float]:
-    """The rate of every step of the run: up to the highest in the warm-up, then down to 0, both linear."""
-    total = settings.epochs * steps
-    rising = settings.warmup * total
-    return [
-        settings.learning_rate * min((s + 1) / max(1, rising), (total - s) / (total - rising)) for s in range(total)
-    ]
 
 
 def _score(settings: TrainSettings, curves: dict[str, list[float]]) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.reference_loop import PLAIN, TUNED, train_reference
-from objectives import training
+from objectives import steps, training
 from objectives.settings import TrainSettings
 from tests.tiny_data import TINY, striped_images
 
@@ -31,7 +31,7 @@ def losses_of_the_engine(spec, settings, seed, monkeypatch):
         return loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "functional", SimpleNamespace(cross_entropy=recorded))
+        patch.setattr(steps, "functional", SimpleNamespace(cross_entropy=recorded))
         run = training.train_proxy(spec, DATA, settings, seed=seed, report=lambda *_: None)
     return losses, run
 

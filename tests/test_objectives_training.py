@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from objectives import training
+from objectives import steps, training
 from objectives.machine import autocast, choose_device
 from objectives.pixels import EpochPlan
 from objectives.settings import TrainSettings
@@ -159,13 +159,13 @@ def test_settings_turn_augmentation_off():
 
 
 def test_the_learning_rate_rises_then_falls_to_zero():
-    rates = training.learning_rates(with_settings(epochs=2, warmup=0.25, learning_rate=0.4), 20)
+    rates = steps.learning_rates(with_settings(epochs=2, warmup=0.25, learning_rate=0.4), 20)
     assert len(rates) == 40
     assert rates[:10] == pytest.approx([0.04 * step for step in range(1, 11)])
     assert max(rates) == 0.4
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert 0 < rates[-1] < 0.02
-    assert training.learning_rates(with_settings(warmup=0.0, epochs=1), 2) == [0.2, 0.1]
+    assert steps.learning_rates(with_settings(warmup=0.0, epochs=1), 2) == [0.2, 0.1]
 
 
 def test_every_step_has_its_own_learning_rate(monkeypatch):
@@ -173,17 +173,17 @@ def test_every_step_has_its_own_learning_rate(monkeypatch):
     real = torch.optim.SGD.step
 
     def step(self, *arguments):
-        used.append([(group["lr"], group["nesterov"], group["momentum"]) for group in self.param_groups])
+        used.append([(float(group["lr"]), group["nesterov"], group["momentum"]) for group in self.param_groups])
         return real(self, *arguments)
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     train()
-    assert used == [[(rate, True, 0.9)] * 2 for rate in training.learning_rates(QUICK, 8)]
+    assert used == [[(rate, True, 0.9)] * 2 for rate in steps.learning_rates(QUICK, 8)]
 
 
 def test_batch_normalisation_and_biases_do_not_decay():
     network = training.build_network(TINY, 0)
-    decayed, others = training._optimiser(network, with_settings(weight_decay=0.1)).param_groups
+    decayed, others = steps.make_optimiser(network, with_settings(weight_decay=0.1), torch.tensor(0.1)).param_groups
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
     weights = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
     assert {id(parameter) for parameter in decayed["params"]} == weights

@@ -1,0 +1,187 @@
+"""A step that is captured and replayed is the same step; what a GPU does with it is acted out on the CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import logging
+
+import pytest
+import torch
+
+from objectives import steps
+from objectives.replay import Replayed
+from objectives.settings import TrainSettings
+from objectives.training import train_proxy
+from tests.tiny_data import TINY, striped_images
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+QUICK = TrainSettings(device="cpu", batch_size=16, learning_rate=0.2)
+
+
+class ActedGraph:
+    """Replays by doing what was done while it was captured."""
+
+    def __init__(self):
+        self.work = None
+        self.replays = 0
+
+    def replay(self):
+        self.replays += 1
+        self.work()
+
+
+class ActedStream:
+    def __init__(self, log):
+        self.log = log
+
+    def wait_stream(self, other):
+        self.log.append((self, other))
+
+
+@pytest.fixture
+def acted(monkeypatch):
+    """CUDA's graphs and streams acted out; capturing undoes what the work does. What happened, by name."""
+    happened = {"graphs": [], "waits": [], "undo": lambda: lambda: None, "captured": None}
+    current = ActedStream(happened["waits"])
+
+    @contextlib.contextmanager
+    def graph(made, stream):
+        assert isinstance(stream, ActedStream)
+        assert stream is not current
+        made.work = happened["captured"]
+        happened["graphs"].append(made)
+        undo = happened["undo"]()
+        yield
+        undo()
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", ActedGraph)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _device: ActedStream(happened["waits"]))
+    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: current)
+    return happened
+
+
+def test_the_first_runs_are_plain_and_the_rest_replays(acted):
+    done = []
+
+    def work():
+        done.append(len(done))
+
+    acted["captured"] = work
+    acted["undo"] = lambda: done.pop
+    replayed = Replayed(work, CUDA, wanted=True)
+    for count in range(1, 11):
+        replayed()
+        assert done == list(range(count))
+    (graph,) = acted["graphs"]
+    assert graph.replays == 7
+    aside = acted["waits"][0][0]
+    current = acted["waits"][1][0]
+    assert acted["waits"] == [(aside, current), (current, aside)] * 3  # neither stream runs ahead of the other
+
+
+@pytest.mark.parametrize(("device", "wanted"), [(CPU, True), (CUDA, False)])
+def test_without_a_gpu_or_if_unwanted_all_runs_are_plain(acted, device, wanted):
+    done = []
+    replayed = Replayed(lambda: done.append(1), device, wanted=wanted)
+    for _ in range(6):
+        replayed()
+    assert len(done) == 6
+    assert acted["graphs"] == acted["waits"] == []
+
+
+def test_work_that_cannot_be_captured_goes_on_plainly(acted, caplog, monkeypatch):
+    done, capturing = [], []
+
+    def work():
+        if capturing:
+            raise RuntimeError("operation not permitted when stream is capturing\nand much more")
+        done.append(1)
+
+    @contextlib.contextmanager
+    def graph(_made, stream):
+        capturing.append(1)
+        try:
+            yield
+        finally:
+            capturing.clear()
+
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    replayed = Replayed(work, CUDA, wanted=True)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(6):
+            replayed()
+    assert len(done) == 6
+    (record,) = caplog.records
+    assert record.getMessage().endswith("slower: operation not permitted when stream is capturing")
+
+
+def test_memory_that_runs_out_in_the_capture_is_no_reason_to_go_on(acted):
+    calls = []
+
+    def work():
+        calls.append(1)
+        if len(calls) == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    replayed = Replayed(work, CUDA, wanted=True)
+    for _ in range(3):
+        replayed()
+    with pytest.raises(torch.OutOfMemoryError):
+        replayed()
+
+
+def test_a_training_of_replayed_steps_is_the_training(acted, monkeypatch):
+    """A capture that is undone: a step that kept anything beyond what is put back here would train differently."""
+    spec = dataclasses.replace(TINY, dropout=0.2, drop_path=0.3)
+    data = striped_images()
+    plain = train_proxy(spec, data, QUICK, seed=3, report=lambda *_: None).curves
+    made = []
+
+    class OnAGpu(steps.TrainingSteps):
+        def __init__(self, network, images, settings, device):
+            super().__init__(network, images, settings, device)
+            self._work = Replayed(self._one, CUDA, wanted=True)
+            acted["captured"] = self._one
+            acted["undo"] = self.remember
+            made.append(self)
+
+        def remember(self):
+            tensors = [
+                *self._network.state_dict().values(),
+                *(state["momentum_buffer"] for state in self._optimiser.state.values()),
+                *(self._rate, self._step, self._first, self._total),
+            ]
+            kept, random = copy.deepcopy([tensor.detach() for tensor in tensors]), torch.get_rng_state()
+
+            def undo():
+                with torch.no_grad():
+                    for tensor, value in zip(tensors, kept, strict=True):
+                        tensor.copy_(value)
+                torch.set_rng_state(random)
+
+            return undo
+
+    monkeypatch.setattr("objectives.training.TrainingSteps", OnAGpu)
+    assert train_proxy(spec, data, QUICK, seed=3, report=lambda *_: None).curves == plain
+    assert len(made) == len(acted["graphs"]) == 1
+    assert acted["graphs"][0].replays == 2 * 8 - 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(
+    "spec", [TINY, dataclasses.replace(TINY, dropout=0.2, drop_path=0.3)], ids=["plain", "dropout"]
+)
+def test_a_gpu_trains_the_same_with_and_without_a_graph(spec):
+    settings = dataclasses.replace(QUICK, device="cuda")
+    curves = [
+        train_proxy(
+            spec, striped_images(), dataclasses.replace(settings, cuda_graph=wanted), seed=3, report=lambda *_: None
+        ).curves
+        for wanted in (True, False)
+    ]
+    for name in curves[0]:
+        assert curves[0][name] == pytest.approx(curves[1][name], abs=0.05)
