@@ -1,9 +1,9 @@
 """The training that a person would write inside an Optuna objective: what the proxy engine is measured against.
 
-Same network, weights, order of images, optimiser, learning rates and loss as ``objectives.training``, in the way of
-Optuna's own PyTorch example (examples/pytorch/pytorch_simple.py): a ``Dataset`` that turns one image at a time into a
-tensor, a ``DataLoader``, float32, torch's memory layout and threads as they come. ``TUNED`` is the same after the usual
-advice. Images are not augmented: no augmentation keeps the labels of the embedded set.
+Same network, weights, order of images, augmentation, optimiser, learning rates and loss as ``objectives.training``, in
+the way of Optuna's own PyTorch example (examples/pytorch/pytorch_simple.py): a ``Dataset`` that turns one image at a
+time into a tensor, a ``DataLoader``, float32, torch's memory layout and threads as they come. ``TUNED`` is the same
+after the usual advice.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class LoopRun:
 
 
 class _Pictures(Dataset[tuple[Tensor, Tensor]]):
-    """One image at a time: resized as a picture, turned into a float tensor, normalised."""
+    """One image at a time: resized as a picture, mirrored and shifted, turned into a float tensor, normalised."""
 
     def __init__(
         self, images: Images, labels: Labels, resolution: int, shades: tuple[Sequence[float], Sequence[float]]
@@ -83,6 +83,13 @@ class _Pictures(Dataset[tuple[Tensor, Tensor]]):
         self._images, self._labels, self._resolution = images, torch.from_numpy(labels), resolution
         mean, std = (torch.tensor(part)[:, None, None] for part in shades)
         self._mean, self._std = mean, std.clamp(min=1)
+        self._moves: dict[int, tuple[bool, int, int]] = {}
+
+    def move(self, plan: EpochPlan) -> None:
+        """Mirror and shift every image as the plan says for its place in the epoch."""
+        moves = (plan.shifts * self._resolution).round().int().tolist()
+        pairs = zip(plan.order.tolist(), plan.mirrored.tolist(), moves, strict=True)
+        self._moves = {image: (mirrored, *move) for image, mirrored, move in pairs if mirrored or any(move)}
 
     def __len__(self) -> int:
         return len(self._images)
@@ -93,7 +100,16 @@ class _Pictures(Dataset[tuple[Tensor, Tensor]]):
             picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
             picture = picture.resize((self._resolution, self._resolution), Image.Resampling.BILINEAR)
             pixels = np.asarray(picture).transpose(2, 0, 1)
+        if index in self._moves:
+            pixels = _moved(pixels, *self._moves[index])
         return (torch.from_numpy(np.ascontiguousarray(pixels)).float() - self._mean) / self._std, self._labels[index]
+
+
+def _moved(pixels: Images, mirrored: bool, down: int, right: int) -> Images:
+    """One image, (3, side, side), shifted over its reflected border."""
+    side, room = pixels.shape[-1], max(abs(down), abs(right))
+    wide = np.pad(pixels[..., ::-1] if mirrored else pixels, ((0, 0), (room, room), (room, room)), "reflect")
+    return wide[:, room + down : room + down + side, room + right : room + right + side]
 
 
 def train_reference(
@@ -116,12 +132,14 @@ def train_reference(
         train = _Pictures(data.train_images, data.train_labels, spec.resolution, data.shades)
         validation = _Pictures(data.validation_images, data.validation_labels, spec.resolution, data.shades)
         cast = torch.autocast(device.type, torch.bfloat16, enabled=loop.autocast)
+        asked = {name for name, wanted in (("flip", settings.flip), ("crop", settings.crop)) if wanted}
         accuracy, seen = 0.0, 0
         for epoch in range(1, settings.epochs + 1):
             generator = torch.Generator().manual_seed(stream_seed(seed, f"epoch {epoch}"))
-            order = EpochPlan.draw(len(train), frozenset(), generator).order.tolist()
+            plan = EpochPlan.draw(len(train), data.augmentations & asked, generator)
+            train.move(plan)
             network.train()
-            for images, labels in _loader(train, loop, settings.batch_size, order=order):
+            for images, labels in _loader(train, loop, settings.batch_size, order=plan.order.tolist()):
                 images = images.to(device, memory_format=layout, non_blocking=True)
                 labels = labels.to(device, non_blocking=True)
                 optimiser.zero_grad()

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from benchmarks.bench_agreement import agreement
 from benchmarks.reference_loop import PLAIN, TUNED, train_reference
 from objectives import steps, training
 from objectives.settings import TrainSettings
 from tests.tiny_data import TINY, striped_images
 
-SETTINGS = TrainSettings(device="cpu", batch_size=16, learning_rate=0.1, flip=False, crop=False)
-DATA = striped_images(augmentations=frozenset())
+SETTINGS = TrainSettings(device="cpu", batch_size=16, learning_rate=0.1)
+DATA = striped_images()
 RELU = dataclasses.replace(TINY, activation="relu", stages=(dataclasses.replace(TINY.stages[0], se_ratio=0.25),))
 
 
@@ -50,6 +51,24 @@ def test_every_step_has_the_loss_of_the_plain_loop(spec, monkeypatch):
     np.testing.assert_allclose(engine, plain, rtol=0, atol=1e-5)
     assert run.score == pytest.approx(reference.accuracy, abs=0.05)
     assert reference.images == 2 * len(DATA.train_labels)
+
+
+def test_images_are_mirrored_and_shifted_in_both(monkeypatch):
+    """Without augmentation the losses are others: the agreement above is one of augmented images."""
+    augmented, _ = losses_of_the_loop(TINY, SETTINGS, 3, PLAIN)
+    for changes in ({"flip": False}, {"crop": False}):
+        other, _ = losses_of_the_loop(TINY, dataclasses.replace(SETTINGS, **changes), 3, PLAIN)
+        assert max(abs(a - b) for a, b in zip(augmented, other, strict=True)) > 2e-3
+
+
+def test_scores_agree_within_the_noise_of_a_seed_over_several_seeds():
+    """The engine settles batch normalisation on other images than the loop, which is all that is left between them."""
+    short = dataclasses.replace(SETTINGS, epochs=1)  # longer ones reach an accuracy of 1
+    found = agreement(TINY, DATA, short, seeds=8)
+    noise = found.loop.std(ddof=1)
+    assert noise > 0.05  # the seeds do differ
+    assert abs(found.engine - found.loop).mean() < noise / 4
+    assert abs((found.engine - found.loop).mean()) < noise / 8
 
 
 def test_another_seed_or_rate_is_another_training(monkeypatch):
