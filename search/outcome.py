@@ -54,14 +54,24 @@ def write_results(study: Study, folder: Path, cost_model: CostModel, settings: S
 
 
 def _with_confirmation(record: SearchRecord, folder: Path) -> SearchRecord:
-    """The record with the verdict of ``scripts.confirm`` on an earlier one, if that recommended the same constants."""
+    """The record with the verdict of ``scripts.confirm`` on an earlier one, if that said the same."""
     try:
         earlier = SearchRecord.load(folder / "constants.json")
     except RecordError:
         return record
-    if "confirmation" not in earlier.details or (earlier.study, earlier.constants) != (record.study, record.constants):
+    if "confirmation" not in earlier.details or not say_the_same(earlier, record):
         return record
     return dataclasses.replace(record, details={**record.details, "confirmation": earlier.details["confirmation"]})
+
+
+def say_the_same(one: SearchRecord, other: SearchRecord) -> bool:
+    """Whether two records recommend the same constants for the same purpose: what confirms one confirms the other."""
+    return _said(one) == _said(other)
+
+
+def _said(record: SearchRecord) -> tuple[Any, ...]:
+    question = record.network, record.cost_model, record.data, record.budget.get("train")
+    return record.study, record.constants, record.score_name, record.direction, *question
 
 
 def families(record: SearchRecord, base: NetworkSpec) -> dict[str, Any]:

@@ -112,6 +112,22 @@ def test_a_repeated_search_keeps_the_verdict_on_the_same_constants(tmp_path: Pat
     assert look(study, place).confirmation is None  # other constants: the verdict does not speak of them
 
 
+@pytest.mark.parametrize("name", ["network", "data", "cost_model"])
+def test_a_verdict_on_another_question_is_not_kept(tmp_path: Path, name: str) -> None:
+    study, place = make_study(tmp_path, trials=3)
+    add_confirmation(place)
+    record = SearchRecord.load(place / "constants.json")
+    assert record.network is not None
+    other = {
+        "network": dataclasses.replace(record.network, resolution=48),
+        "data": {"name": "other", "fingerprint": "1"},
+        "cost_model": dataclasses.replace(FLOPS, metric="formula"),
+    }
+    dataclasses.replace(record, **{name: other[name]}).save(place / "constants.json")  # of a study that was removed
+    again = write_results(study, place, FLOPS, SearchSettings(trials=3))
+    assert (again.constants, "confirmation" in again.details) == (record.constants, False)
+
+
 def test_no_interval_is_spoken_of_where_there_is_none(tmp_path: Path) -> None:
     study, place = make_study(tmp_path, trials=3)
     said = how_sure(look(study, place))
