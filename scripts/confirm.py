@@ -3,8 +3,11 @@
 Run: python -m scripts.confirm --study demo
      python -m scripts.confirm --study mine --phis 1,2,3 --seeds 5
 
-All networks of one phi cost the same. Scores go to results/STUDY/confirm.csv as they come, so the same command resumes;
-the verdict goes into constants.json, and accuracy against cost for every rule to confirm-families.csv.
+All networks of one phi cost the same, made whole by the study's --rounding. So it is for a study with --budget nominal
+too: networks of unequal cost would show what cost buys, not which constants are better. Scores go to
+results/STUDY/confirm.csv as they come, so the same command resumes; the verdict goes into constants.json, and accuracy
+against cost for every rule to confirm-families.csv. Where the search has gone on meanwhile and recommends other
+constants, its record stays as it is, and the same command has to be run again.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from phiscale.family import parse_phis
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
 from phiscale.record import SearchRecord
+from phiscale.rounding import Rounding, rounding_by_name
 from scripts.console import run_command
 from scripts.report import renew_report
 from scripts.setup import ObjectiveSettings, make_data
@@ -105,6 +109,22 @@ class Entry:
     network: ScaledNetwork
 
 
+@dataclass(frozen=True)
+class Setting:
+    """How the networks of a study are made whole, trained and scored."""
+
+    train: TrainSettings
+    images: ImageSet
+    """The training images of the study, with unseen ones to score on."""
+    rounding: Rounding
+
+    @property
+    def key(self) -> str:
+        """What tells scores apart that cannot be compared."""
+        plain = [self.images.fingerprint, self.train.describe()]
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def main() -> int:
     """The command."""
     return run_command(ConfirmOptions, confirm, __doc__ or "", "scripts.confirm")
@@ -113,28 +133,33 @@ def main() -> int:
 def confirm(options: ConfirmOptions) -> None:
     """Train what is missing, then write and print the verdict."""
     record = SearchRecord.load(options.folder / "constants.json")
-    train, images = _setting(options)
-    entries = list(plan(record, _rules(options, record), parse_phis(options.phis)))
-    setting = hashlib.sha256(json.dumps([images.fingerprint, train.describe()], sort_keys=True).encode()).hexdigest()[
-        :12
-    ]
+    setting = _setting(options)
+    entries = list(plan(record, _rules(options, record), parse_phis(options.phis), setting.rounding))
+    _check_rivals(entries, options)
+    seeds = [-1 - index for index in range(options.seeds)]
+    rows = _train_missing(options, setting, entries, seeds)
+    _conclude(options, record, entries, [row for row in rows if row["setting"] == setting.key], seeds)
+
+
+def _train_missing(
+    options: ConfirmOptions, setting: Setting, entries: list[Entry], seeds: list[int]
+) -> list[dict[str, Any]]:
+    """All rows of ``confirm.csv``, once every network has a score with every seed."""
     path = options.folder / "confirm.csv"
     rows = read_rows(path, _COLUMNS, ("phi", "seed", "score"))
     networks = {(entry.phi, entry.network.fingerprint): entry.network for entry in entries}
-    seeds = [-1 - index for index in range(options.seeds)]
     wanted = [(phi, key, seed) for seed in seeds for phi, key in networks]
-    done = {(float(r["phi"]), r["fingerprint"], int(r["seed"])) for r in rows if r["setting"] == setting}
+    done = {(float(r["phi"]), r["fingerprint"], int(r["seed"])) for r in rows if r["setting"] == setting.key}
     missing = [item for item in wanted if item not in done]
     print(f"{len(networks)} networks, {len(wanted) - len(missing)} of {len(wanted)} trainings done")
     jobs = [(networks[phi, key].spec, seed) for phi, key, seed in missing]
-    for index, ((phi, key, seed), row) in enumerate(
-        zip(missing, train_all(jobs, images, train, options.workers), strict=True), 1
-    ):
+    results = train_all(jobs, setting.images, setting.train, options.workers)
+    for index, ((phi, key, seed), row) in enumerate(zip(missing, results, strict=True), 1):
         row = {**dataclasses.asdict(networks[phi, key].cost), **row}
-        rows.append({"setting": setting, "phi": phi, "fingerprint": key, "seed": seed, **row})
+        rows.append({"setting": setting.key, "phi": phi, "fingerprint": key, "seed": seed, **row})
         write_rows(path, _COLUMNS, rows)
         print(f"{index}/{len(missing)} phi {phi:g} {key} seed {seed}: {row['score'] or row['failure']}", flush=True)
-    _conclude(options, record, entries, [row for row in rows if row["setting"] == setting], seeds)
+    return rows
 
 
 def _rules(options: ConfirmOptions, record: SearchRecord) -> dict[str, ScalingConstants]:
@@ -154,22 +179,36 @@ def _rules(options: ConfirmOptions, record: SearchRecord) -> dict[str, ScalingCo
     return rules
 
 
-def plan(record: SearchRecord, rules: Mapping[str, ScalingConstants], phis: tuple[float, ...]) -> Iterator[Entry]:
+def plan(
+    record: SearchRecord, rules: Mapping[str, ScalingConstants], phis: tuple[float, ...], rounding: Rounding
+) -> Iterator[Entry]:
     """The network of every rule at every phi; a rule that reaches none there is left out."""
     if record.network is None:
         raise StudyError("expected a record of a network, got one of another objective; nothing can be trained")
     for phi in phis:
         for name, constants in rules.items():
             try:
-                network = match_budget(record.network, constants, phi=phi, cost_model=record.cost_model)
+                network = match_budget(
+                    record.network, constants, phi=phi, cost_model=record.cost_model, rounding=rounding
+                )
             except (BudgetError, ConstraintError) as error:
                 print(f"left out at phi {phi:g}: {name}: {error}")
                 continue
             yield Entry(phi, name, constants, network)
 
 
-def _setting(options: ConfirmOptions) -> tuple[TrainSettings, ImageSet]:
-    """The training settings of the study, and its training images with unseen ones to score on."""
+def _check_rivals(entries: list[Entry], options: ConfirmOptions) -> None:
+    """Raise ``StudyError`` where there is nothing to compare: no phi has both the recommendation and a rival."""
+    ours = {entry.phi for entry in entries if entry.name == OURS}
+    if not any(entry.phi in ours for entry in entries if entry.name != OURS):
+        raise StudyError(
+            f"expected the recommendation and a rival to have networks of equal cost at one of the phis "
+            f"{options.phis}, found none with the study's rounding; choose other --phis or --rivals"
+        )
+
+
+def _setting(options: ConfirmOptions) -> Setting:
+    """The settings of the study, with unseen images. Raises ``StudyError`` where they cannot be had."""
     from objectives.data import load_test_part
 
     path = options.folder / "config.json"
@@ -201,15 +240,37 @@ def _setting(options: ConfirmOptions) -> tuple[TrainSettings, ImageSet]:
         seed=seed,
         cache=measure.cache,
     )
-    return train, unseen
+    return Setting(train, unseen, rounding_by_name(measure.rounding))
 
 
 def _conclude(
     options: ConfirmOptions, record: SearchRecord, entries: list[Entry], rows: list[dict[str, Any]], seeds: list[int]
 ) -> None:
-    """Compare, write the verdict into the record, and print it."""
+    """Compare, print, and write the verdict into the record as it is by then."""
     from search.confirm import as_json, compare, verdict
+    from search.workers import deciding
 
+    by_name = _scores(entries, rows, seeds)
+    comparisons = compare(by_name[OURS], {name: by_name[name] for name in by_name if name != OURS}, record.direction)
+    for item in comparisons:
+        print(item.sentence())
+    confirmation = {
+        "verdict": verdict(comparisons),
+        "phis": sorted({entry.phi for entry in entries}),
+        "seeds": len(seeds),
+        "comparisons": as_json(comparisons),
+    }
+    with deciding(options.folder):  # a search that ends meanwhile writes the same files
+        _keep(confirmation, record, options.folder / "constants.json")
+        write_rows(options.folder / "confirm-families.csv", _FAMILY, _families(entries, by_name))
+        renew_report(options.folder)
+    print(f"\n{record.study}: {confirmation['verdict']}")
+
+
+def _scores(
+    entries: list[Entry], rows: list[dict[str, Any]], seeds: list[int]
+) -> dict[str, dict[tuple[float, int], float]]:
+    """Scores of every rule by (phi, seed); trainings that failed have none."""
     scores = {(float(r["phi"]), r["fingerprint"], int(r["seed"])): float(r["score"]) for r in rows if r["score"]}
     by_name: dict[str, dict[tuple[float, int], float]] = {}
     for entry in entries:
@@ -218,22 +279,26 @@ def _conclude(
             key = entry.phi, entry.network.fingerprint, seed
             if key in scores:
                 of_rule[entry.phi, seed] = scores[key]
-    ours = by_name.pop(OURS, {})
-    comparisons = compare(ours, by_name, record.direction)
-    answer = verdict(comparisons)
-    confirmation = {
-        "verdict": answer,
-        "phis": sorted({entry.phi for entry in entries}),
-        "seeds": len(seeds),
-        "comparisons": as_json(comparisons),
-    }
-    details = {**record.details, "confirmation": confirmation}
-    dataclasses.replace(record, details=details).save(options.folder / "constants.json")
-    write_rows(options.folder / "confirm-families.csv", _FAMILY, _families(entries, {OURS: ours, **by_name}))
-    for item in comparisons:
-        print(item.sentence())
-    print(f"\n{record.study}: {answer}")
-    renew_report(options.folder)
+    return by_name
+
+
+def _keep(confirmation: dict[str, Any], confirmed: SearchRecord, path: Path) -> None:
+    """Put the confirmation into the record at ``path``.
+
+    Raises ``StudyError``, and leaves that record alone, where it recommends something else than ``confirmed``.
+    """
+    from search.outcome import say_the_same
+
+    record = SearchRecord.load(path)
+    if not say_the_same(record, confirmed):
+        ours, theirs = (
+            ", ".join(f"{value:.4f}" for value in each.constants.as_tuple()) for each in (confirmed, record)
+        )
+        raise StudyError(
+            f"the search {record.study!r} has gone on meanwhile and recommends {theirs}; what was compared here is "
+            f"{ours}. Its record is as it was, and the trainings are kept: run the same again to confirm {theirs}"
+        )
+    dataclasses.replace(record, details={**record.details, "confirmation": confirmation}).save(path)
 
 
 def _families(entries: list[Entry], by_name: dict[str, dict[tuple[float, int], float]]) -> list[dict[str, Any]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +19,17 @@ import pytest
 import scripts.confirm
 from objectives.data import load_data
 from objectives.imageset import ImageSet
-from phiscale import SearchRecord
+from phiscale import (
+    ROUNDINGS,
+    Multipliers,
+    SearchRecord,
+    Shares,
+    StudyError,
+    constants_from_shares,
+    match_budget,
+    shares_of_direction,
+)
+from scripts.confirm import ConfirmOptions
 from tests.test_scripts import ROOT, command, search
 from tests.test_scripts_workers import wait_for
 
@@ -98,6 +111,93 @@ def test_processes_change_no_score_and_another_study_can_be_a_rival(study: Path,
     )
     done = confirm(tmp_path / "1", "--phis", "1", "--seeds", "1", "--against", "grid")
     assert (done.returncode, "same network" in done.stderr) == (1, True), done.stderr
+
+
+def confirm_while(
+    study: Path, results: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[SearchRecord], SearchRecord]
+) -> Path:
+    """Confirm a copy of the study, whose search writes its record again while the end waits for the study's lock."""
+    folder = shutil.copytree(study / "s", results / "s")
+    path = folder / "constants.json"
+
+    @contextlib.contextmanager
+    def deciding(where: Path) -> Iterator[None]:
+        assert where == folder
+        change(SearchRecord.load(path)).save(path)
+        yield
+
+    monkeypatch.setattr("search.workers.deciding", deciding)
+    monkeypatch.setattr("objectives.training.train_proxy", lambda *_, **__: SimpleNamespace(score=0.5, seconds=0.0))
+    scripts.confirm.confirm(ConfirmOptions(study="s", results=results, phis="1", seeds=2, images=60))
+    return folder
+
+
+def test_the_record_of_a_search_that_went_on_meanwhile_is_kept(study: Path, tmp_path: Path, monkeypatch) -> None:
+    def newer(record: SearchRecord) -> SearchRecord:
+        return dataclasses.replace(record, created="2030-01-01T00:00:00+00:00", details={"optimism": 0.125})
+
+    folder = confirm_while(study, tmp_path, monkeypatch, newer)
+    record = SearchRecord.load(folder / "constants.json")
+    assert (record.created, record.details["optimism"]) == ("2030-01-01T00:00:00+00:00", 0.125)
+    assert "not distinguishable" in record.details["confirmation"]["verdict"]
+
+
+def test_other_constants_are_not_called_confirmed(study: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    other = constants_from_shares(Shares(0.1, 0.2, 0.7))
+
+    def moved(record: SearchRecord) -> SearchRecord:
+        return dataclasses.replace(record, constants=other)
+
+    with pytest.raises(StudyError, match=f"has gone on meanwhile and recommends {other.alpha:.4f}, .* run the same"):
+        confirm_while(study, tmp_path, monkeypatch, moved)
+    record = SearchRecord.load(tmp_path / "s" / "constants.json")
+    assert (record.constants, "confirmation" in record.details) == (other, False)
+    assert not (tmp_path / "s" / "confirm-families.csv").exists()
+    assert "not distinguishable from paper" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "s" / "confirm.csv").read_text().splitlines()))
+    assert {row["seed"] for row in rows} == {"-1", "-2"}
+
+
+@pytest.fixture
+def coarse(study: Path, tmp_path: Path, monkeypatch) -> Callable[..., Path]:
+    """Confirms a copy of the study as one that was run with other options, without training; its folder."""
+    monkeypatch.setattr("objectives.training.train_proxy", lambda *_, **__: SimpleNamespace(score=0.5, seconds=0.0))
+
+    def run(phi: str, **measure: str) -> Path:
+        folder = shutil.copytree(study / "s", tmp_path / "s")
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"measure": config["measure"] | measure}))
+        record = SearchRecord.load(folder / "constants.json")
+        constants = constants_from_shares(Shares(0.0, 0.25, 0.75))
+        dataclasses.replace(record, constants=constants).save(folder / "constants.json")
+        options = ConfirmOptions(study="s", results=tmp_path, phis=phi, seeds=1, images=60, rivals="paper,equal")
+        scripts.confirm.confirm(options)
+        return folder
+
+    return run
+
+
+@pytest.mark.parametrize("budget", ["matched", "nominal"])
+def test_networks_are_made_whole_as_the_study_made_them_and_cost_the_same(coarse, budget: str) -> None:
+    folder = coarse("2", rounding="pycls", budget=budget)
+    base = SearchRecord.load(folder / "constants.json").network
+    assert base is not None
+    shares = Shares(0.0, 0.25, 0.75), shares_of_direction(Multipliers(1.2, 1.1, 1.15)), Shares(1 / 3, 1 / 3, 1 / 3)
+    rules = [constants_from_shares(each) for each in shares]  # the recommendation, paper, equal
+    coarsely, finely = (
+        [match_budget(base, constants, phi=2, rounding=ROUNDINGS[name]).fingerprint for constants in rules]
+        for name in ("pycls", "exact")
+    )
+    assert not set(coarsely) & set(finely)
+    rows = list(csv.DictReader((folder / "confirm.csv").read_text().splitlines()))
+    assert {row["fingerprint"] for row in rows} == set(coarsely)
+    assert max(int(row["macs"]) for row in rows) < 1.045 * min(int(row["macs"]) for row in rows)
+
+
+def test_nothing_is_trained_where_nothing_can_be_compared(coarse, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="at one of the phis 1, found none with the study's rounding"):
+        coarse("1", rounding="tf", budget="nominal")
+    assert not (tmp_path / "s" / "confirm.csv").exists()
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see the process")
