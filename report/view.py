@@ -92,7 +92,7 @@ class StudyView:
 
     @cached_property
     def prediction(self) -> Prediction | None:
-        """The fitted surface on a lattice; None where there are too few networks."""
+        """The fitted surface on a lattice; None where too few networks or equal scores show none."""
         return predict(self.rows, self.cost_model, self.direction)
 
     @cached_property

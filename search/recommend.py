@@ -17,8 +17,8 @@ from phiscale.constants import CostModel, ScalingConstants, Shares, constants_fr
 from phiscale.errors import StudyError
 from phiscale.record import Estimate, Observed
 from search.measurements import Measurement
-from search.simplex import lattice
-from search.surface import Array, Surface, fit_surface
+from search.simplex import active_axes, lattice
+from search.surface import Array, Surface, are_equal, fit_surface
 from search.workers import one_thread
 
 FINE_STEPS = 100
@@ -42,7 +42,7 @@ class Recommendation:
     noise: float | None
     """Standard deviation of one evaluation; None without a surface or replicates."""
     region: tuple[Shares, ...]
-    """The smallest set of lattice points that holds the optimum with 90 % probability; empty without a surface."""
+    """The smallest set of lattice points that holds the optimum with 90 % probability; empty with too few networks."""
     best_observed: Observed
     notes: tuple[str, ...]
     details: dict[str, Any]
@@ -64,8 +64,8 @@ class Prediction:
 def predict(
     rows: Sequence[Measurement], cost_model: CostModel, direction: str, *, steps: int = 60
 ) -> Prediction | None:
-    """The surface on a lattice of ``steps``, for pictures; None where there are too few networks to fit one."""
-    if len(rows) < FEWEST:
+    """The surface on a lattice of ``steps``, for pictures; None where too few networks or equal scores show none."""
+    if len(rows) < FEWEST or are_equal(np.array(_evaluations(rows))):
         return None
     sign = 1.0 if direction == "maximize" else -1.0
     points = as_array(lattice(steps, cost_model))
@@ -81,12 +81,27 @@ def recommend(rows: Sequence[Measurement], cost_model: CostModel, direction: str
     sign = 1.0 if direction == "maximize" else -1.0
     best = max(rows, key=lambda row: sign * row.score)
     observed = Observed(best.name, best.constants, best.score, len(best.scores))
+    if len(rows) > 1 and are_equal(np.array(_evaluations(rows))):
+        return _undecided(rows, cost_model, observed)
     if len(rows) < FEWEST:
         note = f"{len(rows)} networks are too few for a surface ({FEWEST} are needed): this is the best observed trial"
         constants = constants_from_shares(best.shares, cost_model)
         return Recommendation(constants, best.shares, None, replicate_noise(rows), (), observed, (note,), {})
     with one_thread():
         return _from_surface(rows, cost_model, sign, best, observed)
+
+
+def _undecided(rows: Sequence[Measurement], cost_model: CostModel, observed: Observed) -> Recommendation:
+    """The middle of the triangle, and the whole of it as region, where all networks score the same."""
+    axes = active_axes(cost_model)
+    middle = Shares(*(1 / len(axes) if axis in axes else 0.0 for axis in range(3)))
+    note = (
+        f"all {len(_evaluations(rows))} scores are equal ({observed.score:.4g}): nothing can be recommended from them; "
+        "the constants given are the middle of the triangle, no better than any other point"
+    )
+    constants, region = constants_from_shares(middle, cost_model), tuple(lattice(REGION_STEPS, cost_model))
+    noise, details = replicate_noise(rows), {"region_part": 1.0}
+    return Recommendation(constants, middle, None, noise, region, observed, (note,), details)
 
 
 def _from_surface(
@@ -127,10 +142,15 @@ def as_array(points: Sequence[Shares]) -> Array:
     return np.array([point.as_tuple() for point in points], dtype=float)
 
 
+def _evaluations(rows: Sequence[Measurement]) -> list[float]:
+    """All scores, one per evaluation."""
+    return [score for row in rows for score in row.scores]
+
+
 def fit_rows(rows: Sequence[Measurement], sign: float) -> Surface:
     """A surface of the score times ``sign``, to be maximised; every evaluation is one observation."""
     shares = as_array([row.shares for row in rows for _ in row.scores])
-    return _fitted(shares.tobytes(), (sign * np.array([score for row in rows for score in row.scores])).tobytes())
+    return _fitted(shares.tobytes(), (sign * np.array(_evaluations(rows))).tobytes())
 
 
 @functools.lru_cache(maxsize=2)

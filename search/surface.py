@@ -31,6 +31,9 @@ _LIGHTEST = 0.01
 _FIT_AT_MOST = 150
 """Observations on which kernel parameters are chosen; the rest only condition the model."""
 
+_ROUNDING_ERROR = 1e-12
+"""Part of a score by which sums of equal numbers may differ."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -162,7 +165,7 @@ class Surface:
 
 def fit_surface(shares: Array, scores: Array) -> Surface:
     """Fit ``scores`` (n,), larger is better, at ``shares`` (n, 3); the same shares may stand several times."""
-    shift, stretch = float(scores.mean()), float(scores.std()) or 1.0
+    shift, stretch = float(scores.mean()), 1.0 if are_equal(scores) else float(scores.std())
     standard = (scores - shift) / stretch
     fitted = [_fit(kind, warped, shares, standard, shift, stretch) for kind in KINDS for warped in (False, True)]
     evidence = np.array([value for value, _ in fitted])
@@ -173,6 +176,11 @@ def fit_surface(shares: Array, scores: Array) -> Surface:
     good = float(np.quantile(standard, 0.75))
     noise = sum(model.weight * _noise(model, good) for model in models)
     return Surface(tuple(models), noise, _calibrate(models[0]))
+
+
+def are_equal(scores: Array) -> bool:
+    """Whether scores (n,) differ by no more than the error of arithmetic, so that there is nothing to fit."""
+    return bool(np.ptp(scores) <= _ROUNDING_ERROR * np.abs(scores).max())
 
 
 def _noise(model: Model, standard_score: float) -> float:

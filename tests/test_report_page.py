@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -21,6 +22,7 @@ from report.figures import FIGURES, draw_curves, drawings
 from report.ink import PRINTED
 from report.page import html, markdown, write_report
 from report.tables import ledger
+from report.triangle import write_triangle
 from report.view import look
 from search.study import load_study
 from tests.objectives_for_tests import ALWAYS_FAILS, FAILS_SOMETIMES, NetworkObjective
@@ -172,6 +174,18 @@ def test_a_single_trial_is_not_called_an_optimum(tmp_path: Path) -> None:
     assert "too few for a surface" in text
     assert "Expected" not in text
     assert {"triangle", "curves", "costs", "growth"} <= set(drawings(view))
+
+
+def test_equal_scores_are_said_and_drawn_without_a_surface(tmp_path: Path) -> None:
+    class Constant(NetworkObjective):
+        def evaluate(self, *arguments: Any, **named: Any):
+            return dataclasses.replace(super().evaluate(*arguments, **named), score=0.1)
+
+    view = view_of(tmp_path, Constant(), trials=14)
+    assert view.prediction is None
+    assert "all 14 scores are equal" in Page(html(view)).text
+    write_triangle(tmp_path / "s" / "triangle.png", view)
+    assert (tmp_path / "s" / "triangle.png").stat().st_size > 0
 
 
 def test_failures_are_explained(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from objectives.landscape import EDGE, INTERIOR, LandscapeObjective
-from phiscale import FLOPS, Shares, StudyError, constants_from_shares
+from phiscale import FLOPS, PARAMETERS, Shares, StudyError, constants_from_shares
 from search.measurements import Measurement, measurements, trials_csv
 from search.outcome import write_results
 from search.recommend import predict, recommend, replicate_noise
@@ -113,9 +113,44 @@ def test_too_few_networks_give_the_best_observed_and_say_so() -> None:
         recommend([], FLOPS, "maximize")
 
 
-def test_equal_scores_are_no_error() -> None:
-    rows = [dataclasses.replace(row, scores=(0.5,)) for row in rows_of(INTERIOR)]
-    assert recommend(rows, FLOPS, "maximize").expected is not None
+@pytest.mark.parametrize("score", [0.5, 0.1, 0.0, -2.302585092994046])
+@pytest.mark.parametrize("count", [3, None])
+def test_equal_scores_recommend_nothing_and_say_so(score: float, count: int | None) -> None:
+    rows = [dataclasses.replace(row, scores=(score, score)) for row in rows_of(INTERIOR)[:count]]
+    found = recommend(rows, FLOPS, "maximize")
+    assert f"all {2 * len(rows)} scores are equal" in found.notes[0]
+    assert "nothing can be recommended" in found.notes[0]
+    assert found.shares.as_tuple() == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    assert found.expected is None
+    assert len(found.region) == len(lattice(20, FLOPS))
+    assert found.details["region_part"] == 1
+
+
+def test_the_line_of_a_model_without_resolution_has_its_middle() -> None:
+    rows = [
+        Measurement((), constants_from_shares(shares, PARAMETERS), shares, (0.1,), (index,))
+        for index, shares in enumerate(lattice(10, PARAMETERS))
+    ]
+    assert recommend(rows, PARAMETERS, "minimize").shares.as_tuple() == pytest.approx((0.5, 0.5, 0.0))
+
+
+@pytest.mark.parametrize("score", [0.1, 0.7])
+def test_the_surface_of_equal_scores_knows_nothing_for_sure(score: float) -> None:
+    """The mean of equal numbers may be off by a rounding error, which is no spread."""
+    shares = np.array([row.shares.as_tuple() for row in rows_of(INTERIOR)])
+    surface = fit_surface(shares, np.full(len(shares), score))
+    mean, deviation = surface.predict(shares)
+    assert mean == pytest.approx(score, abs=1e-6)
+    assert deviation.min() > 1e-4
+    assert surface.noise > 1e-4
+
+
+def test_a_study_of_equal_scores_goes_on_and_says_so(tmp_path: Path) -> None:
+    objective = dataclasses.replace(INTERIOR, noise=0.0, top=0.1, drop=1e-16)
+    study, _ = run(tmp_path, objective, trials=20, until_region=0.1, until_gain=0.01)
+    assert len(complete(study)) == 20
+    record = write_results(study, tmp_path / "s", FLOPS, SearchSettings())
+    assert any("nothing can be recommended" in note for note in record.notes)
 
 
 def test_models_that_disagree_are_reported() -> None:
