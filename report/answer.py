@@ -127,11 +127,20 @@ def failures(view: StudyView) -> list[str]:
     return [f"{count} trial{'s' if count > 1 else ''} failed: {reason}" for reason, count in ordered]
 
 
+def cut_off(view: StudyView) -> list[str]:
+    """A sentence on the trials that a killed run left behind; none where there are none."""
+    count = len(view.cut_off)
+    if not count:
+        return []
+    what = "1 trial was cut off and" if count == 1 else f"{count} trials were cut off and"
+    return [f"{what} will be done again by the same command"]
+
+
 def summary(view: StudyView) -> str:
     """A study in a few lines for a terminal; a running or failed one too."""
     counts = ", ".join(f"{count} {name}" for name, count in view.counts.items() if count) or "none"
     lines = [f"study {view.name} ({view.state}); trials: {counts}"]
-    lines += failures(view)
+    lines += [*failures(view), *cut_off(view)]
     record, cost = view.record, cost_range(view)
     if record is None:
         return "\n".join([*lines, "nothing can be recommended yet"])

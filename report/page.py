@@ -13,7 +13,7 @@ from typing import Any
 
 from phiscale.files import write_text
 from report import tables
-from report.answer import capital, failures, how_sure, in_print
+from report.answer import capital, cut_off, failures, how_sure, in_print
 from report.figures import drawings
 from report.tables import Table
 from report.view import StudyView
@@ -96,7 +96,7 @@ def _content(view: StudyView, only: Sequence[str] | None = None) -> dict[str, An
         "record": record,
         "constants": _constants(view),
         "sure": how_sure(view),
-        "cautions": [*(record.notes if record else ()), *failures(view)],
+        "cautions": [*(record.notes if record else ()), *failures(view), *cut_off(view)],
         "counts": ", ".join(f"{count} {name}" for name, count in view.counts.items() if count) or "none",
         "sections": sections,
     }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from phiscale.constants import CostModel
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.record import SearchRecord
-from search.claims import is_attempt
+from search.claims import is_attempt, is_cut_off
 from search.measurements import Measurement, measurements, trial_row
 from search.outcome import families, make_record
 from search.racing import STOPPED
@@ -45,6 +45,8 @@ class StudyView:
     """What the study stored of its objective: network, data, train, phi."""
     cost_model: CostModel
     trials: tuple[FrozenTrial, ...]
+    cut_off: frozenset[int]
+    """Numbers of the trials that count as running but have lost their worker: the next run does them again."""
     rows: tuple[Measurement, ...]
     """One per measured network."""
     record: SearchRecord | None
@@ -58,7 +60,7 @@ class StudyView:
     @property
     def counts(self) -> dict[str, int]:
         """Trials by state: finished, pruned, failed, cut off, running, waiting."""
-        found = Counter(_state(trial) for trial in self.trials)
+        found = Counter("cut off" if trial.number in self.cut_off else _state(trial) for trial in self.trials)
         return {name: found[name] for name in ("finished", "pruned", "failed", "cut off", "running", "waiting")}
 
     @property
@@ -153,6 +155,7 @@ def look(study: Study, folder: Path) -> StudyView:
         settings=settings,
         cost_model=cost_model,
         trials=trials,
+        cut_off=frozenset(trial.number for trial in trials if is_cut_off(trial, folder)),
         rows=tuple(rows),
         record=_record(study, rows, cost_model, folder, config),
         stopped=attributes.get(STOPPED),

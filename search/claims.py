@@ -1,13 +1,14 @@
 """Claiming the next trial of a study: which constants, which network, which seeds; and redoing what was cut off.
 
-All functions are called with the study's lock held (``Worker.deciding``), so that no two workers take the same trial
-and no trial is lost or measured twice, whatever ends a worker.
+All functions that change the study are called with its lock held (``Worker.deciding``), so that no two workers take the
+same trial and no trial is lost or measured twice, whatever ends a worker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.contract import AnyNetwork, Objective
@@ -74,6 +75,31 @@ def requeue_dead(study: Study, worker: Worker, trials: Sequence[FrozenTrial]) ->
         elif not (worker.folder / "workers" / f"{owner}.lock").exists():
             elsewhere.append(owner)
     return count, elsewhere
+
+
+def is_cut_off(trial: FrozenTrial, folder: Path) -> bool:
+    """Whether a trial that counts as running can be seen to have lost its worker; a look that changes no file.
+
+    It needs no lock. ``is_dead`` is not asked about a worker whose file is there: it removes the file of a dead one,
+    which then is known by its process alone, and the trial of a worker of another machine would never be done again.
+    """
+    owner = trial.user_attrs.get("worker")
+    if trial.state.name != "RUNNING" or owner is None:
+        return False
+    path = folder / "workers" / f"{owner}.lock"
+    return not _is_held(path) if path.exists() else is_dead(folder, owner)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process holds the lock of a file; True where the file cannot be read."""
+    import fcntl
+
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
 
 
 def enqueue_again(study: Study, trial: FrozenTrial) -> None:

@@ -52,6 +52,10 @@ def _sleep(_: int) -> None:
     time.sleep(0.15)
 
 
+def _never_end(_: int) -> None:
+    time.sleep(600)
+
+
 def _fail_sometimes(call: int) -> None:
     if call % 3 == 0:
         raise TrialError("diverged", "the loss became NaN in epoch 1")
@@ -84,6 +88,7 @@ class NanObjective(LandscapeObjective):
 
 
 SLOW = NetworkObjective(act=_sleep)
+STUCK = NetworkObjective(act=_never_end)
 FAILS_SOMETIMES = NetworkObjective(act=_fail_sometimes)
 ALWAYS_FAILS = NetworkObjective(act=_fail)
 NOT_AN_OBJECTIVE = 7

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from optuna.trial import FrozenTrial
 
 from phiscale import StudyError
 from scripts.dashboard import DashboardOptions, is_loopback
 from scripts.studies import StudyOptions
 from tests.dashboards import dashboard_of
 from tests.studies_for_tests import BAD
-from tests.test_scripts import NETWORK, command, search
+from tests.test_scripts import NETWORK, ROOT, command, search
+from tests.test_scripts_workers import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +80,32 @@ def test_a_failed_study_is_shown_and_reported(tmp_path: Path) -> None:
     done = command("report", "--study", "s", "--results", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "No recommendation yet" in (tmp_path / "s" / "report.html").read_text()
+
+
+def test_a_killed_trial_is_not_shown_as_running(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "scripts.run_search", "--results", str(tmp_path), "--study", "s", "--trials", "3"]
+    words += ["--objective", "tests.objectives_for_tests:STUCK"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as search_process:
+        wait_for(lambda: any("worker" in trial.user_attrs for trial in running_trials(tmp_path)))
+        assert "study s (running); trials: " in command("show", "--study", "s", "--results", tmp_path).stdout
+        search_process.kill()
+    shown = command("show", "--study", "s", "--results", tmp_path).stdout
+    assert shown.startswith("study s (no trial has ended); trials: 1 cut off, ")
+    assert "1 trial was cut off and will be done again by the same command" in shown
+    plain = json.loads(command("show", "--study", "s", "--results", tmp_path, "--json").stdout)
+    assert (plain["trials"]["running"], plain["trials"]["cut_off"]) == (0, 1)
+    done = search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "3")
+    assert "1 trial of an ended run will be done again" in done.stdout, done.stderr
+    assert "trials: 3 finished, 1 cut off" in command("show", "--study", "s", "--results", tmp_path).stdout
+
+
+def running_trials(results: Path) -> list[FrozenTrial]:
+    """Those of the study ``s``; none before it is there."""
+    try:
+        study = StudyOptions(study="s", results=results).load()
+    except StudyError:
+        return []
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "RUNNING"]
 
 
 def test_the_storage_of_the_search_is_found_again(tmp_path: Path) -> None:
