@@ -19,6 +19,8 @@ from report.tables import Table
 from report.view import StudyView
 
 HTML, MARKDOWN = "report.html", "report.md"
+PICTURE = "triangle.png"
+"""The triangle as a picture, which lies beside the report once a search has ended."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
 
@@ -61,7 +63,7 @@ def note(view: StudyView) -> str:
 
 
 def markdown(view: StudyView, only: Sequence[str] | None = None) -> str:
-    """The page in Markdown, without its figures; ``only`` some of its sections."""
+    """The page in Markdown; ``only`` some of its sections. Its only figure is the triangle, where that is a file."""
     import jinja2
 
     environment = jinja2.Environment(  # noqa: S701, no HTML: finalize escapes what Markdown would read as markup
@@ -69,7 +71,8 @@ def markdown(view: StudyView, only: Sequence[str] | None = None) -> str:
         trim_blocks=True, lstrip_blocks=True, finalize=_markdown, keep_trailing_newline=True,
     )  # fmt: skip
     environment.filters["verbatim"] = _Verbatim
-    return environment.get_template("report.md.j2").render(**_content(view, only))
+    picture = PICTURE if (view.folder / PICTURE).is_file() else None
+    return environment.get_template("report.md.j2").render(**_content(view, only), picture=picture)
 
 
 class _Verbatim:

@@ -20,7 +20,7 @@ from phiscale import FLOPS, PARAMETERS, SearchRecord, StudyError
 from phiscale.family import short_number
 from report.figures import FIGURES, draw_curves, drawings
 from report.ink import PRINTED
-from report.page import html, markdown, write_report
+from report.page import html, markdown, note, write_report
 from report.tables import ledger
 from report.triangle import write_triangle
 from report.view import look
@@ -142,6 +142,18 @@ def test_markdown_says_the_same(place: Path) -> None:
     assert len(tables) >= 7
     for table in tables:
         assert len({line.replace(r"\|", "").count("|") for line in table.splitlines()}) == 1
+
+
+def test_markdown_shows_the_triangle_that_lies_beside_it(place: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(place, tmp_path / "s")
+    view = look(load_study("s", folder, None), folder)
+    assert "![" not in markdown(view)
+    write_triangle(folder / "triangle.png", view)
+    heading, _, rest = markdown(view).partition("## The triangle of shares\n")
+    assert heading
+    assert re.search(r"^!\[[\w ,]+\]\(triangle\.png\)$", rest.partition("\n## ")[0], re.MULTILINE)
+    assert markdown(view).count("![") == 1
+    assert "![" not in note(view)  # the dashboard has figures of its own, and no such file
 
 
 def test_nothing_in_a_study_becomes_markup(tmp_path: Path) -> None:
