@@ -27,7 +27,7 @@ from scripts.crew import Crew, is_helper
 from scripts.setup import ObjectiveSettings, make_objective
 from scripts.tracking import Tracker, tracking
 from search.settings import SearchSettings
-from search.storage import redact, storage_errors
+from search.storage import put_log_away, redact, storage_errors
 from search.study import check_study_name
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def search(options: SearchOptions) -> None:
         report(study, options)
         if options.measure.factory:
             report_members(study, objective, options)
+        put_log_away(study, options.storage, options.folder)
 
 
 def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progress: PlainProgress) -> Any:

@@ -9,17 +9,21 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from phiscale.errors import StudyError
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+    from optuna import Study
+    from optuna.storages import BaseStorage, RDBStorage
 
 _SECRET_WORDS = re.compile(r"(?i)([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*")
 _IN_MEMORY = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
+_LOCAL = ("btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
+"""File systems on which processes of other machines cannot write."""
 _USER_PART = re.compile(r"(://[^:/?#]*:).*(@)")
 
 
@@ -51,10 +55,61 @@ def open_storage(name: str | None, folder: Path) -> BaseStorage:
             Path(url).parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(JournalFileBackend(url))
         if url.startswith("sqlite"):
-            return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 100}})
+            factory = _LoggedConnection if on_local_disk(_file_of(url)) else sqlite3.Connection
+            return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 100, "factory": factory}})
         return optuna.storages.get_storage(url)
     except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise StudyError(_cannot_open(url, error)) from None
+
+
+class _LoggedConnection(sqlite3.Connection):
+    """A connection that keeps a write-ahead log, and does not wait for the disk at every commit.
+
+    A commit then outlasts the end of any process. A power cut may take the last trials; the rest stays whole. The log
+    needs memory that all processes share, which a network folder has not. Source: sqlite.org/wal.html.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        with contextlib.suppress(sqlite3.OperationalError):  # a file that can only be read stays as it is
+            (mode,) = self.execute("PRAGMA journal_mode=WAL").fetchone()
+            if mode == "wal":
+                self.execute("PRAGMA synchronous=NORMAL")
+
+
+def on_local_disk(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
+    """Whether the file lies on a file system of this machine alone; False where that cannot be told."""
+    try:
+        lines = [line.split() for line in mounts.read_text().splitlines()]
+        place = path.resolve()
+    except (OSError, ValueError):
+        return False
+    kinds = [(len(point), kind) for _, point, kind, *_ in lines if place.is_relative_to(_unescaped(point))]
+    return bool(kinds) and max(kinds, key=lambda found: found[0])[1] in _LOCAL
+
+
+def _unescaped(point: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)
+
+
+def _file_of(url: str) -> Path:
+    from sqlalchemy.engine import make_url
+
+    return Path(make_url(url).database or "")
+
+
+def put_log_away(study: Study, name: str | None, folder: Path) -> None:
+    """Leave the SQLite file of a study that no other process has open whole in itself, readable on any disk.
+
+    The study can be used afterwards: it opens the file anew.
+    """
+    url = storage_url(name, folder)
+    if not url.startswith("sqlite"):
+        return
+    study._storage.remove_session()
+    cast("RDBStorage", getattr(study._storage, "_backend", study._storage)).engine.dispose()
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(_file_of(url), timeout=0)) as plain:
+        plain.execute("PRAGMA journal_mode=DELETE")
 
 
 def _cannot_open(url: str, error: Exception) -> str:

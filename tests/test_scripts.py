@@ -59,6 +59,8 @@ def test_a_search_leaves_its_files_and_a_family_can_be_made(tmp_path: Path) -> N
     folder = tmp_path / "s"
     for name in ("study.db", "config.json", "trials.csv", "constants.json", "family.json"):
         assert (folder / name).stat().st_size > 0
+    assert not list(folder.glob("study.db-*"))  # the file alone holds the study
+    assert (folder / "study.db").read_bytes()[18:20] == b"\x01\x01"  # and needs no log beside it to be read
     rows = trials(tmp_path)
     assert len(rows) == 10
     assert all(abs(float(row["cost_ratio"]) - 1) <= 0.02 for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from phiscale import StudyError
-from search.storage import open_storage, redact
+from search import storage
+from search.storage import on_local_disk, open_storage, put_log_away, redact
 from search.study import check_study_name, load_study
 from search.workers import Worker, deciding, is_dead
 
@@ -98,3 +100,80 @@ def test_a_lock_that_cannot_be_had_is_named(tmp_path: Path) -> None:
 def test_a_storage_in_memory_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(StudyError, match="a storage that lasts"):
         open_storage(url, tmp_path)
+
+
+def journal_mode(path: Path) -> str:
+    with sqlite3.connect(path) as connection:
+        return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+def test_a_local_database_keeps_a_log_and_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    opened = open_storage(None, tmp_path)
+    with opened.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1  # NORMAL
+
+
+def test_a_database_on_a_network_folder_is_left_as_sqlite_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "on_local_disk", lambda _path: False)
+    opened = open_storage(None, tmp_path)
+    with opened.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+
+
+MOUNTS = r"""
+proc /proc proc rw 0 0
+/dev/sda1 / ext4 rw 0 0
+server:/home /home nfs4 rw 0 0
+/dev/sdb1 /home/me/my\040disk xfs rw 0 0
+//server/share /homes cifs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "is_local"),
+    [
+        ("/a/study.db", True),
+        ("/home/study.db", False),
+        ("/home/me/results/study.db", False),
+        ("/home/me/my disk/study.db", True),
+        ("/homes/study.db", False),
+        ("/proc/study.db", False),
+    ],
+)
+def test_the_file_system_of_the_nearest_mount_counts(tmp_path: Path, path: str, is_local: bool) -> None:
+    (tmp_path / "mounts").write_text(MOUNTS.lstrip())
+    assert on_local_disk(Path(path), tmp_path / "mounts") is is_local
+
+
+def test_without_a_list_of_mounts_no_disk_is_known_to_be_local(tmp_path: Path) -> None:
+    assert not on_local_disk(tmp_path / "study.db", tmp_path / "none")
+
+
+def test_a_log_that_is_put_away_leaves_one_file_with_everything(tmp_path: Path) -> None:
+    import optuna
+
+    study = optuna.create_study(storage=open_storage(None, tmp_path), study_name="s")
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    other = load_study("s", tmp_path, None)
+    put_log_away(study, None, tmp_path)  # a file that others have open is left alone
+    assert journal_mode(tmp_path / "study.db") == "wal"
+    assert len(other.trials) == 1
+    put_log_away(other, None, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
+    assert journal_mode(tmp_path / "study.db") == "delete"
+    study.add_trial(optuna.trial.create_trial(value=2.0))
+    assert len(study.trials) == 2
+
+
+def test_what_is_no_sqlite_file_has_no_log_to_put_away(tmp_path: Path) -> None:
+    import optuna
+
+    name = str(tmp_path / "a.journal")
+    study = optuna.create_study(storage=open_storage(name, tmp_path), study_name="s")
+    put_log_away(study, name, tmp_path)
+    assert len(study.trials) == 0
+    assert not (tmp_path / "study.db").exists()
