@@ -11,57 +11,59 @@ from collections.abc import Callable
 
 import torch
 
+from objectives.factory import first_line
+
 _PLAIN_RUNS = 3
 """Runs before the capture, in which libraries choose kernels and optimisers make their state; they count as work."""
 
 
 class Replayed:
-    """Does ``work`` at every call; on a GPU, if ``wanted``, by a captured graph after the first few calls.
+    """Does the same work at every call; on a GPU, if ``wanted``, by a captured graph after the first few calls.
 
-    ``work`` reads and writes tensors that stay where they are, and never waits for the device. Where it cannot be
+    The work reads and writes tensors that stay where they are, and never waits for the device. Where it cannot be
     captured it goes on plainly, with a line in the log. Source: PyTorch's "CUDA semantics", section "CUDA Graphs".
     """
 
-    def __init__(self, work: Callable[[], None], device: torch.device, *, wanted: bool) -> None:
-        self._work = work
+    def __init__(self, device: torch.device, *, wanted: bool) -> None:
         self._device = device
         self._wanted = wanted and device.type == "cuda"
         self._stream: torch.cuda.Stream | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._runs = 0
 
-    def __call__(self) -> None:
+    def __call__(self, work: Callable[[], None]) -> None:
+        """Do ``work``, which is not kept: its owner may keep this object without a cycle."""
         if self._wanted and self._graph is None and self._runs >= _PLAIN_RUNS:
-            self._capture()
+            self._capture(work)
         if self._graph is not None:
             self._graph.replay()
         elif self._wanted:
-            self._run_aside()
+            self._run_aside(work)
         else:
-            self._work()
+            work()
 
-    def _run_aside(self) -> None:
+    def _run_aside(self, work: Callable[[], None]) -> None:
         """Run on the stream of the capture: gradients remember the stream on which they were first accumulated."""
         if self._stream is None:
             self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            self._work()
+            work()
         current.wait_stream(self._stream)
         self._runs += 1
 
-    def _capture(self) -> None:
+    def _capture(self, work: Callable[[], None]) -> None:
         """Record the work without doing it."""
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self._stream):
-                self._work()
+                work()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             self._wanted = False
-            reason = str(error).splitlines()[0]
-            logging.getLogger(__name__).warning("the training step runs without a CUDA graph, slower: %s", reason)
+            logger = logging.getLogger(__name__)
+            logger.warning("the training step runs without a CUDA graph, slower: %s", first_line(error))
             return
         self._graph = graph

@@ -48,6 +48,8 @@ class TrainSettings:
     precision: Precision = "auto"
     """Arithmetic: auto is bfloat16 on a GPU that has it, and float32 on a CPU, where bfloat16 is slower."""
 
+    compile: bool = False
+    """Compile every network with torch.compile: most of a minute for each, so worth it in long trainings only."""
     cuda_graph: bool = True
     """On a GPU: replay the training step as one CUDA graph, much faster for small networks; the scores stay."""
 
@@ -64,7 +66,7 @@ class TrainSettings:
         for name, choice in (("score", Score), ("precision", Precision)):
             if getattr(self, name) not in get_args(choice):
                 raise SettingsError(f"expected {name} of {', '.join(get_args(choice))}, got {getattr(self, name)!r}")
-        for name in ("flip", "crop", "cuda_graph"):
+        for name in ("flip", "crop", "compile", "cuda_graph"):
             if not isinstance(getattr(self, name), bool):
                 raise SettingsError(f"expected {name} to be true or false, got {getattr(self, name)!r}")
         _checks.text("device", self.device, SettingsError)
@@ -80,8 +82,8 @@ class TrainSettings:
         return "maximize" if self.score == "accuracy" else "minimize"
 
     def describe(self) -> dict[str, object]:
-        """The settings that must be equal for two scores to be comparable: all but where the trial runs."""
+        """The settings that must be equal for two scores to be comparable: not where and by what means a trial runs."""
         plain = dataclasses.asdict(self)
-        for name in ("device", "threads", "cuda_graph"):
+        for name in ("device", "threads", "compile", "cuda_graph"):
             del plain[name]
         return plain

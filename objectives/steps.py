@@ -6,6 +6,8 @@ it as one CUDA graph.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -20,7 +22,8 @@ class TrainingSteps:
     """All steps of one training, epoch by epoch."""
 
     def __init__(self, network: nn.Module, images: DeviceImages, settings: TrainSettings, device: torch.device) -> None:
-        self._network, self._images, self._settings = network, images, settings
+        self._network: Callable[[torch.Tensor], torch.Tensor] = torch.compile(network) if settings.compile else network
+        self._images, self._settings = images, settings
         self._autocast = autocast(device, settings)
         self._count = max(1, len(images) // settings.batch_size)
         self._rates = torch.tensor(learning_rates(settings, self._count), dtype=_rate_type(device), device=device)
@@ -33,7 +36,7 @@ class TrainingSteps:
         self._first = torch.zeros(1, dtype=torch.int64, device=device)
         """Place of the first image of the next step within its epoch."""
         self._total = torch.zeros((), device=device)
-        self._work = Replayed(self._one, device, wanted=settings.cuda_graph)
+        self._run = Replayed(device, wanted=settings.cuda_graph)
 
     def run_epoch(self, plan: EpochPlan, epoch: int) -> float:
         """Train on the images of the plan: the mean loss. Nothing waits for the device before the last step."""
@@ -42,7 +45,7 @@ class TrainingSteps:
         self._first.zero_()
         self._total.zero_()
         for _ in range(self._count):
-            self._work()
+            self._run(self._one)
         return float(self._total) / self._count
 
     def _one(self) -> None:

@@ -58,7 +58,7 @@ def test_describe_has_all_that_changes_scores_and_nothing_else():
     described = TrainSettings().describe()
     assert json.loads(json.dumps(described)) == described
     names = {field.name for field in dataclasses.fields(TrainSettings)}
-    assert set(described) == names - {"device", "threads", "cuda_graph"}
+    assert set(described) == names - {"device", "threads", "compile", "cuda_graph"}
     assert TrainSettings(threads=2, device="cpu").describe() == described
     assert TrainSettings(epochs=3).describe() != described
 

@@ -181,6 +181,20 @@ def test_every_step_has_its_own_learning_rate(monkeypatch):
     assert used == [[(rate, True, 0.9)] * 2 for rate in steps.learning_rates(QUICK, 8)]
 
 
+def test_compile_is_an_option_and_keeps_the_scoring_network_plain(monkeypatch):
+    compiled = []
+
+    def compile_it(network):
+        compiled.append(network)
+        return lambda images: network(images)
+
+    monkeypatch.setattr(torch, "compile", compile_it)
+    plain = train().curves
+    assert compiled == []
+    assert train(settings=with_settings(compile=True)).curves == plain
+    assert len(compiled) == 1
+
+
 def test_batch_normalisation_and_biases_do_not_decay():
     network = training.build_network(TINY, 0)
     decayed, others = steps.make_optimiser(network, with_settings(weight_decay=0.1), torch.tensor(0.1)).param_groups
