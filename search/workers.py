@@ -1,8 +1,7 @@
 """Which process works on a study: one lock for short decisions, a file that shows a worker is alive, its threads.
 
-Every worker holds a lock on its own file in ``workers/``; the operating system releases it when the process ends,
-however it ends. So a running trial whose worker's file can be locked belongs to a dead worker, at once and without a
-heartbeat to wait for.
+Every worker holds its own file in ``workers/`` (``objectives/alive.py``). So a running trial whose worker's file nobody
+holds belongs to a dead worker, at once and without a heartbeat to wait for.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from objectives.alive import hold, is_held, let_go
 from phiscale.errors import StudyError
 
 
@@ -27,8 +27,7 @@ class Worker:
         self.name = f"{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         try:
             (folder / "workers").mkdir(parents=True, exist_ok=True)
-            self._alive = FileLock(folder / "workers" / f"{self.name}.lock")
-            self._alive.acquire(timeout=0)
+            self._alive = hold(folder / "workers" / f"{self.name}.lock")
         except OSError as error:
             raise StudyError(f"cannot write to {folder}: {error.strerror or error}; choose another --results") from None
 
@@ -38,9 +37,7 @@ class Worker:
 
     def close(self) -> None:
         """End the claim."""
-        self._alive.release()
-        with contextlib.suppress(OSError):
-            (self.folder / "workers" / f"{self.name}.lock").unlink()
+        let_go(self._alive)
 
 
 @contextlib.contextmanager
@@ -63,17 +60,7 @@ def is_dead(folder: Path, name: str) -> bool:
     A worker whose file is not in ``folder`` closed it, or works for the same storage from another folder or machine.
     """
     path = folder / "workers" / f"{name}.lock"
-    if not path.exists():
-        return _has_ended(name)
-    probe = FileLock(path)
-    try:
-        probe.acquire(timeout=0)
-    except Timeout:
-        return False
-    probe.release()
-    with contextlib.suppress(OSError):
-        path.unlink()
-    return True
+    return not is_held(path) if path.exists() else _has_ended(name)
 
 
 def _has_ended(name: str) -> bool:
