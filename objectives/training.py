@@ -20,15 +20,16 @@ from objectives.contract import Report
 from objectives.factory import FactoryMember
 from objectives.imageset import ImageSet
 from objectives.machine import autocast, choose_device, device_name, memory_errors, peak_memory, reserved
+from objectives.needs import needed_bytes, scoring_batch
 from objectives.network import build_network
 from objectives.pixels import DeviceImages, EpochPlan
+from objectives.room import room
 from objectives.settings import TrainSettings
 from objectives.steps import TrainingSteps
 from phiscale.errors import TrialError
 from phiscale.spec import NetworkSpec
 
 _SETTLING_IMAGES = 1000
-_EVALUATION_BATCH, _EVALUATION_PIXELS = 250, 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +53,25 @@ def train_proxy(
 ) -> ProxyRun:
     """Train the network of ``spec`` on ``data`` and score it; ``report(epoch, score)`` follows every epoch.
 
-    The same seed on the same machine gives the same score to the last bit. Raises ``TrialError``, and
-    ``SettingsError`` for a device that is not there.
+    Waits until there is room for it on the device (``objectives/room.py``). The same seed on the same machine gives the
+    same score to the last bit. Raises ``TrialError``, and ``SettingsError`` for a device that is not there.
     """
-    started = time.perf_counter()
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
+    with room(device, needed_bytes(spec, settings, data, device)):
+        return _train(spec, data, settings, device, seed, report)
+
+
+def _train(
+    spec: NetworkSpec | FactoryMember,
+    data: ImageSet,
+    settings: TrainSettings,
+    device: torch.device,
+    seed: int,
+    report: Report,
+) -> ProxyRun:
+    """Train where there is room. What it took is free again when it returns."""
+    started = time.perf_counter()
     curves: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "train_loss": []}
     with (
         reserved(device, settings, stream_seed(seed, "global")),
@@ -160,8 +174,7 @@ def stream_seed(seed: int, name: str) -> int:
 
 def _batches(indices: torch.Tensor, resolution: int) -> tuple[torch.Tensor, ...]:
     """Batches of nearly equal size: one of a single image could not be normalised."""
-    size = min(_EVALUATION_BATCH, max(16, _EVALUATION_PIXELS // resolution**2))
-    return torch.tensor_split(indices, math.ceil(len(indices) / size))
+    return torch.tensor_split(indices, math.ceil(len(indices) / scoring_batch(resolution)))
 
 
 def _score(settings: TrainSettings, curves: dict[str, list[float]]) -> float:

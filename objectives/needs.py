@@ -1,0 +1,69 @@
+"""How much memory a training takes, estimated before it begins.
+
+The factors are fitted to measured peaks on a CPU, as an upper bound in most cases: the table is in
+docs/performance.md, ``benchmarks/bench_memory.py`` measures it again.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from objectives.factory import FactoryMember, count_member
+from objectives.imageset import ImageSet
+from objectives.machine import autocast
+from objectives.memory import total_memory
+from objectives.settings import TrainSettings
+from phiscale.cost import count_cost
+from phiscale.spec import NetworkSpec
+
+_ALWAYS = {"cpu": 2**27, "cuda": 2**29}
+"""Bytes of any training: code that libraries load with the first one; on a GPU a guess of context and workspaces."""
+_TRAINED = 4.5
+"""Values kept or in work at the peak of a training step, per counted activation and pixel of the batch."""
+_SCORED = 0.5
+"""The same while a batch is scored without gradients; what the allocator keeps of the training step comes on top."""
+_STATE = 16
+"""Bytes per parameter: weight, gradient, momentum, and a copy while they are made or rounded."""
+_RESIZED = 12
+"""Bytes per value of the images that are resized at a time: floats before, between and after."""
+_RESIZED_AT_A_TIME = 2**24
+_SCORING_BATCH, _SCORING_PIXELS = 250, 2**22
+
+
+def scoring_batch(resolution: int) -> int:
+    """Images that are scored at a time, at most."""
+    return min(_SCORING_BATCH, max(16, _SCORING_PIXELS // resolution**2))
+
+
+def needed_bytes(
+    spec: NetworkSpec | FactoryMember, settings: TrainSettings, data: ImageSet, device: torch.device
+) -> int:
+    """Bytes of the device that training and scoring the network take, beside what the process holds before.
+
+    Raises ``BudgetError`` for a factory's network that cannot be counted.
+    """
+    cost = count_member(spec)[0] if isinstance(spec, FactoryMember) else count_cost(spec)
+    trained, validated = len(data.train_labels), len(data.validation_labels)
+    values = (cost.activations + 3 * spec.resolution**2) * _bytes_per_value(device, settings)
+    batches = _TRAINED * min(settings.batch_size, trained)
+    batches += _SCORED * min(scoring_batch(spec.resolution), max(trained, validated))
+    resident, loading = _image_bytes(spec.resolution, data, device)
+    return int(_ALWAYS[device.type] + _STATE * cost.params + max(resident + batches * values, loading))
+
+
+def _bytes_per_value(device: torch.device, settings: TrainSettings) -> int:
+    """4, or 2 in bfloat16 on a GPU; a CPU widens bfloat16 for so much of the work that nothing is saved."""
+    with autocast(device, settings):
+        return 2 if device.type == "cuda" and torch.is_autocast_enabled("cuda") else 4
+
+
+def _image_bytes(resolution: int, data: ImageSet, device: torch.device) -> tuple[float, float]:
+    """Bytes of the images on the device: while they are trained on, and at the peak of resizing (0 if they fit)."""
+    trained, validated = len(data.train_labels), len(data.validation_labels)
+    stored = 3 * data.resolution**2
+    if resolution == data.resolution:
+        return (trained + validated) * stored, 0
+    most = max(trained * stored, total_memory(device) / 4)  # larger images are resized batch by batch
+    parts = [min(count * 3 * resolution**2, most) for count in (trained, validated)]
+    at_a_time = min(_RESIZED_AT_A_TIME, trained * max(stored, 3 * resolution**2))
+    return sum(parts), max(2 * parts[0], parts[0] + 2 * parts[1]) + _RESIZED * at_a_time
