@@ -20,8 +20,8 @@ from search.measurements import FAILURE
 from search.plan import PlannedPoint, point_parameters
 from search.racing import worth_repeating
 from search.samplers import SPREAD, SPREADING, make_sampler, spread_point
-from search.settings import SearchSettings
-from search.simplex import constants_at, parameter_names, parameters_at
+from search.settings import SPREAD_EVERY, SPREAD_FIRST, SearchSettings
+from search.simplex import constants_at, parameter_names, parameters_at, shares_at
 from search.workers import Worker, is_dead, one_thread
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CARRIED = ("names", "constants", SPREAD)
 """User attributes that a trial shares with the one that redoes it."""
+_PLACES = 20
+"""Places of an even spread that are looked at for one whose network can be built."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def claim(
     study.sampler = make_sampler(settings, len(trials))
     point = None
     if not any(trial.state.name == "WAITING" for trial in trials):
-        chosen = _chosen(trials, objective, settings, cost_model)
+        chosen = _chosen(trials, taken, objective, settings, cost_model)
         if chosen is None and settings.is_grid:
             return None
         if chosen is not None:
@@ -156,16 +158,29 @@ def claim(
 
 
 def _chosen(
-    trials: Sequence[FrozenTrial], objective: Objective, settings: SearchSettings, cost_model: CostModel
+    trials: Sequence[FrozenTrial], taken: int, objective: Objective, settings: SearchSettings, cost_model: CostModel
 ) -> tuple[dict[str, float], dict[str, Any]] | None:
-    """Parameters and attributes of the next trial, where they are known before it is asked for."""
+    """Parameters and attributes of the next trial, where they are known before it is asked for.
+
+    ``taken`` is the number of trials before it without those that were cut off, so that a kill changes no turn.
+    """
     chosen = worth_repeating(trials, settings, cost_model, objective.direction)
-    if chosen is None and settings.method == "gp":
-        chosen = next_point(trials, cost_model, objective.direction, _never_failed(trials, objective, cost_model))
+    models, is_open = settings.method == "gp", _never_failed(trials, objective, cost_model)
+    if chosen is None and models and taken % SPREAD_EVERY:
+        chosen = next_point(trials, cost_model, objective.direction, is_open)
     if chosen is None and settings.method in SPREADING:
         place = 1 + max((trial.user_attrs.get(SPREAD, -1) for trial in trials), default=-1)
+        if models and taken >= SPREAD_FIRST:
+            place = _open_place(place, settings, cost_model, is_open)
         chosen = spread_point(settings, place, parameter_names(cost_model)), {SPREAD: place}
     return chosen
+
+
+def _open_place(first: int, settings: SearchSettings, cost_model: CostModel, is_open: Callable[[Shares], bool]) -> int:
+    """The first place of the even spread, from ``first`` on, that is open; ``first`` where none of the next ones is."""
+    names = parameter_names(cost_model)
+    places = range(first, first + _PLACES)
+    return next((at for at in places if is_open(shares_at(spread_point(settings, at, names), cost_model))), first)
 
 
 def _never_failed(

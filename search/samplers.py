@@ -33,7 +33,7 @@ def check_method(settings: SearchSettings, parameters: int) -> None:
 
 
 SPREADING = ("gp", "qmc", "random")
-"""Methods whose points are spread without regard to scores; those of gp until ``search.acquisition`` chooses them."""
+"""Methods whose points are spread without regard to scores; of gp the first ones and every other later one."""
 SPREAD = "spread"
 """User attribute of a spread trial: its place in the sequence, which a trial that is redone keeps."""
 

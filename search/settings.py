@@ -17,6 +17,11 @@ BASELINE_RULES = ("paper", "equal", "depth", "width", "resolution", "dollar", "l
 DEFAULT_TRIALS = 40
 SPREAD_FIRST = 12
 """Evaluations, baselines included, that the method gp spreads evenly before it models."""
+SPREAD_EVERY = 2
+"""Of so many later trials of the method gp one is spread evenly too, wherever the model would rather look.
+
+A model that asks only where it expects the optimum never sees that it is wrong elsewhere.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +29,8 @@ class SearchSettings:
     """Which constants a study measures, and how often."""
 
     method: Method = "gp"
-    """gp: where a fitted surface expects to learn most; qmc: an even spread; grid: the paper's steps; lattice: even
-    shares."""
+    """gp: where a fitted surface expects to learn most, and an even spread in turn; qmc: an even spread; grid: the
+    paper's steps; lattice: even shares."""
     trials: int | None = None
     """Trials in total, earlier runs and baselines included. Default: 40, or all points of a grid."""
     seeds: int = 1

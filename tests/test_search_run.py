@@ -32,7 +32,8 @@ from phiscale.rounding import ROUNDINGS
 from search.measurements import FAILURE, measurements
 from search.outcome import write_results
 from search.run import StudyPlace, run_study
-from search.settings import METHODS, SearchSettings
+from search.samplers import SPREAD
+from search.settings import METHODS, SPREAD_FIRST, SearchSettings
 from tests.objectives_for_tests import (
     ALWAYS_FAILS,
     FAILS_SOMETIMES,
@@ -145,6 +146,15 @@ def test_points_without_a_network_fail_with_the_reason(tmp_path: Path) -> None:
     failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
     assert failed
     assert all(t.user_attrs["failure_kind"] == "budget" and "shallower" in t.user_attrs["failure"] for t in failed)
+
+
+def test_gp_spreads_every_other_later_trial(tmp_path: Path) -> None:
+    """A model that alone decided where to look would not see that it is wrong where it does not look."""
+    study, _ = run(tmp_path, NetworkObjective(), trials=24)
+    places = [trial.user_attrs.get(SPREAD) for trial in study.trials[SPREAD_FIRST:]]
+    assert [place is not None for place in places] == [number % 2 == 0 for number in range(12, 24)]
+    found = [place for place in places if place is not None]
+    assert found == list(range(found[0], found[0] + 6))  # the sequence goes on: no place twice, none left out
 
 
 def test_gp_passes_over_what_cannot_be_built_and_what_failed(tmp_path: Path) -> None:
