@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from objectives.blocks import Block, ChannelNorm, ConvNeXtBlock, conv_norm, make_block
 from objectives.factory import FactoryMember, build_member
@@ -48,6 +51,23 @@ class Network(nn.Module):
         features = self.head(self.blocks(self.stem(images)))
         logits: Tensor = self.classifier(self.dropout(self.norm(features.mean((2, 3)))))
         return logits
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """The network for scoring: a copy whose batch normalisations are part of the convolutions before them.
+
+    The same function up to rounding, and much faster on a CPU. ``network`` is in evaluation mode. One that a factory
+    made is returned as it is: its modules may do more than their order in it says.
+    """
+    if not isinstance(network, Network):
+        return network
+    copied = copy.deepcopy(network)
+    for module in copied.modules():
+        if isinstance(module, nn.Sequential):
+            for index, (layer, norm) in enumerate(itertools.pairwise(module)):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    module[index], module[index + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+    return copied
 
 
 def _stem(spec: NetworkSpec) -> nn.Sequential:

@@ -21,7 +21,7 @@ from objectives.factory import FactoryMember
 from objectives.imageset import ImageSet
 from objectives.machine import autocast, choose_device, device_name, memory_errors, peak_memory, reserved
 from objectives.needs import needed_bytes, scoring_batch
-from objectives.network import build_network
+from objectives.network import build_network, folded
 from objectives.pixels import DeviceImages, EpochPlan
 from objectives.room import room
 from objectives.settings import TrainSettings
@@ -150,12 +150,14 @@ class _Trainer:
     @torch.no_grad()
     def _evaluate(self) -> tuple[float, float]:
         """Accuracy and mean log-loss (nats) on the validation images."""
-        self._network.eval()
+        network = self._network.eval()
+        if not self._autocast._enabled:  # of halved weights, those that were scaled first are others
+            network = folded(network)
         totals = torch.zeros(2, dtype=torch.float64, device=self._device)
         for chosen in self._scoring:
             images, labels = self._validation.batch(chosen)
             with self._autocast:
-                logits = self._network(images).float()
+                logits = network(images).float()
             right = (logits.argmax(1) == labels).sum()
             loss = functional.cross_entropy(logits, labels, reduction="sum")
             totals += torch.stack((right.double(), loss.double()))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from objectives.network import Network, build_network
+from objectives.network import Network, build_network, folded
 from objectives.settings import TrainSettings
 from objectives.training import train_proxy
 from phiscale import (
@@ -230,3 +230,28 @@ def test_stochastic_depth_grows_linearly_and_acts_in_training_only():
         dropped = (last.train()(images) == images).flatten(1).all(1).float().mean()
     assert 0.25 < dropped < 0.55
     assert not (last.eval()(images) == images).flatten(1).all(1).any()
+
+
+@pytest.mark.parametrize("base", [EFFICIENTNET_B0, EFFICIENTNETV2_S, RESNET_18, RESNET_50, CONVNEXT_T, PROXY_BASE])
+def test_a_folded_network_is_the_same_function_without_batch_normalisation(base):
+    spec = with_resolution(dataclasses.replace(base, classes=5), max(32, base.smallest_resolution))
+    network, generator = build_network(spec, 0), torch.Generator().manual_seed(1)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        for tensor, low, high in (
+            *((norm.weight, 0.5, 1.5), (norm.bias, -0.5, 0.5)),
+            *((norm.running_mean, -0.5, 0.5), (norm.running_var, 0.5, 2.0)),
+        ):
+            tensor.data.uniform_(low, high, generator=generator)
+    images = torch.rand(4, 3, spec.resolution, spec.resolution, generator=generator)
+    with torch.no_grad():
+        plain, quick = network.eval()(images), folded(network)
+        scale = plain.abs().max().item()
+        torch.testing.assert_close(quick(images), plain, rtol=0, atol=1e-4 * scale)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in quick.modules())
+    assert [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)] == norms  # untouched itself
+
+
+def test_a_network_of_a_factory_is_not_folded():
+    own = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    assert folded(own) is own
