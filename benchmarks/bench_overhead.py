@@ -5,8 +5,9 @@ The same number of trials with the same sampler and storage, in turn, several ti
 - phiscale: ``search.run.run_study`` with an objective that returns at once: locks, worker files, constants, one report,
   learning curves, and all that makes a killed run resumable;
 - raw Optuna with attributes: ``study.optimize`` of two parameters, one report, and the same user attributes, one
-  ``set_user_attr`` each, as a careful person would keep them;
-- raw Optuna bare: two parameters and a value, nothing else.
+  ``set_user_attr`` each, as a careful person would keep them; in the storage as phiscale opens it;
+- raw Optuna bare: two parameters and a value, nothing else; in the storage as phiscale opens it;
+- raw Optuna bare, as it comes: the same in the storage as Optuna opens it (SQLite then waits for the disk).
 
 Run: python -m benchmarks.bench_overhead                                       # 1,000 trials, a few minutes
      python -m benchmarks.bench_overhead --trials 200 --repeats 3 --storages sqlite --methods random
@@ -119,16 +120,20 @@ def _phiscale(storage: str, method: str, trials: int, folder: Path) -> None:
     assert len(study.trials) == trials  # noqa: S101
 
 
-def _optuna(storage: str, method: str, trials: int, folder: Path, attributes: dict[str, Any]) -> None:
+def _optuna(
+    storage: str, method: str, trials: int, folder: Path, attributes: dict[str, Any], as_it_comes: bool = False
+) -> None:
     import optuna
+
+    from search.storage import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=0)
     if method == "tpe":
         sampler = optuna.samplers.TPESampler(seed=0, multivariate=True)
-    backend: Any = f"sqlite:///{folder / 'study.db'}"
-    if storage == "journal":
-        backend = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "s.journal")))
+    backend: Any = open_storage(str(folder / "s.journal") if storage == "journal" else None, folder)
+    if as_it_comes and storage == "sqlite":
+        backend = f"sqlite:///{folder / 'plain.db'}"
     study = optuna.create_study(storage=backend, sampler=sampler, direction="maximize")
 
     def objective(trial: optuna.Trial) -> float:
@@ -148,6 +153,7 @@ CONTESTANTS: dict[str, Run] = {
     "phiscale": _phiscale,
     "raw Optuna with attributes": partial(_optuna, attributes=_ATTRIBUTES),
     "raw Optuna bare": partial(_optuna, attributes={}),
+    "raw Optuna bare, as it comes": partial(_optuna, attributes={}, as_it_comes=True),
 }
 """By name: what runs (storage, method, trials, folder)."""
 
@@ -169,14 +175,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     for storage, method in dict.fromkeys((row["storage"], row["method"]) for row in rows):
         for name in CONTESTANTS:
-            mine = [
-                row for row in rows if (row["storage"], row["method"], row["contestant"]) == (storage, method, name)
-            ]
-            ours = [
-                row
-                for row in rows
-                if (row["storage"], row["method"], row["contestant"]) == (storage, method, "phiscale")
-            ]
+            mine, ours = _chosen(rows, storage, method, name), _chosen(rows, storage, method, "phiscale")
             cells = [
                 _spread([1000 * row["seconds"] / row["trials"] for row in mine], ".1f"),
                 _spread([1000 * row["cpu_seconds"] / row["trials"] for row in mine], ".1f"),

@@ -43,13 +43,18 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:
-    """The context in which the network runs in the precision of the settings."""
-    halved = settings.precision == "bfloat16" or (
+def is_halved(device: torch.device, settings: TrainSettings) -> bool:
+    """Whether the network runs in bfloat16."""
+    return settings.precision == "bfloat16" or (
         settings.precision == "auto"
         and device.type == "cuda"
         and torch.cuda.is_bf16_supported(including_emulation=False)
     )
+
+
+def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:
+    """The context in which the network runs in the precision of the settings."""
+    halved = is_halved(device, settings)
     return torch.autocast(device.type, torch.bfloat16, enabled=halved, cache_enabled=False)  # no weight is used twice
 
 
@@ -84,7 +89,9 @@ def memory_errors(what: str) -> Iterator[None]:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         raise TrialError(
-            "out-of-memory", f"{what} does not fit the memory; use smaller batches, a smaller phi or fewer workers"
+            "out-of-memory",
+            f"{what} does not fit the memory; use smaller batches, a smaller phi, fewer workers, or on a GPU "
+            "--train.no-cuda-graph",
         ) from None
 
 

@@ -38,7 +38,8 @@ def give_back(device: torch.device) -> None:
     """
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # after a capture that broke off some versions refuse
+            torch.cuda.empty_cache()
     elif sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):  # other C libraries have no such function
             ctypes.CDLL(None).malloc_trim(0)

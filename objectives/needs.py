@@ -10,7 +10,7 @@ import torch
 
 from objectives.factory import FactoryMember, count_member
 from objectives.imageset import ImageSet
-from objectives.machine import autocast
+from objectives.machine import is_halved
 from objectives.memory import total_memory
 from objectives.settings import TrainSettings
 from phiscale.cost import count_cost
@@ -53,8 +53,7 @@ def needed_bytes(
 
 def _bytes_per_value(device: torch.device, settings: TrainSettings) -> int:
     """4, or 2 in bfloat16 on a GPU; a CPU widens bfloat16 for so much of the work that nothing is saved."""
-    with autocast(device, settings):
-        return 2 if device.type == "cuda" and torch.is_autocast_enabled("cuda") else 4
+    return 2 if device.type == "cuda" and is_halved(device, settings) else 4
 
 
 def _image_bytes(resolution: int, data: ImageSet, device: torch.device) -> tuple[float, float]:

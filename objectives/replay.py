@@ -6,6 +6,7 @@ once and replayed: the same kernels on the same memory, launched together.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 
@@ -27,7 +28,6 @@ class Replayed:
     def __init__(self, device: torch.device, *, wanted: bool) -> None:
         self._device = device
         self._wanted = wanted and device.type == "cuda"
-        self._stream: torch.cuda.Stream | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._runs = 0
 
@@ -44,26 +44,31 @@ class Replayed:
 
     def _run_aside(self, work: Callable[[], None]) -> None:
         """Run on the stream of the capture: gradients remember the stream on which they were first accumulated."""
-        if self._stream is None:
-            self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        current = torch.cuda.current_stream(self._device)
-        self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
+        aside, current = _aside(self._device), torch.cuda.current_stream(self._device)
+        aside.wait_stream(current)
+        with torch.cuda.stream(aside):
             work()
-        current.wait_stream(self._stream)
+        current.wait_stream(aside)
         self._runs += 1
 
     def _capture(self, work: Callable[[], None]) -> None:
         """Record the work without doing it."""
-        graph = torch.cuda.CUDAGraph()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            with torch.cuda.graph(graph, stream=_aside(self._device)):
                 work()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             self._wanted = False
+            torch.cuda.set_stream(current)  # a capture that breaks off may leave its own behind
             logger = logging.getLogger(__name__)
             logger.warning("the training step runs without a CUDA graph, slower: %s", first_line(error))
             return
         self._graph = graph
+
+
+@functools.cache
+def _aside(device: torch.device) -> torch.cuda.Stream:
+    """One stream for all captures on a device: libraries keep memory for each stream that they have seen."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

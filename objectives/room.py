@@ -35,7 +35,7 @@ _SECONDS_TO_GROW = 10.0
 """So long after its start a training may not yet have taken what it needs."""
 _SECONDS_OF_SILENCE = 30.0
 """Who waits and has not looked for so long was stopped; others go first."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 0.5
 """Seconds between two looks."""
 _PATIENCE = 30.0
 """Seconds to wait for another's decision, which takes less than a millisecond."""

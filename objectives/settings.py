@@ -51,7 +51,7 @@ class TrainSettings:
     compile: bool = False
     """Compile every network with torch.compile: most of a minute for each, so worth it in long trainings only."""
     cuda_graph: bool = True
-    """On a GPU: replay the training step as one CUDA graph, much faster for small networks; the scores stay."""
+    """On a GPU: replay the training step as one CUDA graph; the scores stay. Never for networks of --factory."""
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("batch_size", 1), ("validation_images", 1), ("threads", 0)):

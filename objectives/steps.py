@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from objectives.machine import autocast
+from objectives.network import Network
 from objectives.pixels import DeviceImages, EpochPlan
 from objectives.replay import Replayed
 from objectives.settings import TrainSettings
@@ -22,7 +23,10 @@ class TrainingSteps:
     """All steps of one training, epoch by epoch."""
 
     def __init__(self, network: nn.Module, images: DeviceImages, settings: TrainSettings, device: torch.device) -> None:
-        self._network: Callable[[torch.Tensor], torch.Tensor] = torch.compile(network) if settings.compile else network
+        self._network: Callable[[torch.Tensor], torch.Tensor] = network
+        if settings.compile:
+            torch.compiler.reset()  # of the networks before, after eight of which it would compile no more
+            self._network = torch.compile(network)
         self._images, self._settings = images, settings
         self._autocast = autocast(device, settings)
         self._count = max(1, len(images) // settings.batch_size)
@@ -36,7 +40,8 @@ class TrainingSteps:
         self._first = torch.zeros(1, dtype=torch.int64, device=device)
         """Place of the first image of the next step within its epoch."""
         self._total = torch.zeros((), device=device)
-        self._run = Replayed(device, wanted=settings.cuda_graph)
+        # a person's own network may decide something anew at each step, which a graph would repeat
+        self._run = Replayed(device, wanted=settings.cuda_graph and isinstance(network, Network))
 
     def run_epoch(self, plan: EpochPlan, epoch: int) -> float:
         """Train on the images of the plan: the mean loss. Nothing waits for the device before the last step."""
@@ -73,7 +78,7 @@ def make_optimiser(network: nn.Module, settings: TrainSettings, rate: torch.Tens
     ``rate`` is a tensor on the device, whose value may change between steps without a new capture.
     """
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.SGD(groups, rate, settings.momentum, nesterov=True, fused=True)
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 from objectives.contract import Report
 from objectives.factory import FactoryMember
 from objectives.imageset import ImageSet
-from objectives.machine import autocast, choose_device, device_name, memory_errors, peak_memory, reserved
+from objectives.machine import autocast, choose_device, device_name, is_halved, memory_errors, peak_memory, reserved
 from objectives.needs import needed_bytes, scoring_batch
 from objectives.network import build_network, folded
 from objectives.pixels import DeviceImages, EpochPlan
@@ -58,7 +58,8 @@ def train_proxy(
     """
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
-    with room(device, needed_bytes(spec, settings, data, device)):
+    what = f"{spec.name} at {spec.resolution} pixels"
+    with memory_errors(what), room(device, needed_bytes(spec, settings, data, device)):
         return _train(spec, data, settings, device, seed, report)
 
 
@@ -73,10 +74,7 @@ def _train(
     """Train where there is room. What it took is free again when it returns."""
     started = time.perf_counter()
     curves: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "train_loss": []}
-    with (
-        reserved(device, settings, stream_seed(seed, "global")),
-        memory_errors(f"{spec.name} at {spec.resolution} pixels"),
-    ):
+    with reserved(device, settings, stream_seed(seed, "global")):
         trainer = _Trainer(spec, data, settings, device, seed)
         for epoch in range(1, settings.epochs + 1):
             parts = trainer.run_epoch(epoch)
@@ -151,7 +149,7 @@ class _Trainer:
     def _evaluate(self) -> tuple[float, float]:
         """Accuracy and mean log-loss (nats) on the validation images."""
         network = self._network.eval()
-        if not self._autocast._enabled:  # of halved weights, those that were scaled first are others
+        if not is_halved(self._device, self._settings):  # of halved weights, those that were scaled first are others
             network = folded(network)
         totals = torch.zeros(2, dtype=torch.float64, device=self._device)
         for chosen in self._scoring:

@@ -295,8 +295,8 @@ def _keep(confirmation: dict[str, Any], confirmed: SearchRecord, path: Path) -> 
             ", ".join(f"{value:.4f}" for value in each.constants.as_tuple()) for each in (confirmed, record)
         )
         raise StudyError(
-            f"the search {record.study!r} has gone on meanwhile and recommends {theirs}; what was compared here is "
-            f"{ours}. Its record is as it was, and the trainings are kept: run the same again to confirm {theirs}"
+            f"the search {record.study!r} recommends {theirs} by now, not the {ours} that was compared here; the "
+            "record is left as the search wrote it: run the same again to confirm it"
         )
     dataclasses.replace(record, details={**record.details, "confirmation": confirmation}).save(path)
 

@@ -88,14 +88,16 @@ def search(options: SearchOptions) -> None:
     try:
         with tracking("none" if is_helper() else options.track, options.folder, options.study) as progress.ended:
             study = _run(options, place, objective, progress)
+        if not is_helper():
+            report(study, options)
+            if options.measure.factory:
+                report_members(study, objective, options)
     except KeyboardInterrupt:
         print(f"\nstopped; finished trials are kept. To go on: {command_line()}", file=sys.stderr)
         raise
-    if not is_helper():
-        report(study, options)
-        if options.measure.factory:
-            report_members(study, objective, options)
-        put_log_away(study, options.storage, options.folder)
+    finally:
+        if progress.study is not None:
+            put_log_away(progress.study, options.storage, options.folder)
 
 
 def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progress: PlainProgress) -> Any:
@@ -116,7 +118,8 @@ def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progre
         if options.workers > 1 and not is_helper():
             crew.wait()
             progress.catch_up()
-            study = run_study(*arguments, PlainProgress(quiet=True))  # a trial that the last worker to die left over
+            last = run_study(*arguments, PlainProgress(quiet=True))  # a trial that the last worker to die left over
+            put_log_away(last, options.storage, options.folder)
             progress.catch_up()
         return study
     except (KeyboardInterrupt, StudyError):
@@ -172,12 +175,12 @@ def report_members(study: Any, objective: Objective, options: SearchOptions) -> 
 
 def draw(view: StudyView) -> str:
     """Draw ``triangle.png`` and write the report; what to add to the list of files."""
-    from report.page import HTML, MARKDOWN, write_report
+    from report.page import HTML, MARKDOWN, PICTURE, write_report
     from report.triangle import write_triangle
 
-    write_triangle(view.folder / "triangle.png", view)
+    write_triangle(view.folder / PICTURE, view)
     write_report(view, view.folder)
-    return f", triangle.png, {MARKDOWN}\nreport: {view.folder / HTML}"
+    return f", {PICTURE}, {MARKDOWN}\nreport: {view.folder / HTML}"
 
 
 def write_config(options: SearchOptions) -> None:

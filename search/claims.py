@@ -93,9 +93,11 @@ def is_cut_off(trial: FrozenTrial, folder: Path) -> bool:
 
 
 def _is_held(path: Path) -> bool:
-    """Whether a process holds the lock of a file; True where the file cannot be read."""
-    import fcntl
-
+    """Whether a process holds the lock of a file; True where that cannot be told."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -18,7 +18,7 @@ DEFAULT_TRIALS = 40
 SPREAD_FIRST = 12
 """Evaluations, baselines included, that the method gp spreads evenly before it models."""
 SPREAD_EVERY = 2
-"""Of so many later trials of the method gp one is spread evenly too, wherever the model would rather look.
+"""Of so many later trials of the method gp one is spread evenly too, unless it is the turn of a repeat.
 
 A model that asks only where it expects the optimum never sees that it is wrong elsewhere.
 """

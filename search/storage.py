@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SECRET_WORDS = re.compile(r"(?i)([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*")
 _IN_MEMORY = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
 _LOCAL = ("btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
-"""File systems on which processes of other machines cannot write."""
+"""File systems of this machine alone, unless it shares them with others itself."""
 _USER_PART = re.compile(r"(://[^:/?#]*:).*(@)")
 
 
@@ -37,10 +37,11 @@ def storage_url(name: str | None, folder: Path) -> str:
     return name if name is not None else f"sqlite:///{folder / 'study.db'}"
 
 
-def open_storage(name: str | None, folder: Path) -> BaseStorage:
+def open_storage(name: str | None, folder: Path, *, to_write: bool = False) -> BaseStorage:
     """The storage of a study in ``folder``, made if it is not there. Raises ``StudyError`` with the reason.
 
-    Callers hold the study's lock while a database may still be created.
+    ``to_write`` is for those who run trials: a SQLite file then keeps a log, see ``put_log_away``. Callers hold the
+    study's lock while a database may still be created.
     """
     import optuna
     import sqlalchemy.exc
@@ -55,7 +56,8 @@ def open_storage(name: str | None, folder: Path) -> BaseStorage:
             Path(url).parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(JournalFileBackend(url))
         if url.startswith("sqlite"):
-            factory = _LoggedConnection if on_local_disk(_file_of(url)) else sqlite3.Connection
+            logs = to_write and on_local_disk(_file_of(url))
+            factory = _LoggedConnection if logs else sqlite3.Connection
             return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 100, "factory": factory}})
         return optuna.storages.get_storage(url)
     except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, ImportError, RuntimeError) as error:
@@ -71,10 +73,15 @@ class _LoggedConnection(sqlite3.Connection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        with contextlib.suppress(sqlite3.OperationalError):  # a file that can only be read stays as it is
-            (mode,) = self.execute("PRAGMA journal_mode=WAL").fetchone()
-            if mode == "wal":
-                self.execute("PRAGMA synchronous=NORMAL")
+        with contextlib.suppress(sqlite3.OperationalError):  # one that another process is writing stays as it is
+            (patience,) = self.execute("PRAGMA busy_timeout").fetchone()
+            self.execute("PRAGMA busy_timeout=0")
+            try:
+                (mode,) = self.execute("PRAGMA journal_mode=WAL").fetchone()
+                if mode == "wal":
+                    self.execute("PRAGMA synchronous=NORMAL")
+            finally:
+                self.execute(f"PRAGMA busy_timeout={patience}")
 
 
 def on_local_disk(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
@@ -84,8 +91,12 @@ def on_local_disk(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
         place = path.resolve()
     except (OSError, ValueError):
         return False
-    kinds = [(len(point), kind) for _, point, kind, *_ in lines if place.is_relative_to(_unescaped(point))]
-    return bool(kinds) and max(kinds, key=lambda found: found[0])[1] in _LOCAL
+    kinds = [
+        (len(point), at, kind)
+        for at, (_, point, kind, *_) in enumerate(lines)
+        if place.is_relative_to(_unescaped(point))
+    ]
+    return bool(kinds) and max(kinds)[2] in _LOCAL  # of two on one place the later hides the earlier
 
 
 def _unescaped(point: str) -> str:
@@ -104,7 +115,7 @@ def put_log_away(study: Study, name: str | None, folder: Path) -> None:
     The study can be used afterwards: it opens the file anew.
     """
     url = storage_url(name, folder)
-    if not url.startswith("sqlite"):
+    if not url.startswith("sqlite") or not _file_of(url).is_file():
         return
     study._storage.remove_session()
     cast("RDBStorage", getattr(study._storage, "_backend", study._storage)).engine.dispose()

@@ -41,7 +41,7 @@ def open_study(
     """
     import optuna
 
-    opened = open_storage(storage, folder)
+    opened = open_storage(storage, folder, to_write=True)
     where = redact(storage_url(storage, folder))
     with storage_errors(storage, folder, _UNREADABLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

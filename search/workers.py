@@ -7,16 +7,22 @@ holds belongs to a dead worker, at once and without a heartbeat to wait for.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from objectives.alive import hold, is_held, let_go
 from phiscale.errors import StudyError
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 
 class Worker:
@@ -79,10 +85,16 @@ def _has_ended(name: str) -> bool:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Keep linear algebra on one thread: on small matrices more threads wait for each other, and for other workers."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1):
+    with _thread_pools(len(sys.modules)).limit(limits=1):
         yield
+
+
+@functools.lru_cache(maxsize=1)
+def _thread_pools(_modules: int) -> ThreadpoolController:
+    """All libraries with threads of their own; looked for again, which takes 3 ms, once modules have been imported."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _host() -> str:

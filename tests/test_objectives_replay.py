@@ -7,10 +7,13 @@ import copy
 import dataclasses
 import logging
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from objectives import steps
+from objectives import pixels, replay, steps
+from objectives.network import build_network
 from objectives.replay import Replayed
 from objectives.settings import TrainSettings
 from objectives.training import train_proxy
@@ -61,7 +64,9 @@ def acted(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", lambda _device: ActedStream(happened["waits"]))
     monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: current)
-    return happened
+    replay._aside.cache_clear()
+    yield happened
+    replay._aside.cache_clear()
 
 
 def test_the_first_runs_are_plain_and_the_rest_replays(acted):
@@ -108,15 +113,19 @@ def test_work_that_cannot_be_captured_goes_on_plainly(acted, caplog, monkeypatch
             yield
         finally:
             capturing.clear()
+            raise RuntimeError("capture_end failed too")  # as the real one does, with its stream left current
 
+    restored = []
     monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "set_stream", restored.append)
     replayed = Replayed(CUDA, wanted=True)
     with caplog.at_level(logging.WARNING):
         for _ in range(6):
             replayed(work)
     assert len(done) == 6
     (record,) = caplog.records
-    assert record.getMessage().endswith("slower: RuntimeError: operation not permitted when stream is capturing")
+    assert record.getMessage().endswith("slower: RuntimeError: capture_end failed too")
+    assert restored == [torch.cuda.current_stream(CUDA)]
 
 
 def test_memory_that_runs_out_in_the_capture_is_no_reason_to_go_on(acted):
@@ -171,6 +180,16 @@ def test_a_training_of_replayed_steps_is_the_training(acted, monkeypatch):
     assert acted["graphs"][0].replays == 2 * 8 - 3
 
 
+def test_a_person_s_own_network_is_not_captured(monkeypatch):
+    """It may draw or count in Python at each step, which a graph would repeat."""
+    images = pixels.DeviceImages(np.zeros((4, 3, 8, 8), np.uint8), np.zeros(4, np.int64), 8, CPU, ((0,) * 3, (1,) * 3))
+    asked = []
+    monkeypatch.setattr(steps, "Replayed", lambda _device, *, wanted: asked.append(wanted))
+    for network in (build_network(TINY, 0), nn.Sequential(nn.Flatten(), nn.Linear(192, 2))):
+        steps.TrainingSteps(network, images, QUICK, CPU)
+    assert asked == [True, False]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize(
     "spec", [TINY, dataclasses.replace(TINY, dropout=0.2, drop_path=0.3)], ids=["plain", "dropout"]
@@ -184,4 +203,4 @@ def test_a_gpu_trains_the_same_with_and_without_a_graph(spec):
         for wanted in (True, False)
     ]
     for name in curves[0]:
-        assert curves[0][name] == pytest.approx(curves[1][name], abs=0.05)
+        assert curves[0][name] == pytest.approx(curves[1][name], abs=1e-4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import logging
@@ -322,12 +321,10 @@ def test_a_batch_is_not_larger_than_the_images():
 
 
 def test_half_precision_halves_the_batches_of_a_gpu(monkeypatch):
-    monkeypatch.setattr(needs, "autocast", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(needs, "total_memory", lambda _: 2**36)
     gpu = torch.device("cuda")
-    full = needed(device=gpu)
-    monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: True)
-    assert 1.5 < full / needed(device=gpu) < 2
+    full, halved = (needed(device=gpu, precision=name) for name in ("float32", "bfloat16"))
+    assert 1.5 < full / halved < 2
 
 
 def test_a_factory_s_network_is_estimated_by_its_count():

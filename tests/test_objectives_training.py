@@ -188,11 +188,15 @@ def test_compile_is_an_option_and_keeps_the_scoring_network_plain(monkeypatch):
         compiled.append(network)
         return lambda images: network(images)
 
+    resets = []
     monkeypatch.setattr(torch, "compile", compile_it)
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(len(compiled)))
     plain = train().curves
     assert compiled == []
-    assert train(settings=with_settings(compile=True)).curves == plain
-    assert len(compiled) == 1
+    for _ in range(2):
+        assert train(settings=with_settings(compile=True)).curves == plain
+    assert len(compiled) == 2
+    assert resets == [0, 1]  # before each: after eight networks torch would compile no more
 
 
 def test_batch_normalisation_and_biases_do_not_decay():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -107,8 +108,15 @@ def journal_mode(path: Path) -> str:
         return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
 
+@pytest.fixture
+def local_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the file system of the tests is."""
+    monkeypatch.setattr(storage, "on_local_disk", lambda _path: True)
+
+
+@pytest.mark.usefixtures("local_disk")
 def test_a_local_database_keeps_a_log_and_does_not_wait_for_the_disk(tmp_path: Path) -> None:
-    opened = open_storage(None, tmp_path)
+    opened = open_storage(None, tmp_path, to_write=True)
     with opened.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1  # NORMAL
@@ -118,7 +126,7 @@ def test_a_database_on_a_network_folder_is_left_as_sqlite_makes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "on_local_disk", lambda _path: False)
-    opened = open_storage(None, tmp_path)
+    opened = open_storage(None, tmp_path, to_write=True)
     with opened.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
@@ -128,6 +136,8 @@ MOUNTS = r"""
 proc /proc proc rw 0 0
 /dev/sda1 / ext4 rw 0 0
 server:/home /home nfs4 rw 0 0
+/dev/sda2 /data ext4 rw 0 0
+server:/data /data nfs4 rw 0 0
 /dev/sdb1 /home/me/my\040disk xfs rw 0 0
 //server/share /homes cifs rw 0 0
 """
@@ -142,6 +152,7 @@ server:/home /home nfs4 rw 0 0
         ("/home/me/my disk/study.db", True),
         ("/homes/study.db", False),
         ("/proc/study.db", False),
+        ("/data/study.db", False),
     ],
 )
 def test_the_file_system_of_the_nearest_mount_counts(tmp_path: Path, path: str, is_local: bool) -> None:
@@ -153,10 +164,11 @@ def test_without_a_list_of_mounts_no_disk_is_known_to_be_local(tmp_path: Path) -
     assert not on_local_disk(tmp_path / "study.db", tmp_path / "none")
 
 
+@pytest.mark.usefixtures("local_disk")
 def test_a_log_that_is_put_away_leaves_one_file_with_everything(tmp_path: Path) -> None:
     import optuna
 
-    study = optuna.create_study(storage=open_storage(None, tmp_path), study_name="s")
+    study = optuna.create_study(storage=open_storage(None, tmp_path, to_write=True), study_name="s")
     study.add_trial(optuna.trial.create_trial(value=1.0))
     other = load_study("s", tmp_path, None)
     put_log_away(study, None, tmp_path)  # a file that others have open is left alone
@@ -164,9 +176,25 @@ def test_a_log_that_is_put_away_leaves_one_file_with_everything(tmp_path: Path) 
     assert len(other.trials) == 1
     put_log_away(other, None, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
-    assert journal_mode(tmp_path / "study.db") == "delete"
+    assert len(load_study("s", tmp_path, None).trials) == 1
+    assert journal_mode(tmp_path / "study.db") == "delete"  # a look leaves it as it is
     study.add_trial(optuna.trial.create_trial(value=2.0))
     assert len(study.trials) == 2
+
+
+@pytest.mark.usefixtures("local_disk")
+def test_a_file_that_is_being_written_is_not_waited_for_to_change_its_mode(tmp_path: Path) -> None:
+    opened = open_storage(None, tmp_path)
+    with sqlite3.connect(tmp_path / "study.db", isolation_level=None) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        storage._LoggedConnection(tmp_path / "study.db", timeout=60).close()
+        assert time.monotonic() - started < 30
+        writer.execute("ROLLBACK")
+    opened.engine.dispose()
+    kept = storage._LoggedConnection(tmp_path / "study.db", timeout=60)
+    assert kept.execute("PRAGMA busy_timeout").fetchone() == (60000,)
+    kept.close()
 
 
 def test_what_is_no_sqlite_file_has_no_log_to_put_away(tmp_path: Path) -> None:
