@@ -104,6 +104,7 @@ class Contestant:
 
 def _serve(pipe: Connection, name: str, born: float) -> None:
     """Train what the pipe asks for until it is closed."""
+    multiprocessing.set_start_method(None, force=True)  # loading processes start as in a person's own program
     try:
         train = _trainer(name)
         small = TrainSettings(train_images=256, validation_images=64, epochs=1)

@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from benchmarks.reference_loop import LoopRun
+from benchmarks.torchvision_operators import declare_operators
 from objectives.imageset import Images, ImageSet, Labels
 from objectives.network import build_network
 from objectives.settings import TrainSettings
@@ -46,6 +47,7 @@ class _Pictures(Dataset[tuple[Any, int]]):
 
 def train_timm(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, *, seed: int) -> LoopRun:
     """Train and score after every epoch. Raises ``ImportError`` where timm or torchvision is not installed."""
+    declare_operators()
     create_optimizer_v2 = importlib.import_module("timm.optim").create_optimizer_v2
     started = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() and settings.device != "cpu" else "cpu")
