@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from objectives.alive import seems_held
 from objectives.contract import AnyNetwork, Objective
 from phiscale.constants import CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
 from phiscale.errors import BudgetError, ConstraintError, SettingsError
@@ -89,21 +90,7 @@ def is_cut_off(trial: FrozenTrial, folder: Path) -> bool:
     if trial.state.name != "RUNNING" or owner is None:
         return False
     path = folder / "workers" / f"{owner}.lock"
-    return not _is_held(path) if path.exists() else is_dead(folder, owner)
-
-
-def _is_held(path: Path) -> bool:
-    """Whether a process holds the lock of a file; True where that cannot be told."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    return False
+    return not seems_held(path) if path.exists() else is_dead(folder, owner)
 
 
 def enqueue_again(study: Study, trial: FrozenTrial) -> None:
