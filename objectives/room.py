@@ -125,7 +125,7 @@ class _Line:
             return f"{what}, and others have waited longer"
         running = _living(self._running)
         left = self._left(running) if running else math.inf
-        return f"{what}, {_gibibytes(left)} are free" if needed > left else ""
+        return f"{what}, {_gibibytes(left)} are left for it" if needed > left else ""
 
     def _left(self, running: list[_Entry]) -> float:
         """Bytes that are neither reserved nor taken by anyone else."""

@@ -238,7 +238,8 @@ def summarize(record: SearchRecord) -> str:
         lines.append(f"noise of one evaluation: {record.noise:.4f}")
     best = record.best_observed
     seen = ", ".join(f"{value:.4f}" for value in best.constants.as_tuple())
-    lines.append(f"best observed ({best.name}): {best.score:.4f} at {seen}; the luckiest of many is optimistic")
+    caution = "; the luckiest of many is optimistic" if record.expected else ""
+    lines.append(f"best observed ({best.name}): {best.score:.4f} at {seen}{caution}")
     lines += [f"  {row.name:<12} {row.score:.4f} over {row.evaluations}" for row in record.baselines]
     confirmation = record.details.get("confirmation")
     if isinstance(confirmation, dict) and "verdict" in confirmation:

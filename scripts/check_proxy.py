@@ -27,6 +27,7 @@ from phiscale.family import align_columns
 from phiscale.files import write_text
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
+from phiscale.rounding import rounding_by_name
 from scripts.console import run_command
 from scripts.report import renew_report
 from scripts.setup import ObjectiveSettings, choose_baseline, make_data
@@ -121,7 +122,11 @@ def _networks(options: CheckOptions) -> list[ScaledNetwork]:
     for shares in lattice(steps, model):
         try:
             network = match_budget(
-                base, constants_from_shares(shares, model), phi=options.measure.phi, cost_model=model
+                base,
+                constants_from_shares(shares, model),
+                phi=options.measure.phi,
+                cost_model=model,
+                rounding=rounding_by_name(options.measure.rounding),
             )
         except BudgetError as error:
             print(f"left out: {error}")

@@ -294,10 +294,12 @@ def _keep(confirmation: dict[str, Any], confirmed: SearchRecord, path: Path) -> 
         ours, theirs = (
             ", ".join(f"{value:.4f}" for value in each.constants.as_tuple()) for each in (confirmed, record)
         )
-        raise StudyError(
-            f"the search {record.study!r} recommends {theirs} by now, not the {ours} that was compared here; the "
-            "record is left as the search wrote it: run the same again to confirm it"
+        other = (
+            f"recommends {theirs} by now, not the {ours}"
+            if theirs != ours
+            else "is of other settings by now, not those"
         )
+        raise StudyError(f"the search {record.study!r} {other} compared here; run the same again to confirm that")
     dataclasses.replace(record, details={**record.details, "confirmation": confirmation}).save(path)
 
 

@@ -124,7 +124,7 @@ def claim(
     def described(parameters: dict[str, float], stated: Sequence[float] | None) -> _Point:
         return _describe(parameters, stated, trials, objective, settings, cost_model, worker)
 
-    study.sampler = make_sampler(settings, len(trials))
+    study.sampler = make_sampler(settings, taken)
     point = None
     if not any(trial.state.name == "WAITING" for trial in trials):
         chosen = _chosen(trials, taken, objective, settings, cost_model)
@@ -153,7 +153,7 @@ def _chosen(
 
     ``taken`` is the number of trials before it without those that were cut off, so that a kill changes no turn.
     """
-    chosen = worth_repeating(trials, settings, cost_model, objective.direction)
+    chosen = worth_repeating(trials, taken, settings, cost_model, objective.direction)
     models, is_open = settings.method == "gp", _never_failed(trials, objective, cost_model)
     if chosen is None and models and taken % SPREAD_EVERY:
         chosen = next_point(trials, cost_model, objective.direction, is_open)

@@ -25,16 +25,18 @@ _ENOUGH_TO_STOP = 16
 
 
 def worth_repeating(
-    trials: Sequence[FrozenTrial], settings: SearchSettings, cost_model: CostModel, direction: str
+    trials: Sequence[FrozenTrial], taken: int, settings: SearchSettings, cost_model: CostModel, direction: str
 ) -> tuple[dict[str, float], dict[str, Any]] | None:
     """Unit parameters and attributes of the trial to measure again, or None where it is not the turn of one.
+
+    ``taken`` is the number of trials without those that were cut off.
 
     Of the networks that may be the best (their upper 90 % bound reaches the highest expected score) it is the one with
     the fewest evaluations, and of these the one that is expected to score highest. A grid is repeated when it is done.
     """
     if settings.replicate == "none":
         return None
-    if not settings.is_grid and (len(trials) < SPREAD_FIRST or len(trials) % _EVERY):
+    if not settings.is_grid and (taken < SPREAD_FIRST or taken % _EVERY):
         return None
     rows = measurements(trials, cost_model)
     if len(rows) < FEWEST:

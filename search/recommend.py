@@ -96,8 +96,8 @@ def _undecided(rows: Sequence[Measurement], cost_model: CostModel, observed: Obs
     axes = active_axes(cost_model)
     middle = Shares(*(1 / len(axes) if axis in axes else 0.0 for axis in range(3)))
     note = (
-        f"all {len(_evaluations(rows))} scores are equal ({observed.score:.4g}): nothing can be recommended from them; "
-        "the constants given are the middle of the triangle, no better than any other point"
+        f"all {len(_evaluations(rows))} scores are equal ({observed.score:.4g}): nothing can be recommended, and the "
+        "middle of the triangle is given"
     )
     constants, region = constants_from_shares(middle, cost_model), tuple(lattice(REGION_STEPS, cost_model))
     noise, details = replicate_noise(rows), {"region_part": 1.0}

@@ -54,7 +54,9 @@ def spread_point(settings: SearchSettings, place: int, names: Sequence[str]) -> 
 
 
 def make_sampler(settings: SearchSettings, existing: int) -> BaseSampler:
-    """Optuna's sampler for the next trial of a study that has ``existing`` ones; of no effect where its point is known.
+    """Optuna's sampler for the next trial of a study that has ``existing`` ones (those that were cut off do not count).
+
+    It is of no effect where the point of the trial is known.
 
     Made afresh for every trial: a resumed study then asks for the same point as an uninterrupted one, where a sampler
     resumed with its first seed would repeat its points.

@@ -16,7 +16,7 @@ BASELINE_RULES = ("paper", "equal", "depth", "width", "resolution", "dollar", "l
 """Published rules that a study measures beside its own points, at the same real cost."""
 DEFAULT_TRIALS = 40
 SPREAD_FIRST = 12
-"""Evaluations, baselines included, that the method gp spreads evenly before it models."""
+"""Evaluations, of baselines and an even spread, before the method gp models."""
 SPREAD_EVERY = 2
 """Of so many later trials of the method gp one is spread evenly too, unless it is the turn of a repeat.
 

@@ -131,7 +131,7 @@ def test_what_does_not_fit_waits_until_the_other_leaves(start):
     first = start(60 * GIB)
     assert first.says() == "in"
     second = start(60 * GIB)
-    assert second.says() == f"{WAITS}60.0 GiB of this machine's memory, 30.0 GiB are free"
+    assert second.says() == f"{WAITS}60.0 GiB of this machine's memory, 30.0 GiB are left for it"
     first.go_on()
     assert first.says() == "out"
     assert second.says() == "in"
