@@ -3,8 +3,8 @@
 Run: python -m benchmarks.bench_agreement                                   # the embedded images, some minutes
      python -m benchmarks.bench_agreement --data images/ --seeds 5          # with augmentation
 
-They differ in nothing but arithmetic in another order, the resizing of images, and the images on which batch
-normalisation settles. Prints both scores of every seed, and their mean difference beside the deviation of one seed.
+They differ in nothing but arithmetic in another order and the resizing of images (as tensors, as pictures). Prints both
+scores of every seed, and their mean difference beside the deviation of one seed.
 """
 
 from __future__ import annotations

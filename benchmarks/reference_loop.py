@@ -152,7 +152,9 @@ def train_reference(
                 on_step(loss.detach())
                 seen += len(labels)
             if loop.settle:
-                some = Subset(train, range(min(_SETTLING_IMAGES, len(train))))
+                train.move(EpochPlan.empty(len(train), torch.device("cpu")))
+                generator = torch.Generator().manual_seed(stream_seed(seed, "settling"))
+                some = Subset(train, torch.randperm(len(train), generator=generator)[:_SETTLING_IMAGES].tolist())
                 update_bn(_loader(some, loop, 250), network, device)
             accuracy = _accuracy(network, _loader(validation, loop, settings.batch_size), device, cast)
     return LoopRun(accuracy, time.perf_counter() - started, seen)

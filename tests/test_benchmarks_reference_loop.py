@@ -62,13 +62,12 @@ def test_images_are_mirrored_and_shifted_in_both(monkeypatch):
 
 
 def test_scores_agree_within_the_noise_of_a_seed_over_several_seeds():
-    """The engine settles batch normalisation on other images than the loop, which is all that is left between them."""
+    """All that is left between them is arithmetic in another order."""
     short = dataclasses.replace(SETTINGS, epochs=1)  # longer ones reach an accuracy of 1
     found = agreement(TINY, DATA, short, seeds=8)
     noise = found.loop.std(ddof=1)
     assert noise > 0.05  # the seeds do differ
-    assert abs(found.engine - found.loop).mean() < noise / 4
-    assert abs((found.engine - found.loop).mean()) < noise / 8
+    assert abs(found.engine - found.loop).mean() < noise / 20
 
 
 def test_another_seed_or_rate_is_another_training(monkeypatch):
