@@ -93,5 +93,6 @@ def draw(groups: Rows, path: Path) -> None:
             axes.set_yscale("log")
             axes.set_title(f"{landscape}, noise {noise:.1%}", fontsize=9)
     panels[0][0].set_ylabel("median regret, % of the range")
-    panels[0][0].legend(fontsize=6)
+    shown = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}  # no panel has them all
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), fontsize=8)
     figure.savefig(path, dpi=110)
