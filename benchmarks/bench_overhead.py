@@ -131,7 +131,7 @@ def _optuna(
     sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=0)
     if method == "tpe":
         sampler = optuna.samplers.TPESampler(seed=0, multivariate=True)
-    backend: Any = open_storage(str(folder / "s.journal") if storage == "journal" else None, folder)
+    backend: Any = open_storage(str(folder / "s.journal") if storage == "journal" else None, folder, to_write=True)
     if as_it_comes and storage == "sqlite":
         backend = f"sqlite:///{folder / 'plain.db'}"
     study = optuna.create_study(storage=backend, sampler=sampler, direction="maximize")
