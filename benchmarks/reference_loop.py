@@ -132,11 +132,10 @@ def train_reference(
         train = _Pictures(data.train_images, data.train_labels, spec.resolution, data.shades)
         validation = _Pictures(data.validation_images, data.validation_labels, spec.resolution, data.shades)
         cast = torch.autocast(device.type, torch.bfloat16, enabled=loop.autocast)
-        asked = {name for name, wanted in (("flip", settings.flip), ("crop", settings.crop)) if wanted}
         accuracy, seen = 0.0, 0
         for epoch in range(1, settings.epochs + 1):
             generator = torch.Generator().manual_seed(stream_seed(seed, f"epoch {epoch}"))
-            plan = EpochPlan.draw(len(train), data.augmentations & asked, generator)
+            plan = EpochPlan.draw(len(train), data.augmentations & settings.augmentations, generator)
             train.move(plan)
             network.train()
             for images, labels in _loader(train, loop, settings.batch_size, order=plan.order.tolist()):

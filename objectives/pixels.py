@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from objectives.imageset import Images, Labels
+from objectives.memory import free_memory
 
 _CHUNK = 2**24
 """Values that are resized at a time."""
@@ -74,7 +74,7 @@ class DeviceImages:
         self._mean, self._scale = mean.to(device), 1 / std.clamp(min=1).to(device)
         masters = torch.from_numpy(images)
         size = len(images) * 3 * resolution**2
-        if images.shape[-1] != resolution and size < _MEMORY_PART * _free_memory(device):
+        if images.shape[-1] != resolution and size < _MEMORY_PART * free_memory(device):
             chunks = torch.split(masters, max(1, _CHUNK // (3 * max(resolution, images.shape[-1]) ** 2)))
             self._images = torch.cat([_resized(chunk.to(device), resolution) for chunk in chunks])
         else:
@@ -115,12 +115,3 @@ def _resized(images: Tensor, side: int) -> Tensor:
     """uint8 (n, 3, h, w) to uint8 (n, side, side, 3), antialiased."""
     resized = functional.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
     return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-def _free_memory(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 2**31

@@ -81,6 +81,11 @@ class TrainSettings:
         """``maximize`` for accuracy, ``minimize`` for the losses."""
         return "maximize" if self.score == "accuracy" else "minimize"
 
+    @property
+    def augmentations(self) -> frozenset[str]:
+        """What is done to training images where the data set says that its labels survive it."""
+        return frozenset(name for name, wanted in (("flip", self.flip), ("crop", self.crop)) if wanted)
+
     def describe(self) -> dict[str, object]:
         """The settings that must be equal for two scores to be comparable: not where and by what means a trial runs."""
         plain = dataclasses.asdict(self)

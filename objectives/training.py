@@ -109,8 +109,7 @@ class _Trainer:
         size = spec.resolution, device, data.shades
         self._train = DeviceImages(data.train_images, data.train_labels, *size)
         self._validation = DeviceImages(data.validation_images, data.validation_labels, *size)
-        asked = {name for name, wanted in (("flip", settings.flip), ("crop", settings.crop)) if wanted}
-        self._augmentations = data.augmentations & asked
+        self._augmentations = data.augmentations & settings.augmentations
         some = torch.randperm(len(self._train), generator=self._generator("settling"))[:_SETTLING_IMAGES]
         self._settling = _batches(some.to(device), spec.resolution)
         self._scoring = _batches(torch.arange(len(self._validation), device=device), spec.resolution)

@@ -3,8 +3,8 @@
 Run: python -m scripts.confirm --study demo
      python -m scripts.confirm --study mine --phis 1,2,3 --seeds 5
 
-All networks of one phi cost the same, made whole by the study's --rounding. So it is for a study with --budget nominal
-too: networks of unequal cost would show what cost buys, not which constants are better. Scores go to
+All networks of one phi cost the same, made whole by the study's --rounding. This holds for a study with --budget
+nominal too, because networks of unequal cost would show what cost buys, not which constants are better. Scores go to
 results/STUDY/confirm.csv as they come, so the same command resumes; the verdict goes into constants.json, and accuracy
 against cost for every rule to confirm-families.csv. Where the search has gone on meanwhile and recommends other
 constants, its record stays as it is, and the same command has to be run again.

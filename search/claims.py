@@ -154,15 +154,17 @@ def _chosen(
     ``taken`` is the number of trials before it without those that were cut off, so that a kill changes no turn.
     """
     chosen = worth_repeating(trials, taken, settings, cost_model, objective.direction)
-    models, is_open = settings.method == "gp", _never_failed(trials, objective, cost_model)
-    if chosen is None and models and taken % SPREAD_EVERY:
-        chosen = next_point(trials, cost_model, objective.direction, is_open)
-    if chosen is None and settings.method in SPREADING:
-        place = 1 + max((trial.user_attrs.get(SPREAD, -1) for trial in trials), default=-1)
-        if models and taken >= SPREAD_FIRST:
+    if chosen is not None or settings.method not in SPREADING:
+        return chosen
+    place = 1 + max((trial.user_attrs.get(SPREAD, -1) for trial in trials), default=-1)
+    if settings.method == "gp":
+        is_open = _never_failed(trials, objective, cost_model)
+        modelled = next_point(trials, cost_model, objective.direction, is_open) if taken % SPREAD_EVERY else None
+        if modelled is not None:
+            return modelled
+        if taken >= SPREAD_FIRST:
             place = _open_place(place, settings, cost_model, is_open)
-        chosen = spread_point(settings, place, parameter_names(cost_model)), {SPREAD: place}
-    return chosen
+    return spread_point(settings, place, parameter_names(cost_model)), {SPREAD: place}
 
 
 def _open_place(first: int, settings: SearchSettings, cost_model: CostModel, is_open: Callable[[Shares], bool]) -> int:

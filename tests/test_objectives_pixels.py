@@ -76,7 +76,7 @@ def test_images_are_resized_to_the_network(side):
 def test_without_memory_every_batch_is_resized_to_the_same(monkeypatch):
     images, labels = numbered()
     at_once = DeviceImages(images, labels, 5, CPU, SHADES)
-    monkeypatch.setattr(pixels, "_free_memory", lambda _device: 0.0)
+    monkeypatch.setattr(pixels, "free_memory", lambda _device: 0.0)
     each = DeviceImages(images, labels, 5, CPU, SHADES)
     assert each._images.shape[1:] == (8, 8, 3)
     assert torch.equal(at_once.batch(torch.tensor([2, 0]))[0], each.batch(torch.tensor([2, 0]))[0])
