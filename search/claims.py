@@ -124,8 +124,6 @@ def claim(
     def described(parameters: dict[str, float], stated: Sequence[float] | None) -> _Point:
         return _describe(parameters, stated, trials, objective, settings, cost_model, worker)
 
-    study.sampler = make_sampler(settings, taken)
-    point = None
     if not any(trial.state.name == "WAITING" for trial in trials):
         chosen = _chosen(trials, taken, objective, settings, cost_model)
         if chosen is None and settings.is_grid:
@@ -133,17 +131,33 @@ def claim(
         if chosen is not None:
             parameters, stated = chosen
             point = described(parameters, stated.get("constants"))
-            study.enqueue_trial(parameters, user_attrs={**stated, **point.attributes})
+            return point.claimed(_begin(study, parameters, {**stated, **point.attributes}))
+    study.sampler = make_sampler(settings, taken)
     with one_thread():
         trial = study.ask()
         parameters = {name: trial.suggest_float(name, 0.0, 1.0) for name in parameter_names(cost_model)}
     held = trial.user_attrs
-    if point is None or point.parameters != parameters:
-        point = described(parameters, held.get("constants"))
+    point = described(parameters, held.get("constants"))
     for name, value in point.attributes.items():
         if name not in held or held[name] != value:
             trial.set_user_attr(name, value)
-    return Claim(trial, point.constants, tuple(point.attributes["seeds"]), point.problem)
+    return point.claimed(trial)
+
+
+def _begin(study: Study, parameters: dict[str, float], attributes: dict[str, Any]) -> Trial:
+    """A running trial of a point that is known, written as a whole in one transaction.
+
+    It does what ``Study.add_trial`` does, which does not say which trial it made.
+    """
+    import optuna
+
+    whole = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params=parameters,
+        distributions=dict.fromkeys(parameters, optuna.distributions.FloatDistribution(0.0, 1.0)),
+        user_attrs=attributes,
+    )
+    return optuna.Trial(study, study._storage.create_new_trial(study._study_id, whole))
 
 
 def _chosen(
@@ -192,10 +206,12 @@ def _never_failed(
 class _Point:
     """What is known of a trial before it is evaluated."""
 
-    parameters: dict[str, float]
     constants: ScalingConstants
     attributes: dict[str, Any]
     problem: str | None
+
+    def claimed(self, trial: Trial) -> Claim:
+        return Claim(trial, self.constants, tuple(self.attributes["seeds"]), self.problem)
 
 
 def _describe(
@@ -213,7 +229,7 @@ def _describe(
     seeds = _unused_seeds(trials, key, settings)
     attributes = {"worker": worker.name, "fingerprint": key, "seeds": list(seeds)}
     attributes |= describe_point(constants, network, cost_model, objective_target(objective, cost_model))
-    return _Point(parameters, constants, attributes, problem)
+    return _Point(constants, attributes, problem)
 
 
 def _network_or_problem(objective: Objective, constants: ScalingConstants) -> tuple[AnyNetwork | None, str | None]:

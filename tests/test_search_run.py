@@ -34,6 +34,7 @@ from search.outcome import write_results
 from search.run import StudyPlace, run_study
 from search.samplers import SPREAD
 from search.settings import METHODS, SPREAD_FIRST, SearchSettings
+from search.study import load_study
 from tests.objectives_for_tests import (
     ALWAYS_FAILS,
     FAILS_SOMETIMES,
@@ -265,8 +266,10 @@ def test_a_trial_whose_worker_dies_meanwhile_is_redone_by_the_others(tmp_path: P
     assert sorted(named) == sorted(SearchSettings().baseline_names)
 
 
-def test_a_foreseen_trial_holds_all_its_attributes_before_anyone_takes_it(tmp_path: Path, monkeypatch) -> None:
-    """A worker that ends between enqueueing a trial and taking it leaves one that the next worker can take."""
+@pytest.mark.parametrize("method", ["random", "gp"])
+@pytest.mark.parametrize("name", [None, "s.journal"])
+def test_a_foreseen_trial_begins_whole(tmp_path: Path, method: str, name: str | None, monkeypatch) -> None:
+    """A worker that ends at once leaves a running trial of which nothing is missing, and which is done again."""
 
     class EndedError(Exception):
         pass
@@ -274,17 +277,23 @@ def test_a_foreseen_trial_holds_all_its_attributes_before_anyone_takes_it(tmp_pa
     def end(*_: Any) -> None:
         raise EndedError
 
+    settings: Any = {"trials": 2, "method": method, "baselines": "none"}
+    storage = name and str(tmp_path / name)
+    whole, _ = run(tmp_path / "whole", INTERIOR, **settings)
+    first = whole.trials[0]
     with monkeypatch.context() as patch:
-        patch.setattr(optuna.Study, "ask", end)
+        patch.setattr(optuna, "Trial", end)
         with pytest.raises(EndedError):
-            run(tmp_path, INTERIOR, trials=2, method="random", baselines="none")
-    left = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s/study.db").trials
-    assert [trial.state.name for trial in left] == ["WAITING"]
-    assert {"alpha", "share_depth", "product", "seeds", "worker"} <= set(left[0].user_attrs)
-    study, _ = run(tmp_path, INTERIOR, trials=2, method="random", baselines="none")
-    whole, _ = run(tmp_path / "whole", INTERIOR, trials=2, method="random", baselines="none")
-    assert [t.value for t in study.trials] == [t.value for t in whole.trials]
-    assert study.trials[0].user_attrs["worker"] != left[0].user_attrs["worker"]
+            run(tmp_path, INTERIOR, storage=storage, **settings)
+    (left,) = load_study("s", tmp_path / "s", storage).trials
+    assert left.state.name == "RUNNING"
+    assert set(left.user_attrs) == set(first.user_attrs) - {"scores", "seconds", "device", "peak_memory", "curves"}
+    assert (left.params, left.distributions) == (first.params, first.distributions)
+    study, _ = run(tmp_path, INTERIOR, storage=storage, **settings)
+    assert [trial.user_attrs.get("redo_of") for trial in study.trials] == [None, 0, None]
+    points = [[(t.params, t.value, t.user_attrs["seeds"]) for t in complete(each)] for each in (study, whole)]
+    assert points[0] == points[1]
+    assert complete(study)[0].user_attrs["worker"] != left.user_attrs["worker"]
 
 
 class Odd(NetworkObjective):
