@@ -14,6 +14,7 @@ from search.settings import SPREAD_FIRST, SearchSettings
 from search.workers import one_thread
 
 if TYPE_CHECKING:
+    from optuna import Study
     from optuna.trial import FrozenTrial
 
 STOPPED = "stopped"
@@ -54,13 +55,11 @@ def _contender(rows: Sequence[Measurement], sign: float) -> Measurement:
     return rows[min(open_rows, key=lambda index: (len(rows[index].scores), -mean[index]))]
 
 
-def reason_to_stop(
-    trials: Sequence[FrozenTrial], settings: SearchSettings, cost_model: CostModel, direction: str
-) -> str | None:
+def reason_to_stop(study: Study, settings: SearchSettings, cost_model: CostModel, direction: str) -> str | None:
     """Why the study has learnt enough, as a phrase; None where it has not, or where nothing was asked for."""
     if settings.until_region is None and settings.until_gain is None:
         return None
-    rows = measurements(trials, cost_model)
+    rows = measurements(study.get_trials(deepcopy=False), cost_model)
     if sum(len(row.scores) for row in rows) < _ENOUGH_TO_STOP:
         return None
     details = recommend(rows, cost_model, direction).details

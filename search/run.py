@@ -97,11 +97,10 @@ def _run_to(
     worker: Worker,
 ) -> None:
     """Trials until the study has ``total`` of them, or has learnt what was asked for."""
-    trials = study.get_trials(deepcopy=False)
     if STOPPED in study.user_attrs:
         study.set_user_attr(STOPPED, None)  # of an earlier run
     while True:
-        reason = reason_to_stop(trials, settings, cost_model, objective.direction)
+        reason = reason_to_stop(study, settings, cost_model, objective.direction)
         if reason:
             study.set_user_attr(STOPPED, reason)
             return
@@ -110,10 +109,10 @@ def _run_to(
         if claimed is None:
             study.set_user_attr(STOPPED, f"{total} trials")
             return
-        _evaluate(study, claimed, objective, worker)
-        trials = study.get_trials(deepcopy=False)
-        progress.trial_ended(trials[claimed.trial.number])
-        _stop_if_hopeless(trials)
+        ended = _evaluate(study, claimed, objective, worker)
+        progress.trial_ended(ended)
+        if ended.state.name == "FAIL":
+            _stop_if_hopeless(study.get_trials(deepcopy=False))
 
 
 def _prepare(
@@ -162,8 +161,11 @@ def _with_waiting(study: Study) -> int:
     return sum(claims.is_attempt(trial) or not trial.state.is_finished() for trial in trials)
 
 
-def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker: Worker) -> None:
-    """Evaluate a claimed trial with each of its seeds and tell the study; a failure of its own is told as one."""
+def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker: Worker) -> FrozenTrial:
+    """Evaluate a claimed trial with each of its seeds and tell the study; a failure of its own is told as one.
+
+    The trial as it ended.
+    """
     import optuna
 
     trial, failed = claimed.trial, optuna.trial.TrialState.FAIL
@@ -174,15 +176,15 @@ def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker:
         evaluations = [_one_seed(claimed, objective, index) for index in range(len(claimed.seeds))]
         for name, value in _measured(evaluations).items():
             trial.set_user_attr(name, value)
-        study.tell(trial, statistics.fmean(float(evaluation.score) for evaluation in evaluations))
+        return study.tell(trial, statistics.fmean(float(evaluation.score) for evaluation in evaluations))
     except TrialError as error:
         trial.set_user_attr("seconds", time.perf_counter() - started)
         trial.set_user_attr("failure_kind", error.kind)
         trial.set_user_attr(FAILURE, str(error))
-        study.tell(trial, state=failed)
+        return study.tell(trial, state=failed)
     except optuna.TrialPruned:
         trial.set_user_attr("seconds", time.perf_counter() - started)
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     except BaseException:
         with worker.deciding():
             frozen = study.get_trials(deepcopy=False)[trial.number]
