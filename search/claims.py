@@ -48,7 +48,8 @@ class Claim:
 
 def is_attempt(trial: FrozenTrial) -> bool:
     """Whether a trial counts: finished, pruned, or failed for a reason of its own (not cut off)."""
-    return trial.state.is_finished() and (trial.state.name != "FAIL" or FAILURE in trial.user_attrs)
+    state = trial.state.name
+    return state in ("COMPLETE", "PRUNED") or (state == "FAIL" and FAILURE in trial.user_attrs)
 
 
 def enqueue_plan(study: Study, points: Iterable[PlannedPoint], cost_model: CostModel) -> None:
@@ -62,11 +63,10 @@ def enqueue_plan(study: Study, points: Iterable[PlannedPoint], cost_model: CostM
 
 def requeue_dead(study: Study, worker: Worker, trials: Sequence[FrozenTrial]) -> tuple[int, list[str]]:
     """Enqueue again the running ones of ``trials`` whose worker is dead: how many; names of workers elsewhere."""
-    redone = {trial.user_attrs.get("redo_of") for trial in trials}
+    running = [trial for trial in trials if trial.state.name == "RUNNING"]
+    redone = {trial.user_attrs.get("redo_of") for trial in trials} if running else set()
     elsewhere, count = [], 0
-    for trial in trials:
-        if trial.state.name != "RUNNING":
-            continue
+    for trial in running:
         owner = trial.user_attrs.get("worker")
         if owner == worker.name:
             continue
