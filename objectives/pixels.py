@@ -70,8 +70,9 @@ class DeviceImages:
     ) -> None:
         self.labels = torch.from_numpy(labels).to(device)
         self._resolution = resolution
-        mean, std = (torch.tensor(part) for part in shades)
-        self._mean, self._scale = mean.to(device), 1 / std.clamp(min=1).to(device)
+        # for all values of one line of pixels, which a CPU takes at once
+        mean, std = (torch.tensor(part).repeat(resolution).to(device) for part in shades)
+        self._mean, self._scale = mean, 1 / std.clamp(min=1)
         masters = torch.from_numpy(images)
         size = len(images) * 3 * resolution**2
         if images.shape[-1] != resolution and size < _MEMORY_PART * free_memory(device):
@@ -95,7 +96,9 @@ class DeviceImages:
         rows = _reflected(line + moves[:, :1], side)
         columns = _reflected(line + moves[:, 1:], side)
         columns = torch.where(plan.mirrored[:, None], side - 1 - columns, columns)
-        images = self._images[plan.order[:, None, None], rows[:, :, None], columns[:, None, :]]
+        lines = plan.order[:, None] * side + rows
+        pixels = lines[:, :, None] * side + columns[:, None, :]
+        images = self._images.view(-1, 3).index_select(0, pixels.flatten()).view(*pixels.shape, 3)
         return self._normalised(self._sized(images)), self.labels[plan.order]
 
     def _sized(self, images: Tensor) -> Tensor:
@@ -104,7 +107,9 @@ class DeviceImages:
         return _resized(images.permute(0, 3, 1, 2), self._resolution)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        return ((images - self._mean) * self._scale).permute(0, 3, 1, 2)
+        n, side = images.shape[:2]
+        lines = images.view(n, side, -1).float().sub_(self._mean).mul_(self._scale)
+        return lines.view(n, side, side, 3).permute(0, 3, 1, 2)
 
 
 def _reflected(places: Tensor, side: int) -> Tensor:
@@ -113,5 +118,10 @@ def _reflected(places: Tensor, side: int) -> Tensor:
 
 def _resized(images: Tensor, side: int) -> Tensor:
     """uint8 (n, 3, h, w) to uint8 (n, side, side, 3), antialiased."""
-    resized = functional.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
-    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    if images.device.type == "cpu":  # torch has a quick loop for bytes, which rounds between rows and columns as Pillow
+        images = images.contiguous(memory_format=torch.channels_last)
+        resized = functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
+    else:
+        resized = functional.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+        resized = resized.round().clamp(0, 255).to(torch.uint8)
+    return resized.permute(0, 2, 3, 1).contiguous()

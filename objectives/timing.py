@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from objectives.cpu_layers import fit_to_device
 from objectives.machine import autocast, memory_errors, reserved
 from objectives.network import build_network
 from objectives.settings import TrainSettings
@@ -34,7 +35,11 @@ def measure(
         images = torch.rand(batch, spec.in_channels, spec.resolution, spec.resolution, device=device)
         images = images.contiguous(memory_format=torch.channels_last)
         labels = torch.arange(batch, device=device) % spec.classes
-        run = _inference(network, images, settings) if metric == "latency" else _step(network, images, labels, settings)
+        if metric == "latency":
+            run = _inference(network, images, settings)
+        else:
+            fit_to_device(network, device, settings)
+            run = _step(network, images, labels, settings)
         if metric == "memory":
             return _memory(network, run, device)
         return _median_seconds(run, device, repeats)

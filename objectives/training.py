@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from objectives.contract import Report
+from objectives.cpu_layers import fit_to_device
 from objectives.factory import FactoryMember
 from objectives.imageset import ImageSet
 from objectives.machine import autocast, choose_device, device_name, is_halved, memory_errors, peak_memory, reserved
@@ -105,6 +106,7 @@ class _Trainer:
     ) -> None:
         self._settings, self._device, self._seed = settings, device, seed
         self._network = build_network(spec, stream_seed(seed, "weights")).to(device)
+        fit_to_device(self._network, device, settings)
         self._autocast = autocast(device, settings)
         size = spec.resolution, device, data.shades
         self._train = DeviceImages(data.train_images, data.train_labels, *size)

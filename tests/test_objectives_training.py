@@ -137,10 +137,11 @@ def test_validation_values_are_those_of_the_network(monkeypatch):
     assert run.curves["log_loss"][-1] == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
     # the statistics are those of the weights as they are, not a moving average of earlier weights
     stem = (torch.tensor(DATA.train_images) - mean[:, None, None]) / std[:, None, None]
+    convolution, norm, _ = network.stem[0]
     with torch.no_grad():
-        features = network.stem[0](stem)
-    assert torch.allclose(network.stem[1].running_mean, features.mean((0, 2, 3)), atol=1e-4)
-    assert torch.allclose(network.stem[1].running_var, features.var((0, 2, 3)), rtol=1e-2)
+        features = convolution(stem)
+    assert torch.allclose(norm.running_mean, features.mean((0, 2, 3)), atol=1e-4)
+    assert torch.allclose(norm.running_var, features.var((0, 2, 3)), rtol=1e-2)
 
 
 def test_statistics_settle_on_images_from_everywhere():
@@ -194,7 +195,9 @@ def test_compile_is_an_option_and_keeps_the_scoring_network_plain(monkeypatch):
     plain = train().curves
     assert compiled == []
     for _ in range(2):
-        assert train(settings=with_settings(compile=True)).curves == plain
+        curves = train(settings=with_settings(compile=True)).curves
+        for name, values in curves.items():  # of torch's own layers
+            assert values == pytest.approx(plain[name], abs=1e-5)
     assert len(compiled) == 2
     assert resets == [0, 1]  # before each: after eight networks torch would compile no more
 

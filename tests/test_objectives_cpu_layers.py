@@ -1,0 +1,227 @@
+"""The joined layers compute what torch's three layers compute, and only where they are meant to."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numba
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from objectives import cpu_kernels
+from objectives.blocks import activation_module, conv_norm
+from objectives.cpu_layers import ConvNorm, fit_to_device
+from objectives.network import build_network, folded
+from objectives.settings import TrainSettings
+from phiscale import BASELINES, EFFICIENTNET_B0, ROUNDINGS, Multipliers, scale_network
+from tests.tiny_data import TINY
+
+CPU = torch.device("cpu")
+ACTIVATIONS = (None, "relu", "relu6", "silu")
+
+
+def layers(channels_in, channels, kernel, activation, seed, **options):
+    """Torch's layers with drawn weights and statistics that have moved, in channels_last."""
+    generator = torch.Generator().manual_seed(seed)
+    made = conv_norm(channels_in, channels, kernel, activation, **options)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, 0.3, 0.7, generator=generator)
+    nn.init.normal_(made[1].running_mean, generator=generator)
+    return made.to(memory_format=torch.channels_last).train()
+
+
+def trained(made, images, seed):
+    """Result, gradients of images and parameters, and running statistics of one training step."""
+    dtype = next(made.parameters()).dtype
+    inputs = images.to(dtype).requires_grad_()
+    result = made(inputs)
+    generator = torch.Generator().manual_seed(seed)
+    result.backward(torch.randn(result.shape, generator=generator).to(dtype))
+    gradients = [inputs.grad, *(parameter.grad for parameter in made.parameters())]
+    return [part.double().clone() for part in (result, *gradients, made[1].running_mean, made[1].running_var)]
+
+
+def check_equal(made, images, seed=0):
+    """The joined layers against torch's in float64: no farther from them than float32 rounds."""
+    exact = trained(copy.deepcopy(made).double(), images, seed)
+    found = trained(ConvNorm(*copy.deepcopy(made)), images, seed)
+    for wanted, got in zip(exact, found, strict=True):
+        assert got.shape == wanted.shape
+        assert (got - wanted).abs().max() <= 3e-5 * max(1.0, wanted.abs().max())
+
+
+def drawn_images(n, channels, height, width, seed=1):
+    drawn = torch.randn(n, channels, height, width, generator=torch.Generator().manual_seed(seed))
+    return drawn.to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("channels_in", "channels", "kernel", "stride", "groups"),
+    [(5, 15, 1, 1, 1), (6, 4, 1, 2, 1), (3, 7, 3, 2, 1), (9, 9, 3, 1, 9), (9, 9, 5, 1, 9), (33, 33, 5, 2, 33)],
+    ids=["product", "strided product", "dense", "depthwise", "depthwise 5", "depthwise 5, strided"],
+)
+def test_a_step_is_that_of_torch(channels_in, channels, kernel, stride, groups, activation):
+    made = layers(channels_in, channels, kernel, activation, 0, stride=stride, groups=groups)
+    check_equal(made, drawn_images(4, channels_in, 9, 7))
+
+
+@given(
+    n=st.integers(1, 5),
+    channels=st.integers(1, 300),
+    sides=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    activation=st.sampled_from(ACTIVATIONS),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_number_of_channels_and_pixels(n, channels, sides, activation, seed):
+    """Runs and what is left over after them."""
+    if n * sides[0] * sides[1] < 4:
+        n = 4  # of two values the variance may be anything, of one there is none
+    check_equal(layers(2, channels, 1, activation, seed), drawn_images(n, 2, *sides, seed), seed)
+
+
+@given(
+    n=st.integers(2, 20),
+    channels=st.integers(2, 40),
+    sides=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    kernel=st.sampled_from((3, 5, 7)),
+    stride=st.integers(1, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_weight_gradient_of_depthwise_convolutions(n, channels, sides, kernel, stride):
+    images = drawn_images(n, channels, *sides)
+    convolution = nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False).double()
+    result = convolution(images.double())
+    gradient = torch.randn(result.shape, generator=torch.Generator().manual_seed(2))
+    result.backward(gradient.double())
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+    found = torch.empty(channels, 1, kernel, kernel)
+    addresses = (part.data_ptr() for part in (images.contiguous(memory_format=torch.channels_last), gradient, found))
+    cpu_kernels.depthwise_weight_gradient(n, *sides, channels, kernel, stride, *addresses)
+    assert torch.allclose(found.double(), convolution.weight.grad, atol=1e-4)
+
+
+def test_many_values_far_from_zero_are_summed_exactly_enough():
+    """A variance of 1 at a mean of 1000: float32 sums of squares would lose it."""
+    made = layers(1, 3, 1, "relu", 0)
+    with torch.no_grad():
+        made[0].weight.fill_(1)
+        made[1].running_mean.fill_(0)
+    images = drawn_images(64, 1, 80, 80) + 1000
+    ConvNorm(*made)(images)
+    exact = images.double()
+    assert made[1].running_mean.tolist() == pytest.approx([0.1 * exact.mean().item()] * 3, rel=2e-7)
+    assert made[1].running_var.tolist() == pytest.approx([0.9 + 0.1 * exact.var().item()] * 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_what_is_not_a_number_stays_so(activation, value):
+    """A training that diverged must be seen to have."""
+    made = layers(2, 3, 1, activation, 0)
+    images = drawn_images(2, 2, 3, 3)
+    images[0, 0, 0, 0] = value
+    result = ConvNorm(*made)(images.requires_grad_())
+    assert result.isnan().any(dim=(0, 2, 3)).all()
+    result.sum().backward()
+    assert made[0].weight.grad.isnan().any()
+    assert made[1].weight.grad.isnan().all()
+
+
+@pytest.mark.parametrize("value", [-1e4, -90.0, -20.0, 0.0, 6.0, 90.0, 1e4])
+@pytest.mark.parametrize("activation", ACTIVATIONS[1:])
+def test_activations_far_out(activation, value):
+    made = layers(1, 1, 1, activation, 0)
+    with torch.no_grad():
+        made[0].weight.fill_(1)
+        made[1].weight.fill_(0)
+        made[1].bias.fill_(value)
+    result = ConvNorm(*made)(drawn_images(2, 1, 2, 2))
+    wanted = activation_module(activation)(torch.full((2, 1, 2, 2), value))
+    assert torch.allclose(result, wanted, rtol=1e-6)
+    result.sum().backward()
+    at = torch.tensor(value, requires_grad=True)
+    activation_module(activation)(at * 1).backward()
+    assert made[1].bias.grad.item() == pytest.approx(8 * at.grad.item(), rel=1e-6, abs=1e-20)
+
+
+def test_images_of_another_layout_and_no_gradient_of_images():
+    made = layers(4, 6, 1, "silu", 0)
+    images = drawn_images(3, 4, 5, 5).contiguous()
+    wanted = made(images)
+    joined = ConvNorm(*made)
+    found = joined(images)  # which want no gradient
+    assert torch.allclose(found, wanted, atol=1e-5)
+    found.sum().backward()
+    assert images.grad is None
+
+
+@pytest.mark.parametrize("block", ["mbconv", "fused", "basic", "bottleneck"])
+def test_every_normalised_convolution_of_a_network_is_joined(block):
+    stage = dataclasses.replace(TINY.stages[0], block=block, stride=2, se_ratio=0.25 if block == "mbconv" else 0.0)
+    spec = dataclasses.replace(TINY, stages=(stage,))
+    network = build_network(spec, 0)
+    plain = copy.deepcopy(network)
+    before = [part.data_ptr() for part in (*network.parameters(), *network.buffers())]
+    fit_to_device(network, CPU, TrainSettings())
+    assert sorted(before) == sorted(part.data_ptr() for part in (*network.parameters(), *network.buffers()))
+    joined = [module for module in network.modules() if isinstance(module, ConvNorm)]
+    assert len(joined) == sum(isinstance(module, nn.BatchNorm2d) for module in plain.modules())
+    images = drawn_images(4, 3, 8, 8)
+    assert torch.allclose(network.train()(images), plain.train()(images), atol=1e-5)
+    network.eval(), plain.eval()
+    assert torch.allclose(network(images), plain(images), atol=1e-5)
+    assert torch.allclose(folded(network)(images), plain(images), atol=1e-4)
+
+
+def test_a_step_of_efficientnet_b0():
+    spec = scale_network(EFFICIENTNET_B0, Multipliers(1, 0.5, 64 / 224), ROUNDINGS["exact"]).spec
+    spec = dataclasses.replace(spec, dropout=0.0, drop_path=0.0)
+    images = drawn_images(4, 3, spec.resolution, spec.resolution)
+    gradients = []
+    for join in (False, True):
+        network = build_network(spec, 0).train()
+        nn.init.ones_(network.blocks[1].branch[-1].weight)
+        if join:
+            fit_to_device(network, CPU, TrainSettings())
+        network(images).logsumexp(1).sum().backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
+    assert (gradients[0] - gradients[1]).norm() < 1e-4 * gradients[0].norm()
+
+
+@pytest.mark.parametrize("spec", [BASELINES["convnext-t"], TINY], ids=["layer normalisation", "another device"])
+def test_nothing_is_joined_elsewhere(spec):
+    cases = [(CPU, TrainSettings())]
+    if spec is TINY:
+        cases = [
+            (torch.device("cuda"), TrainSettings()),
+            (CPU, TrainSettings(precision="bfloat16")),
+            (CPU, TrainSettings(compile=True)),
+        ]
+    for device, chosen in cases:
+        network = build_network(dataclasses.replace(spec, resolution=32), 0)
+        fit_to_device(network, device, chosen)
+        assert not any(isinstance(module, ConvNorm) for module in network.modules())
+
+
+def test_a_network_of_a_person_is_left_alone():
+    network = nn.Sequential(conv_norm(3, 4, 3, "relu"), nn.Flatten())
+    fit_to_device(network, CPU, TrainSettings())
+    assert not any(isinstance(module, ConvNorm) for module in network.modules())
+
+
+def test_without_a_folder_for_machine_code_there_is_machine_code(monkeypatch):
+    real = numba.njit
+
+    def without_folder(**options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**options)
+
+    monkeypatch.setattr(numba, "njit", without_folder)
+    assert cpu_kernels._compiled(lambda value: value + 1)(1) == 2
