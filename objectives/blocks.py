@@ -173,6 +173,9 @@ class SqueezeExcitation(nn.Module):
         self.activation = activation_module(activation)
         self.expand = nn.Linear(squeeze, channels)
 
+    def gate(self, means: Tensor) -> Tensor:
+        """Both (n, channels)."""
+        return torch.sigmoid(self.expand(self.activation(self.reduce(means))))
+
     def forward(self, images: Tensor) -> Tensor:
-        gate = torch.sigmoid(self.expand(self.activation(self.reduce(images.mean((2, 3))))))
-        return images * gate[:, :, None, None]
+        return images * self.gate(images.mean((2, 3)))[:, :, None, None]

@@ -1,6 +1,7 @@
 """Loops over channels-last images in which torch is slow on a CPU, compiled by numba.
 
-Batch normalisation with the activation after it, and the weight gradient of depthwise convolutions. Torch's batch
+Batch normalisation with the activation after it, the weight gradient of depthwise convolutions, and what is left of
+squeeze-excitation beside its two linear layers, for which torch goes through the images eight times. Torch's batch
 normalisation goes through the channels of one pixel at a time, which for the few channels of a proxy leaves most of a
 vector register empty; oneDNN's weight gradient takes a slow path for 5 x 5 kernels and for sides below the kernel's.
 Here several pixels are one *run* of ``pixels * channels`` values, whose length fills whole registers.
@@ -327,3 +328,60 @@ def depthwise_weight_gradient(
     for tap in range(kernel * kernel):
         for c in range(channels):
             dw[c, tap] = totals[tap, c]
+
+
+@_compiled
+def mean_of_pixels(images: int, pixels: int, channels: int, x_at: int, means_at: int) -> None:
+    """``means`` (images, channels) of ``x``."""
+    x, means = carray(_pointer(x_at), images * pixels * channels), carray(_pointer(means_at), (images, channels))
+    totals, sums = np.zeros(channels, np.float64), np.zeros(channels, np.float32)
+    for image in range(images):
+        for pixel in range(pixels):
+            values = x[(image * pixels + pixel) * channels : (image * pixels + pixel + 1) * channels]
+            for c in range(channels):
+                sums[c] += values[c]
+            if pixel % _SHORT == _SHORT - 1:
+                _add(totals, sums)
+        _add(totals, sums)
+        for c in range(channels):
+            means[image, c] = totals[c] / pixels
+        totals[:] = 0
+
+
+@_compiled
+def gated(images: int, pixels: int, channels: int, x_at: int, gates_at: int, shifts_at: int, y_at: int) -> None:
+    """``y = x * gates + shifts``, which are (images, channels); shifts of address 0 are left out."""
+    x, y = carray(_pointer(x_at), images * pixels * channels), carray(_pointer(y_at), images * pixels * channels)
+    gates = carray(_pointer(gates_at), (images, channels))
+    shifts = carray(_pointer(shifts_at if shifts_at else gates_at), (images, channels))
+    for image in range(images):
+        gate, shift = gates[image], shifts[image]
+        for pixel in range(pixels):
+            part = slice((image * pixels + pixel) * channels, (image * pixels + pixel + 1) * channels)
+            values, out = x[part], y[part]
+            if shifts_at:
+                for c in range(channels):
+                    out[c] = values[c] * gate[c] + shift[c]
+            else:
+                for c in range(channels):
+                    out[c] = values[c] * gate[c]
+
+
+@_compiled
+def gate_gradient(images: int, pixels: int, channels: int, x_at: int, dy_at: int, dgates_at: int) -> None:
+    """``dgates`` (images, channels): over the pixels, the sum of ``x * dy``."""
+    x, dy = carray(_pointer(x_at), images * pixels * channels), carray(_pointer(dy_at), images * pixels * channels)
+    dgates = carray(_pointer(dgates_at), (images, channels))
+    totals, sums = np.zeros(channels, np.float64), np.zeros(channels, np.float32)
+    for image in range(images):
+        for pixel in range(pixels):
+            part = slice((image * pixels + pixel) * channels, (image * pixels + pixel + 1) * channels)
+            values, gradients = x[part], dy[part]
+            for c in range(channels):
+                sums[c] += values[c] * gradients[c]
+            if pixel % _SHORT == _SHORT - 1:
+                _add(totals, sums)
+        _add(totals, sums)
+        for c in range(channels):
+            dgates[image, c] = totals[c]
+        totals[:] = 0

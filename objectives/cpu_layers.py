@@ -1,8 +1,8 @@
-"""Convolution, batch normalisation and activation as one layer that trains fast on a CPU.
+"""Layers that train fast on a CPU: convolution, batch normalisation and activation as one; squeeze-excitation.
 
-The same function and gradients as torch's three layers, up to rounding: a 1 x 1 convolution is one matrix product over
-all pixels, the normalisation is one loop with its activation (``objectives/cpu_kernels.py``), and all are one node of
-the graph of gradients. In evaluation the three layers run one after the other.
+The same functions and gradients as torch's layers, up to rounding: a 1 x 1 convolution is one matrix product over all
+pixels, the rest are the loops of ``objectives/cpu_kernels.py``, and each is one node of the graph of gradients. In
+evaluation torch's layers run as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from objectives import cpu_kernels
+from objectives.blocks import SqueezeExcitation
 from objectives.machine import is_halved
 from objectives.network import Network
 from objectives.settings import TrainSettings
@@ -85,8 +86,22 @@ class ConvNorm(nn.Sequential):
         return dimages, dfilters, dweight, dbias
 
 
+class Excitation(nn.Module):
+    """Squeeze-excitation that reads every image twice on the way forward and twice on the way back."""
+
+    def __init__(self, plain: SqueezeExcitation) -> None:
+        super().__init__()
+        self.plain = plain
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.training:
+            return self.plain(images)  # type: ignore[no-any-return]
+        return _Excitation.apply(images, self.plain, *self.plain.parameters())  # type: ignore[no-any-return, no-untyped-call]
+
+
 def _join(layers: nn.Sequential) -> None:
-    """Put every convolution of a sequence, its normalisation and an activation that is known into a ``ConvNorm``."""
+    """Put every convolution of a sequence, its normalisation and an activation that is known into a ``ConvNorm``, and
+    squeeze-excitations into ``Excitation``s."""
     found = list(layers)
     joined: list[nn.Module] = []
     while found:
@@ -96,10 +111,11 @@ def _join(layers: nn.Sequential) -> None:
             del found[0]
             activation = [found.pop(0)] if found and type(found[0]) in _KINDS else []
             layer = ConvNorm(layer, norm, *activation)
+        elif isinstance(layer, SqueezeExcitation):
+            layer = Excitation(layer)
         joined.append(layer)
-    if len(joined) < len(layers):
-        del layers[:]
-        layers.extend(joined)
+    del layers[:]
+    layers.extend(joined)
 
 
 class _ConvNorm(torch.autograd.Function):
@@ -115,6 +131,33 @@ class _ConvNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         gradient = gradient.contiguous(memory_format=_LAYOUT)
         dimages, *learned = ctx.layer.train_backward(*ctx.saved_tensors, gradient, ctx.needs_input_grad[0])
+        return dimages, None, *learned
+
+
+class _Excitation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, layer: SqueezeExcitation, *_learned: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=_LAYOUT)
+        n, channels, height, width = images.shape
+        means, result = images.new_empty(n, channels), torch.empty_like(images)
+        cpu_kernels.mean_of_pixels(n, height * width, channels, *_addresses(images, means))
+        with torch.enable_grad():  # the gate has a graph of its own
+            gates = layer.gate(means.requires_grad_())
+        cpu_kernels.gated(n, height * width, channels, *_addresses(images, gates), 0, result.data_ptr())
+        ctx.save_for_backward(images)
+        ctx.means, ctx.gates, ctx.layer = means, gates, layer
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (images,) = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=_LAYOUT)
+        n, channels, height, width = images.shape
+        dgates, dimages = torch.empty_like(ctx.means), torch.empty_like(images)
+        cpu_kernels.gate_gradient(n, height * width, channels, *_addresses(images, gradient, dgates))
+        dmeans, *learned = torch.autograd.grad(ctx.gates, (ctx.means, *ctx.layer.parameters()), dgates)
+        shifts = dmeans / (height * width)
+        cpu_kernels.gated(n, height * width, channels, *_addresses(gradient, ctx.gates, shifts, dimages))
         return dimages, None, *learned
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from objectives import cpu_kernels
-from objectives.blocks import activation_module, conv_norm
-from objectives.cpu_layers import ConvNorm, fit_to_device
+from objectives.blocks import SqueezeExcitation, activation_module, conv_norm
+from objectives.cpu_layers import ConvNorm, Excitation, fit_to_device
 from objectives.network import build_network, folded
 from objectives.settings import TrainSettings
 from phiscale import BASELINES, EFFICIENTNET_B0, ROUNDINGS, Multipliers, scale_network
@@ -161,6 +161,24 @@ def test_images_of_another_layout_and_no_gradient_of_images():
     assert images.grad is None
 
 
+@pytest.mark.parametrize(("side", "channels"), [(1, 3), (5, 40), (20, 9)])
+def test_squeeze_excitation_is_that_of_torch(side, channels):
+    """Sums of up to 400 pixels, more than are summed in float32."""
+    plain = SqueezeExcitation(channels, 4, "silu").train()
+    images = drawn_images(3, channels, side, side)
+    results = []
+    for layer in (copy.deepcopy(plain).double(), Excitation(copy.deepcopy(plain))):
+        inputs = images.to(next(layer.parameters()).dtype).requires_grad_()
+        result = layer.train()(inputs)
+        result.backward(torch.sin(10 * images).to(result.dtype))
+        gradients = [inputs.grad, *(parameter.grad for parameter in layer.parameters())]
+        results.append([part.double() for part in (result, *gradients)])
+    for wanted, got in zip(*results, strict=True):
+        assert (got - wanted).abs().max() <= 1e-6 * max(1.0, wanted.abs().max())
+    layer.eval()
+    assert torch.equal(layer(images), layer.plain(images))
+
+
 @pytest.mark.parametrize("block", ["mbconv", "fused", "basic", "bottleneck"])
 def test_every_normalised_convolution_of_a_network_is_joined(block):
     stage = dataclasses.replace(TINY.stages[0], block=block, stride=2, se_ratio=0.25 if block == "mbconv" else 0.0)
@@ -172,6 +190,8 @@ def test_every_normalised_convolution_of_a_network_is_joined(block):
     assert sorted(before) == sorted(part.data_ptr() for part in (*network.parameters(), *network.buffers()))
     joined = [module for module in network.modules() if isinstance(module, ConvNorm)]
     assert len(joined) == sum(isinstance(module, nn.BatchNorm2d) for module in plain.modules())
+    excitations = sum(isinstance(module, Excitation) for module in network.modules())
+    assert excitations == (2 if block == "mbconv" else 0)
     images = drawn_images(4, 3, 8, 8)
     assert torch.allclose(network.train()(images), plain.train()(images), atol=1e-5)
     network.eval(), plain.eval()

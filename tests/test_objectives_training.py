@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tempfile
 
 import pytest
 import torch
@@ -237,7 +238,8 @@ def test_a_network_for_other_images_is_refused():
     fails("shape", "got 1 and 2", dataclasses.replace(TINY, in_channels=1))
 
 
-def test_an_allocation_that_fails_is_out_of_memory():
+def test_an_allocation_that_fails_is_out_of_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where it waits for no training of other tests
     fails("out-of-memory", "tiny at 300000 pixels does not fit", dataclasses.replace(TINY, resolution=300_000))
 
 
