@@ -4,12 +4,14 @@ Run: python -m benchmarks.bench_settings                 # a few minutes; nothin
 
 Steps of training on random images, every setting in turn, several rounds; and one pass of scoring with batch
 normalisation as it is and folded into the convolutions. Prints tables in Markdown. The engine's rule is one thread,
-channels_last and float32 (``objectives/machine.py``); the last column says by how much each setting is faster than it.
+channels_last, float32 and joined layers (``objectives/machine.py``, ``objectives/cpu_layers.py``); the last column says
+by how much each setting is faster than it.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import os
 import statistics
@@ -22,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.contestants import Case, cases
+from objectives.cpu_layers import fit_to_device
 from objectives.network import build_network, folded
 from objectives.settings import TrainSettings
 from objectives.steps import make_optimiser
@@ -36,15 +39,18 @@ class Setting:
     threads: int
     layout: torch.memory_format
     dtype: torch.dtype
+    joined: bool = False
+    """Whether the layers are those of ``objectives/cpu_layers.py``, which are for channels_last and float32."""
 
     @property
     def name(self) -> str:
         """In words."""
         words = f"{self.threads} thread{'s' * (self.threads > 1)}"
-        return f"{words}, {str(self.layout).removeprefix('torch.')}, {str(self.dtype).removeprefix('torch.')}"
+        words += f", {str(self.layout).removeprefix('torch.')}, {str(self.dtype).removeprefix('torch.')}"
+        return words + ", joined layers" * self.joined
 
 
-RULE = Setting(1, torch.channels_last, torch.float32)
+RULE = Setting(1, torch.channels_last, torch.float32, joined=True)
 
 
 def main() -> None:
@@ -67,7 +73,8 @@ def training(case: Case, steps: int, rounds: int) -> dict[Setting, list[float]]:
     """Seconds of a training step by setting, one figure per round."""
     threads = sorted({1, os.cpu_count() or 1})
     layouts = (torch.channels_last, torch.contiguous_format)
-    settings = [Setting(*each) for each in itertools.product(threads, layouts, (torch.float32, torch.bfloat16))]
+    settings = [dataclasses.replace(RULE, threads=count) for count in threads]
+    settings += [Setting(*each) for each in itertools.product(threads, layouts, (torch.float32, torch.bfloat16))]
     runs = {setting: _trainer(case, setting) for setting in settings}
     found: dict[Setting, list[float]] = {setting: [] for setting in settings}
     for turn in range(rounds + 1):
@@ -94,6 +101,8 @@ def scoring(case: Case, rounds: int) -> tuple[list[float], list[float]]:
 
 def _trainer(case: Case, setting: Setting) -> Callable[[], None]:
     network = build_network(case.spec, 0).to(memory_format=setting.layout).train()  # type: ignore[call-overload]
+    if setting.joined:
+        fit_to_device(network, torch.device("cpu"), TrainSettings())
     optimiser = make_optimiser(network, TrainSettings(), torch.tensor(0.01, dtype=torch.float64))
     images = torch.rand(_BATCH, 3, case.spec.resolution, case.spec.resolution).to(memory_format=setting.layout)
     labels = torch.arange(_BATCH) % case.spec.classes

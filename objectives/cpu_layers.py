@@ -56,14 +56,14 @@ class ConvNorm(nn.Sequential):
         """The result; and what the backward pass needs besides the images: the features and their statistics."""
         filters, weight, bias, running_mean, running_variance = self._tensors
         convolution, norm = self._layers
-        n, _, height, width = images.shape
+        channels, (n, _, height, width) = convolution.out_channels, images.shape
         if self._is_product:
-            features = torch.mm(_pixels(images), filters.view(len(weight), -1).t())
+            features = torch.mm(_pixels(images), filters.view(channels, -1).t())
         else:
             features = convolution(images).contiguous(memory_format=_LAYOUT)
-        result, saved = torch.empty_like(features), torch.empty(3, len(weight))
+        result, saved = torch.empty_like(features), torch.empty(3, channels)
         addresses = _addresses(features, result, weight, bias, saved, running_mean, running_variance)
-        self._normalise[0](features.numel() // len(weight), len(weight), *addresses, norm.momentum, norm.eps)
+        self._normalise[0](features.numel() // channels, channels, *addresses, norm.momentum, norm.eps)
         if self._is_product:
             result = result.view(n, height, width, -1).permute(0, 3, 1, 2)
         return result, features, saved
@@ -73,14 +73,15 @@ class ConvNorm(nn.Sequential):
     ) -> tuple[Tensor | None, ...]:
         """Gradients of the images, where ``wanted``, and of filters, weight and bias."""
         filters, weight, bias, *_ = self._tensors
+        channels = self._layers[0].out_channels
         inner, dweight, dbias = torch.empty_like(features), torch.empty_like(weight), torch.empty_like(bias)
         addresses = _addresses(features, gradient, inner, bias, saved, dweight, dbias)
-        self._normalise[1](features.numel() // len(weight), len(weight), *addresses)
+        self._normalise[1](features.numel() // channels, channels, *addresses)
         if self._is_product:
             dfilters = torch.mm(inner.t(), _pixels(images)).view(filters.shape)
-            n, channels, height, width = images.shape
-            back = torch.mm(inner, filters.view(len(weight), -1)) if wanted else None
-            dimages = None if back is None else back.view(n, height, width, channels).permute(0, 3, 1, 2)
+            n, _, height, width = images.shape
+            back = torch.mm(inner, filters.view(channels, -1)) if wanted else None
+            dimages = None if back is None else back.view(n, height, width, -1).permute(0, 3, 1, 2)
         else:
             dimages, dfilters = _convolution_backward(self._layers[0], images, filters, inner, wanted)
         return dimages, dfilters, dweight, dbias
