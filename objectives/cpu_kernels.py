@@ -13,7 +13,9 @@ through as in torch. The functions let other threads run and use none of their o
 
 from __future__ import annotations
 
+import contextlib
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -21,11 +23,13 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import carray, types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 PLAIN, RELU, RELU6, SILU = range(4)
 """What may come after a normalisation: nothing, or an activation."""
 
+_UNUSABLE = OSError, EOFError, pickle.UnpicklingError
 _SHORT = 256
 _ZERO, _HALF, _ONE, _SIX = (np.float32(value) for value in (0, 0.5, 1, 6))
 _LOWEST, _HIGHEST = np.float32(-126), np.float32(126)
@@ -38,12 +42,28 @@ _OPTIONS = {
 }
 
 
+class _Files(FunctionCache):  # type: ignore[misc]
+    """Files of machine code that may be lost: a disk is full, or a power cut left them short."""
+
+    def load_overload(self, *arguments: Any) -> Any:
+        try:
+            return super().load_overload(*arguments)
+        except _UNUSABLE:
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        with contextlib.suppress(*_UNUSABLE):
+            super().save_overload(*arguments)
+
+
 def _compiled(function: Callable[..., Any]) -> Callable[..., None]:
     """The function as machine code, kept for later processes where a folder for it can be written."""
-    try:
-        return numba.njit(**_OPTIONS, nogil=True, cache=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # no such folder
-        return numba.njit(**_OPTIONS, nogil=True)(function)  # type: ignore[no-any-return]
+    compiled = numba.njit(**_OPTIONS, nogil=True)(function)
+    with contextlib.suppress(RuntimeError, AttributeError):  # no such folder; nothing is compiled at all
+        compiled._cache = _Files(compiled.py_func)
+    return compiled  # type: ignore[no-any-return]
 
 
 _inlined = numba.njit(**_OPTIONS, inline="always")
@@ -282,6 +302,8 @@ def _normalisation(kind: int) -> tuple[Callable[..., None], Callable[..., None]]
             c = j % channels
             dx[j] = dx[j] * saved[2, c] + x[j] * slopes[c] + steps[c]
 
+    for function in (normalise, normalise_backward):  # in a file of its own: what processes store at once would mix
+        function.__qualname__ += f".{kind}"
     return _compiled(normalise), _compiled(normalise_backward)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from objectives.blocks import SqueezeExcitation
 from objectives.machine import is_halved
 from objectives.network import Network
 from objectives.settings import TrainSettings
+from phiscale.errors import TrialError
 
 _KINDS = {nn.ReLU: cpu_kernels.RELU, nn.ReLU6: cpu_kernels.RELU6, nn.SiLU: cpu_kernels.SILU}
 _LAYOUT = torch.channels_last
@@ -26,8 +28,11 @@ def fit_to_device(network: nn.Module, device: torch.device, settings: TrainSetti
     """Join the layers of a spec's network in place where that makes training faster: on a CPU, in float32.
 
     Parameters and buffers stay the same. Not where torch is to compile the network, which would find no layers of its
-    own; nor one that a factory made, whose modules may do more than their order in it says.
+    own; nor one that a factory made, whose modules may do more than their order in it says; nor where numba is told to
+    compile nothing.
     """
+    if numba.config.DISABLE_JIT:
+        return
     if device.type != "cpu" or is_halved(device, settings) or settings.compile or not isinstance(network, Network):
         return
     for module in list(network.modules()):
@@ -61,7 +66,12 @@ class ConvNorm(nn.Sequential):
             features = torch.mm(_pixels(images), filters.view(channels, -1).t())
         else:
             features = convolution(images).contiguous(memory_format=_LAYOUT)
-        result, saved = torch.empty_like(features), torch.empty(3, channels)
+        if features.numel() == channels:
+            raise TrialError(
+                "shape",
+                "batch normalisation cannot train on one image of 1 x 1 features; use a larger batch or resolution",
+            )
+        result, saved = torch.empty_like(features), weight.new_empty(3, channels)
         addresses = _addresses(features, result, weight, bias, saved, running_mean, running_variance)
         self._normalise[0](features.numel() // channels, channels, *addresses, norm.momentum, norm.eps)
         if self._is_product:

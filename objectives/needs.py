@@ -16,8 +16,9 @@ from objectives.settings import TrainSettings
 from phiscale.cost import count_cost
 from phiscale.spec import NetworkSpec
 
-_ALWAYS = {"cpu": 2**27, "cuda": 2**29}
-"""Bytes of any training: code that libraries load with the first one; on a GPU a guess of context and workspaces."""
+_ALWAYS = {"cpu": 2**28, "cuda": 2**29}
+"""Bytes of any training: code that libraries load or compile with the first one; on a GPU a guess of context and
+workspaces."""
 _TRAINED = 4.5
 """Values kept or in work at the peak of a training step, per counted activation and pixel of the batch."""
 _SCORED = 0.5

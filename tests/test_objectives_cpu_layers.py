@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import errno
 
 import numba
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.caching import IndexDataCacheFile
 from torch import nn
 
 from objectives import cpu_kernels
@@ -18,6 +20,7 @@ from objectives.cpu_layers import ConvNorm, Excitation, fit_to_device
 from objectives.network import build_network, folded
 from objectives.settings import TrainSettings
 from phiscale import BASELINES, EFFICIENTNET_B0, ROUNDINGS, Multipliers, scale_network
+from phiscale.errors import TrialError
 from tests.tiny_data import TINY
 
 CPU = torch.device("cpu")
@@ -62,8 +65,16 @@ def drawn_images(n, channels, height, width, seed=1):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(
     ("channels_in", "channels", "kernel", "stride", "groups"),
-    [(5, 15, 1, 1, 1), (6, 4, 1, 2, 1), (3, 7, 3, 2, 1), (9, 9, 3, 1, 9), (9, 9, 5, 1, 9), (33, 33, 5, 2, 33)],
-    ids=["product", "strided product", "dense", "depthwise", "depthwise 5", "depthwise 5, strided"],
+    [
+        (5, 15, 1, 1, 1),
+        (6, 4, 1, 2, 1),
+        (3, 7, 3, 2, 1),
+        (9, 9, 1, 1, 9),
+        (9, 9, 3, 1, 9),
+        (9, 9, 5, 1, 9),
+        (33, 33, 5, 2, 33),
+    ],
+    ids=["product", "strided product", "dense", "depthwise 1", "depthwise", "depthwise 5", "depthwise 5, strided"],
 )
 def test_a_step_is_that_of_torch(channels_in, channels, kernel, stride, groups, activation):
     made = layers(channels_in, channels, kernel, activation, 0, stride=stride, groups=groups)
@@ -117,6 +128,27 @@ def test_many_values_far_from_zero_are_summed_exactly_enough():
     exact = images.double()
     assert made[1].running_mean.tolist() == pytest.approx([0.1 * exact.mean().item()] * 3, rel=2e-7)
     assert made[1].running_var.tolist() == pytest.approx([0.9 + 0.1 * exact.var().item()] * 3, rel=1e-5)
+
+
+def test_many_equal_values_are_summed_exactly_enough():
+    """A float32 sum of thousands of 0.1 or 0.01 is off by a ten-thousandth, always in one direction."""
+    made = layers(1, 3, 1, None, 0)
+    with torch.no_grad():
+        made[0].weight.fill_(1)
+        made[1].running_mean.fill_(0)
+    result = ConvNorm(*made)(torch.full((64, 1, 80, 80), 0.1))
+    result.backward(torch.full_like(result, 0.1))
+    assert made[1].running_mean.tolist() == pytest.approx([0.1 * 0.1] * 3, rel=5e-6)
+    assert made[1].bias.grad.tolist() == pytest.approx([0.1 * 64 * 80 * 80] * 3, rel=5e-6)
+    images = torch.full((64 * 200 * 5 * 2,), 0.1)
+    filters, means, gates = torch.empty(2, 25), torch.empty(2), torch.empty(2)
+    at = images.data_ptr()
+    cpu_kernels.depthwise_weight_gradient(64, 200, 5, 2, 5, 1, at, at, filters.data_ptr())
+    assert filters[:, 12].tolist() == pytest.approx([0.01 * 64 * 200 * 5] * 2, rel=5e-6)
+    cpu_kernels.mean_of_pixels(1, 64 * 200 * 5, 2, at, means.data_ptr())
+    assert means.tolist() == pytest.approx([0.1] * 2, rel=5e-6)
+    cpu_kernels.gate_gradient(1, 64 * 200 * 5, 2, at, at, gates.data_ptr())
+    assert gates.tolist() == pytest.approx([0.01 * 64 * 200 * 5] * 2, rel=5e-6)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -235,13 +267,64 @@ def test_a_network_of_a_person_is_left_alone():
     assert not any(isinstance(module, ConvNorm) for module in network.modules())
 
 
-def test_without_a_folder_for_machine_code_there_is_machine_code(monkeypatch):
-    real = numba.njit
+def test_nothing_is_joined_where_nothing_is_compiled(monkeypatch):
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    network = build_network(TINY, 0)
+    fit_to_device(network, CPU, TrainSettings())
+    assert not any(isinstance(module, ConvNorm) for module in network.modules())
 
-    def without_folder(**options):
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(**options)
 
-    monkeypatch.setattr(numba, "njit", without_folder)
-    assert cpu_kernels._compiled(lambda value: value + 1)(1) == 2
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_one_value_per_channel_is_refused(kernel):
+    """Its variance is unknown."""
+    joined = ConvNorm(*layers(3, 4, kernel, "silu", 0))
+    before = joined[1].running_var.clone()
+    with pytest.raises(TrialError, match="one image of 1 x 1 features; use a larger batch") as caught:
+        joined(drawn_images(1, 3, 1, 1))
+    assert caught.value.kind == "shape"
+    assert torch.equal(joined[1].running_var, before)
+
+
+def test_every_function_is_kept_in_a_file_of_its_own():
+    """Numba names the file after the function; of two that two processes add to one file at once, one would be read
+    for the other ever after."""
+    functions = [
+        *(function for pair in cpu_kernels.NORMALISATIONS for function in pair),
+        cpu_kernels.depthwise_weight_gradient,
+        cpu_kernels.mean_of_pixels,
+        cpu_kernels.gated,
+        cpu_kernels.gate_gradient,
+    ]
+    assert len({function.py_func.__qualname__ for function in functions}) == len(functions)
+
+
+def one_more(folder, monkeypatch):
+    """A function whose machine code is kept in the folder, called once; how often it was found there."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder))
+    function = cpu_kernels._compiled(lambda value: value + 1)
+    assert function(1) == 2
+    return sum(function.stats.cache_hits.values())
+
+
+def test_without_a_folder_for_machine_code_there_is_machine_code(monkeypatch, tmp_path):
+    def without_folder(function):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(cpu_kernels, "_Files", without_folder)
+    assert one_more(tmp_path, monkeypatch) == 0
+
+
+def test_a_full_disk_and_files_cut_short_are_no_failure(monkeypatch, tmp_path):
+    def full(self, path):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(IndexDataCacheFile, "_open_for_write", full)
+        assert one_more(tmp_path, monkeypatch) == 0
+    assert one_more(tmp_path, monkeypatch) == 0
+    assert one_more(tmp_path, monkeypatch) == 1
+    for pattern in ("*.nbi", "*.nbc"):
+        for path in tmp_path.rglob(pattern):
+            path.write_bytes(path.read_bytes()[:100] if pattern == "*.nbc" else b"")
+        assert one_more(tmp_path, monkeypatch) == 0
+        assert one_more(tmp_path, monkeypatch) == 1

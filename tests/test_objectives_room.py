@@ -316,6 +316,18 @@ def test_the_estimate_grows_with_all_that_takes_memory():
     assert many - needed(at_stored) > 1.9 * 10**4 * 3 * 8 * 8
 
 
+@LINUX
+@pytest.mark.slow
+def test_a_small_training_takes_no_more_than_is_estimated():
+    """Of which most is what libraries load with the first one, and here compile."""
+    command = [sys.executable, "-m", "benchmarks.bench_memory", "--here", "0"]
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"NUMBA_CACHE_DIR": folder, "OMP_NUM_THREADS": "1"}
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+    estimate, measured = map(int, output.split())
+    assert measured < estimate
+
+
 def test_a_batch_is_not_larger_than_the_images():
     assert needed(TINY, batch_size=128) == needed(TINY, batch_size=10**6)
 
