@@ -27,10 +27,8 @@ from objectives.network import build_network
 from objectives.pixels import EpochPlan
 from objectives.settings import TrainSettings
 from objectives.steps import learning_rates
-from objectives.training import stream_seed
+from objectives.training import settling_images, stream_seed
 from phiscale.spec import NetworkSpec
-
-_SETTLING_IMAGES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +150,7 @@ def train_reference(
                 seen += len(labels)
             if loop.settle:
                 train.move(EpochPlan.empty(len(train), torch.device("cpu")))
-                generator = torch.Generator().manual_seed(stream_seed(seed, "settling"))
-                some = Subset(train, torch.randperm(len(train), generator=generator)[:_SETTLING_IMAGES].tolist())
+                some = Subset(train, settling_images(len(train), seed).tolist())
                 update_bn(_loader(some, loop, 250), network, device)
             accuracy = _accuracy(network, _loader(validation, loop, settings.batch_size), device, cast)
     return LoopRun(accuracy, time.perf_counter() - started, seen)

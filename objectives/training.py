@@ -30,7 +30,8 @@ from objectives.steps import TrainingSteps
 from phiscale.errors import TrialError
 from phiscale.spec import NetworkSpec
 
-_SETTLING_IMAGES = 1000
+_SETTLED_PART = 6
+_SETTLED_RANGE = 250, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ class _Trainer:
         self._train = DeviceImages(data.train_images, data.train_labels, *size)
         self._validation = DeviceImages(data.validation_images, data.validation_labels, *size)
         self._augmentations = data.augmentations & settings.augmentations
-        some = torch.randperm(len(self._train), generator=self._generator("settling"))[:_SETTLING_IMAGES]
+        some = settling_images(len(self._train), seed)
         self._settling = _batches(some.to(device), spec.resolution)
         self._scoring = _batches(torch.arange(len(self._validation), device=device), spec.resolution)
         self._steps = TrainingSteps(self._network, self._train, settings, device)
@@ -165,6 +166,17 @@ class _Trainer:
 
     def _generator(self, name: str) -> torch.Generator:
         return torch.Generator().manual_seed(stream_seed(self._seed, name))
+
+
+def settling_images(count: int, seed: int) -> torch.Tensor:
+    """The images, of ``count``, on which batch normalisation settles: a sixth, but at least 250 and at most 1,000.
+
+    More would take up to a quarter of a short epoch's time: with 250 instead of 1,000 after epochs of 1,500 images the
+    accuracy is lower by half a percent for all, and spreads no further over seeds.
+    """
+    least, most = _SETTLED_RANGE
+    shuffled = torch.randperm(count, generator=torch.Generator().manual_seed(stream_seed(seed, "settling")))
+    return shuffled[: min(most, max(least, count // _SETTLED_PART))]
 
 
 def stream_seed(seed: int, name: str) -> int:

@@ -145,12 +145,13 @@ def test_validation_values_are_those_of_the_network(monkeypatch):
     assert torch.allclose(norm.running_var, features.var((0, 2, 3)), rtol=1e-2)
 
 
-def test_statistics_settle_on_images_from_everywhere():
-    trainer = training._Trainer(TINY, striped_images(1501), QUICK, torch.device("cpu"), 0)
+@pytest.mark.parametrize(("images", "settling"), [(128, 128), (400, 250), (1800, 300), (7000, 1000)])
+def test_statistics_settle_on_images_from_everywhere(images, settling):
+    trainer = training._Trainer(TINY, striped_images(images), QUICK, torch.device("cpu"), 0)
     chosen = torch.cat(trainer._settling)
-    assert len(set(chosen.tolist())) == 1000
-    assert chosen.max() > 1400
-    assert min(len(batch) for batch in trainer._scoring) > 200
+    assert len(set(chosen.tolist())) == len(chosen) == settling
+    assert chosen.max() > 0.9 * images
+    assert min(len(batch) for batch in trainer._scoring) > 100
 
 
 def test_settings_turn_augmentation_off():
