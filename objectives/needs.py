@@ -25,8 +25,8 @@ _SCORED = 0.5
 """The same while a batch is scored without gradients; what the allocator keeps of the training step comes on top."""
 _STATE = 16
 """Bytes per parameter: weight, gradient, momentum, and a copy while they are made or rounded."""
-_RESIZED = 12
-"""Bytes per value of the images that are resized at a time: floats before, between and after."""
+_RESIZED = {"cpu": 4, "cuda": 12}
+"""Bytes per value of the images that are resized at a time: before, between and after; on a GPU as floats."""
 _RESIZED_AT_A_TIME = 2**24
 _SCORING_BATCH, _SCORING_PIXELS = 250, 2**22
 
@@ -66,4 +66,4 @@ def _image_bytes(resolution: int, data: ImageSet, device: torch.device) -> tuple
     most = max(trained * stored, total_memory(device) / 4)  # larger images are resized batch by batch
     parts = [min(count * 3 * resolution**2, most) for count in (trained, validated)]
     at_a_time = min(_RESIZED_AT_A_TIME, trained * max(stored, 3 * resolution**2))
-    return sum(parts), max(2 * parts[0], parts[0] + 2 * parts[1]) + _RESIZED * at_a_time
+    return sum(parts), max(2 * parts[0], parts[0] + 2 * parts[1]) + _RESIZED[device.type] * at_a_time
