@@ -40,8 +40,9 @@ def storage_url(name: str | None, folder: Path) -> str:
 def open_storage(name: str | None, folder: Path, *, to_write: bool = False) -> BaseStorage:
     """The storage of a study in ``folder``, made if it is not there. Raises ``StudyError`` with the reason.
 
-    ``to_write`` is for those who run trials: a SQLite file then keeps a log, see ``put_log_away``. Callers hold the
-    study's lock while a database may still be created.
+    ``to_write`` is for those who run trials: a SQLite file then keeps a log, see ``put_log_away``, and they hold the
+    study's lock while a database may still be created. For others a SQLite file that is still being made is none:
+    opening it would make the tables too, and end the search that makes them.
     """
     import optuna
     import sqlalchemy.exc
@@ -56,6 +57,8 @@ def open_storage(name: str | None, folder: Path, *, to_write: bool = False) -> B
             Path(url).parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(JournalFileBackend(url))
         if url.startswith("sqlite"):
+            if not to_write and _is_unfinished(_file_of(url)):
+                raise StudyError(f"the storage {redact(url)} holds no study yet; look again when the search has begun")
             logs = to_write and on_local_disk(_file_of(url))
             factory = _LoggedConnection if logs else sqlite3.Connection
             return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 100, "factory": factory}})
@@ -107,6 +110,19 @@ def _file_of(url: str) -> Path:
     from sqlalchemy.engine import make_url
 
     return Path(make_url(url).database or "")
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a SQLite file lacks what Optuna writes last when it makes one; what cannot be read is not unfinished."""
+    if not path.is_file():
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=100)) as plain:
+            return plain.execute("SELECT 1 FROM alembic_version").fetchone() is None
+    except sqlite3.OperationalError as error:
+        return "no such table" in str(error)
+    except sqlite3.Error:
+        return False
 
 
 def put_log_away(study: Study, name: str | None, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -205,3 +206,18 @@ def test_what_is_no_sqlite_file_has_no_log_to_put_away(tmp_path: Path) -> None:
     put_log_away(study, name, tmp_path)
     assert len(study.trials) == 0
     assert not (tmp_path / "study.db").exists()
+
+
+@pytest.mark.parametrize(
+    "made", ["", "CREATE TABLE studies (study_id INTEGER)", "CREATE TABLE alembic_version (version_num TEXT)"]
+)
+def test_a_look_at_a_file_that_is_being_made_leaves_it_to_its_search(tmp_path: Path, made: str) -> None:
+    """Whoever opens a storage makes its tables: the search that was about to would end."""
+    file = tmp_path / "study.db"
+    with contextlib.closing(sqlite3.connect(file)) as plain:
+        plain.execute(made)
+    file.touch()
+    before = file.read_bytes()
+    with pytest.raises(StudyError, match="holds no study yet; look again when the search has begun"):
+        load_study("s", tmp_path, None)
+    assert file.read_bytes() == before
