@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -39,8 +39,6 @@ class CountedNetwork:
 
 AnyNetwork = ScaledNetwork | CountedNetwork
 """What an objective may say it trains."""
-Report = Callable[[int, float], None]
-"""Called as ``report(epoch, score)`` after each epoch, from 1; may raise to stop the evaluation early."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +46,7 @@ class Evaluation:
     """One measured score of one set of constants with one seed."""
 
     score: float
-    """The value that the study optimises, in the unit of the objective."""
+    """The value that the study optimises, in the unit of the objective; with rungs that of the longest."""
     seconds: float
     """Wall-clock time of the evaluation."""
     device: str
@@ -57,8 +55,10 @@ class Evaluation:
     """Largest memory in use, in bytes: the device's on CUDA, the process's on a CPU; 0 if unknown."""
     network: AnyNetwork | None = None
     """The network that was trained; None where the objective trains none."""
-    curves: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """Value per epoch of each part of the score, e.g. ``accuracy``, ``log_loss``, ``train_loss``."""
+    rungs: Mapping[int, float] = field(default_factory=dict)
+    """Score at each rung by its length in images seen, shortest first; empty where training length plays no part."""
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Value per rung of each part of the score, e.g. ``accuracy``, ``log_loss``, ``train_loss``."""
 
 
 @runtime_checkable
@@ -68,9 +68,10 @@ class Objective(Protocol):
     ``direction`` is ``maximize`` or ``minimize``. ``describe`` returns plain JSON values that tell two settings
     apart whose scores cannot be compared; of these the record takes ``network`` (a spec as ``NetworkSpec.to_dict``
     makes it), ``data`` and ``train`` (objects), ``phi`` (a number) and ``score`` (a name) where they are given.
-    ``network`` returns the network that constants stand for (None if the objective has none) and raises
-    ``BudgetError`` where there is none. ``evaluate`` raises ``TrialError`` for an evaluation that failed while the
-    search can go on.
+    ``rungs`` there is the list of lengths, in images seen, at which every evaluation has a score; ``epoch_images`` in
+    ``data`` is the number of images in one epoch, by which lengths in epochs are read. ``network`` returns the network
+    that constants stand for (None if the objective has none) and raises ``BudgetError`` where there is none.
+    ``evaluate`` raises ``TrialError`` for an evaluation that failed while the search can go on.
     """
 
     @property
@@ -80,4 +81,4 @@ class Objective(Protocol):
 
     def network(self, constants: ScalingConstants) -> AnyNetwork | None: ...
 
-    def evaluate(self, constants: ScalingConstants, *, seed: int, report: Report) -> Evaluation: ...
+    def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation: ...

@@ -10,20 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from objectives.arrays import read_arrays
-from objectives.decode import decode_files
-from objectives.embedded import embedded_test_part, load_embedded
+from objectives.decode import decode_files, most_in_memory
+from objectives.embedded import EMBEDDED, embedded_test_part, load_embedded
 from objectives.folder import ImageTree, test_tree, training_tree
 from objectives.imageset import Images, ImageSet, Indices, Labels, Split, split_labels
 from phiscale import _checks
 from phiscale.errors import DataError, SettingsError
 
-EMBEDDED = "embedded"
-
 
 def load_data(
     source: str | Path | None = None,
     *,
-    train_images: int | None = 6000,
+    train_images: int | None = None,
     validation_images: int = 1500,
     seed: int = 0,
     side: int | None = None,
@@ -32,7 +30,8 @@ def load_data(
     """The images of ``source``, split by ``seed`` into a training and a validation part with all classes in proportion.
 
     ``source`` is ``embedded`` (or None), a folder (see ``load_image_folder``) or an .npz file (see ``load_npz``);
-    ``train_images`` of None takes all there are. Raises ``DataError``, and ``SettingsError`` for an impossible number.
+    ``train_images`` of None takes all there are, up to what an eighth of the memory holds. Raises ``DataError``, and
+    ``SettingsError`` for an impossible number.
     """
     _check_sizes(train_images, validation_images, seed, side)
     if source is None or source == EMBEDDED:
@@ -60,7 +59,7 @@ def load_image_folder(
     once: ``cache`` (default ``~/.cache/phiscale``) keeps them. Flips and shifts count as keeping the labels.
     """
     tree = training_tree(Path(path))
-    split = _split(tree.labels, tree.classes, train_images, validation_images, seed)
+    split = _split_tree(tree, train_images, validation_images, seed, side)
     chosen = np.sort(np.concatenate((split.train, split.validation)))
     images = _decoded(tree, chosen, side, cache)
     train, validation = np.searchsorted(chosen, split.train), np.searchsorted(chosen, split.validation)
@@ -71,7 +70,17 @@ def load_image_folder(
         validation_images=images[validation],
         validation_labels=tree.labels[split.validation],
         classes=tree.classes,
+        epoch_images=len(tree.labels),
     )
+
+
+def _split_tree(
+    tree: ImageTree, train_images: int | None, validation_images: int, seed: int, side: int | None
+) -> Split:
+    """The split of a folder; where all images are asked for, as many are drawn as the memory holds."""
+    if train_images is None and (most := most_in_memory(tree.files, side)) < len(tree.files):
+        train_images = max(len(tree.classes), most - validation_images)
+    return _split(tree.labels, tree.classes, train_images, validation_images, seed)
 
 
 def load_npz(
@@ -92,6 +101,7 @@ def load_npz(
         validation_images=arrays.images[split.validation],
         validation_labels=arrays.labels[split.validation],
         classes=arrays.classes,
+        epoch_images=len(arrays.labels),
     )
 
 
@@ -100,7 +110,7 @@ def load_test_part(
     searched: ImageSet,
     *,
     images: int = 5000,
-    train_images: int | None = 6000,
+    train_images: int | None = None,
     validation_images: int = 1500,
     seed: int = 0,
     cache: str | Path | None = None,
@@ -128,7 +138,7 @@ def _arrays_test_part(
     pixels, labels = arrays.test_images, arrays.test_labels
     if pixels is None or labels is None:
         pixels, labels = arrays.images, arrays.labels
-        chosen = _spare(path, arrays.labels, arrays.classes, images, sizes)
+        chosen = _spare(path, _split(labels, arrays.classes, *sizes), images, sizes[2])
     else:
         chosen = _some(np.arange(len(labels)), images, sizes[2])
     return pixels[chosen], labels[chosen]
@@ -140,23 +150,20 @@ def _folder_test_part(
     tree = test_tree(path, searched.classes)
     if tree is None:
         tree = training_tree(path)
-        chosen = _spare(path, tree.labels, tree.classes, images, sizes)
+        split = _split(tree.labels, tree.classes, len(searched.train_labels), *sizes[1:])
+        chosen = _spare(path, split, images, sizes[2])
     else:
         chosen = _some(np.arange(len(tree.labels)), images, sizes[2])
     return _decoded(tree, chosen, searched.resolution, cache), tree.labels[chosen]
 
 
-def _spare(
-    path: Path, labels: Labels, classes: tuple[str, ...], images: int, sizes: tuple[int | None, int, int]
-) -> Indices:
-    train_images, validation_images, seed = sizes
-    spare = _split(labels, classes, train_images, validation_images, seed).spare
-    if len(spare) == 0:
+def _spare(path: Path, split: Split, images: int, seed: int) -> Indices:
+    if len(split.spare) == 0:
         raise DataError(
             f"expected images in {path} that the search has not used, got none; "
             "add a test part, or search with fewer training images"
         )
-    return _some(spare, images, seed)
+    return _some(split.spare, images, seed)
 
 
 def _some(indices: Indices, count: int, seed: int) -> Indices:

@@ -20,6 +20,10 @@ from phiscale.errors import DataError
 LARGEST_COMMON_SIDE = 256
 """Images are stored no larger than this unless a side is given, in pixels."""
 _MEMORY_PART = 0.6
+_DEFAULT_PART = 1 / 8
+"""Part of the machine's memory that the images take where nobody says how many; every worker holds them twice."""
+_SAMPLED = 200
+"""Files whose side is read to estimate that of all."""
 _DECODING_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 _CACHE_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
 
@@ -43,6 +47,20 @@ def decode_files(files: Sequence[Path], *, side: int | None = None, cache: Path 
         images = _decode(files, side)
         _write(stored, images)
     return images
+
+
+def most_in_memory(files: Sequence[Path], side: int | None) -> int:
+    """How many of the images an eighth of the machine's memory holds; the side is that of a sample of them.
+
+    Raises ``DataError`` that names a file that cannot be decoded.
+    """
+    import torch
+
+    from objectives.memory import total_memory
+
+    sample = files[:: max(1, len(files) // _SAMPLED)]
+    stored = 3 * (side or _common_side([_shorter_side(file) for file in sample])) ** 2
+    return int(min(len(files), _DEFAULT_PART * total_memory(torch.device("cpu")) / stored))
 
 
 def fit_square(image: Image.Image, side: int) -> Image.Image:

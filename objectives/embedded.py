@@ -43,18 +43,23 @@ _Ints = npt.NDArray[np.int32]
 _Floats = npt.NDArray[np.float32]
 
 
-def load_embedded(*, train_images: int | None = 6000, validation_images: int = 1500, seed: int = 0) -> ImageSet:
+EMBEDDED = "embedded"
+"""What the set is called on the command line and in records."""
+
+
+def load_embedded(*, train_images: int | None = None, validation_images: int = 1500, seed: int = 0) -> ImageSet:
     """The embedded set with as many images as asked for (None: 6000 to train on), in equal parts of all classes."""
     train = 6000 if train_images is None else train_images
     images, labels = draw_images(train + validation_images, seed=seed, stream=_SEARCH_STREAM)
     return ImageSet(
-        name="embedded",
+        name=EMBEDDED,
         train_images=images[:train],
         train_labels=labels[:train],
         validation_images=images[train:],
         validation_labels=labels[train:],
         classes=CLASSES,
         augmentations=frozenset(),
+        epoch_images=train,
     )
 
 

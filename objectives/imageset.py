@@ -40,6 +40,8 @@ class ImageSet:
     """Name of each label."""
     augmentations: frozenset[str] = AUGMENTATIONS
     """Changes that keep the labels: ``flip`` (left-right mirror), ``crop`` (a shift by some pixels)."""
+    epoch_images: int = 0
+    """Images in the whole training part from which these were drawn: what people call an epoch. Default: those here."""
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -48,6 +50,8 @@ class ImageSet:
             raise DataError(f"expected augmentations of {sorted(AUGMENTATIONS)}, got {sorted(self.augmentations)}")
         _check_part("training", self.name, self.train_images, self.train_labels, len(self.classes))
         _check_part("validation", self.name, self.validation_images, self.validation_labels, len(self.classes))
+        if self.epoch_images == 0:
+            object.__setattr__(self, "epoch_images", len(self.train_labels) + len(self.validation_labels))
         if self.train_images.shape[1:] != self.validation_images.shape[1:]:
             raise DataError(
                 f"expected training and validation images of one size in {self.name}, got "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal, get_args
 
-from objectives.contract import Evaluation, Report
+from objectives.contract import Evaluation
 from phiscale import _checks
 from phiscale.constants import (
     FLOPS,
@@ -48,8 +48,6 @@ class LandscapeObjective:
     flat far from it, which no quadratic fits."""
     noise: float = 0.0
     """Standard deviation of one measurement, drawn anew for each pair of constants and seed."""
-    epochs: int = 2
-    """Reports of one evaluation; they approach the score from below."""
     direction: Literal["maximize", "minimize"] = "maximize"
     """Whether the top is the largest or, with the sign turned, the smallest score."""
     cost_model: CostModel = FLOPS
@@ -61,7 +59,6 @@ class LandscapeObjective:
                 raise SettingsError(f"expected {name} of {', '.join(get_args(choice))}, got {getattr(self, name)!r}")
         _checks.positive("drop", self.drop, SettingsError)
         _checks.real("top", self.top, SettingsError)
-        _checks.whole("epochs", self.epochs, SettingsError)
         if _checks.real("noise", self.noise, SettingsError) < 0:
             raise SettingsError(f"expected noise to be 0 or more, got {self.noise!r}")
 
@@ -83,17 +80,11 @@ class LandscapeObjective:
         height = self.top - self.drop * self._height(shares)
         return height if self.direction == "maximize" else -height
 
-    def evaluate(self, constants: ScalingConstants, *, seed: int, report: Report) -> Evaluation:
+    def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation:
         """The true score and the noise of these constants and this seed."""
         started = time.perf_counter()
-        score = self.true_score(constants) + self.noise * _standard_normal(constants, seed)
-        sign = 1 if self.direction == "maximize" else -1
-        curve = tuple(score - sign * self.drop * (0.5**epoch - 0.5**self.epochs) for epoch in range(1, self.epochs + 1))
-        for epoch, value in enumerate(curve, 1):
-            report(epoch, value)
-        return Evaluation(
-            score=score, seconds=time.perf_counter() - started, device="none", curves={"landscape": curve}
-        )
+        score = self.true_score(constants) + self.noise * standard_normal(constants, seed)
+        return Evaluation(score=score, seconds=time.perf_counter() - started, device="none")
 
     def _height(self, shares: Shares) -> float:
         depth, width, resolution = (a - b for a, b in zip(shares.as_tuple(), self.optimum.as_tuple(), strict=True))
@@ -105,8 +96,9 @@ class LandscapeObjective:
         return distance
 
 
-def _standard_normal(constants: ScalingConstants, seed: int) -> float:
-    digest = hashlib.sha256(repr((constants.as_tuple(), seed)).encode()).digest()
+def standard_normal(constants: ScalingConstants, *names: int) -> float:
+    """A standard normal number that belongs to the constants and the names: a seed, a length."""
+    digest = hashlib.sha256(repr((constants.as_tuple(), *names)).encode()).digest()
     return NormalDist().inv_cdf((int.from_bytes(digest[:6], "big") + 0.5) / 2**48)
 
 

@@ -23,8 +23,9 @@ _TRAINED = 4.5
 """Values kept or in work at the peak of a training step, per counted activation and pixel of the batch."""
 _SCORED = 0.5
 """The same while a batch is scored without gradients; what the allocator keeps of the training step comes on top."""
-_STATE = 16
-"""Bytes per parameter: weight, gradient, momentum, and a copy while they are made or rounded."""
+_STATE = 24
+"""Bytes per parameter: weight, gradient, momentum, a copy while they are made or rounded, and the trunk's state (weight
+and momentum) while a cooldown runs."""
 _RESIZED = {"cpu": 4, "cuda": 12}
 """Bytes per value of the images that are resized at a time: before, between and after; on a GPU as floats."""
 _RESIZED_AT_A_TIME = 2**24

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from objectives.contract import CountedNetwork, Evaluation, Report
-from objectives.factory import Factory, first_line, match_factory
+from objectives.contract import CountedNetwork, Evaluation
+from objectives.embedded import EMBEDDED
+from objectives.factory import Factory, FactoryMember, first_line, match_factory
 from objectives.imageset import ImageSet
+from objectives.rate_plane import RatePlane
+from objectives.rungs import REAL_LENGTHS, plan_rungs
 from objectives.settings import TrainSettings
 from phiscale import _checks
 from phiscale.constants import FLOPS, CostModel, ScalingConstants
@@ -29,7 +32,8 @@ class ProxyObjective:
 
     ``budget`` is ``matched`` (the constants are a direction; the counted cost is met, see ``match_budget``) or
     ``nominal`` (the constants to the power of phi, rounded; the counted cost is whatever it turns out to be).
-    The baseline, a spec or a person's own factory, gets as many classes as the data has. Raises ``SettingsError``.
+    The baseline, a spec or a person's own factory, gets as many classes as the data has. With a ``rate_plane`` every
+    network is trained at the rate of its shares, in place of that of the settings. Raises ``SettingsError``.
     """
 
     def __init__(
@@ -42,13 +46,17 @@ class ProxyObjective:
         cost_model: CostModel = FLOPS,
         budget: Budget = "matched",
         rounding: Rounding = ROUNDINGS["exact"],
+        rate_plane: RatePlane | None = None,
     ) -> None:
         if budget not in get_args(Budget):
             raise SettingsError(f"expected a budget of {', '.join(get_args(Budget))}, got {budget!r}")
         if base.in_channels != 3:
             raise SettingsError(f"expected a baseline of 3 input channels, got {base.in_channels} in {base.name}")
         self.base: NetworkSpec | Factory = dataclasses.replace(base, classes=len(data.classes))
-        self.data, self.train, self.cost_model, self.budget, self.rounding = data, train, cost_model, budget, rounding
+        self.data, self.train = data, with_length(train, data)
+        self.rungs = tuple(rung.images for rung in plan_rungs(self.train, len(data.train_labels)))
+        self.cost_model, self.budget, self.rounding = cost_model, budget, rounding
+        self.rate_plane = rate_plane
         self.phi = _checks.real("phi", phi, SettingsError)
         if isinstance(self.base, Factory):
             try:
@@ -67,12 +75,19 @@ class ProxyObjective:
         return {
             "objective": "proxy",
             **({"factory": base.describe()} if isinstance(base, Factory) else {"network": base.to_dict()}),
-            "data": {"name": self.data.name, "fingerprint": self.data.fingerprint},
+            "data": {
+                "name": self.data.name,
+                "fingerprint": self.data.fingerprint,
+                "epoch_images": self.data.epoch_images,
+                "distinct_images": len(self.data.train_labels),
+            },
             "train": self.train.describe(),
+            "rungs": list(self.rungs),
             "phi": self.phi,
             "cost_model": dataclasses.asdict(self.cost_model),
             "budget": self.budget,
             "rounding": dataclasses.asdict(self.rounding),
+            **({"rate_plane": list(self.rate_plane.rates)} if self.rate_plane else {}),
         }
 
     def network(self, constants: ScalingConstants) -> ScaledNetwork | CountedNetwork:
@@ -90,28 +105,62 @@ class ProxyObjective:
             return scale_network(self.base, multipliers(constants, phi), self.rounding)
         return match_budget(self.base, constants, phi=phi, cost_model=self.cost_model, rounding=self.rounding)
 
-    def evaluate(self, constants: ScalingConstants, *, seed: int, report: Report) -> Evaluation:
+    def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation:
         """Train once. Raises ``TrialError`` (see ``train_proxy``) and ``BudgetError``."""
         network = self.network(constants)
-        run = self._train(network, seed, report)
+        run = self._train(network, seed)
         return Evaluation(
-            score=run.score,
+            score=run.scores[-1],
             seconds=run.seconds,
             device=run.device,
             peak_memory=run.peak_memory,
             network=network,
+            rungs=dict(zip(run.lengths, run.scores, strict=True)),
             curves=run.curves,
         )
 
-    def _train(self, network: ScaledNetwork | CountedNetwork, seed: int, report: Report) -> ProxyRun:
+    def estimate_seconds(self, network: ScaledNetwork | CountedNetwork) -> float:
+        """About how long one training of the network takes here. Raises ``TrialError``."""
+        from objectives.training import estimate_seconds
+
+        return estimate_seconds(self._trainable(network), self.data, self.train)
+
+    def _train(self, network: ScaledNetwork | CountedNetwork, seed: int) -> ProxyRun:
         from objectives.training import train_proxy  # torch takes a second to import; tables of networks need none
 
-        if isinstance(network, ScaledNetwork):
-            return train_proxy(network.spec, self.data, self.train, seed=seed, report=report)
-        member = cast("Factory", self.base).member(network.realised)
         try:
-            return train_proxy(member, self.data, self.train, seed=seed, report=report)
+            return train_proxy(self._trainable(network), self.data, self._settings(network), seed=seed)
         except PhiscaleError:
             raise
         except (RuntimeError, ValueError, TypeError) as error:
-            raise TrialError("factory", f"{member.name} cannot be trained: {first_line(error)}") from error
+            if isinstance(network, ScaledNetwork):
+                raise
+            raise TrialError("factory", f"{network.source} cannot be trained: {first_line(error)}") from error
+
+    def _settings(self, network: ScaledNetwork | CountedNetwork) -> TrainSettings:
+        """How the network is trained: at its own learning rate where there is a plane of rates."""
+        if self.rate_plane is None:
+            return self.train
+        rate = self.rate_plane.rate_of(network.realised, self.cost_model)
+        return dataclasses.replace(self.train, learning_rate=rate)
+
+    def _trainable(self, network: ScaledNetwork | CountedNetwork) -> NetworkSpec | FactoryMember:
+        """What training builds the network from."""
+        if isinstance(network, ScaledNetwork):
+            return network.spec
+        return cast("Factory", self.base).member(network.realised)
+
+
+def with_length(train: TrainSettings, data: ImageSet) -> TrainSettings:
+    """The settings with their length in images seen: as asked for, else the default for these data and this device."""
+    if train.epochs is not None:
+        images = max(1, round(train.epochs * data.epoch_images))
+    elif train.images_seen is not None:
+        images = train.images_seen
+    elif data.name == EMBEDDED:
+        images = 2 * data.epoch_images
+    else:
+        from objectives.machine import choose_device
+
+        images = REAL_LENGTHS[choose_device(train.device).type]
+    return dataclasses.replace(train, epochs=None, images_seen=images)

@@ -17,22 +17,29 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class TrainSettings:
     """Settings of one proxy training; raises ``SettingsError`` for a value outside its range."""
 
-    epochs: int = 2
-    """Passes over the training images."""
+    epochs: float | None = None
+    """Length of a training up to its longest rung, in passes over the whole training part of your data set (fractions
+    allowed), however many of its images are used."""
+    images_seen: int | None = None
+    """The same length as a number of images seen. Default: 60,000 on a CPU, 500,000 on a GPU, 12,000 embedded."""
+    rungs: int = 4
+    """Lengths at which a training is scored: with 4 at 1/8, 1/4, 1/2 and all of the longest."""
+    cooldown: float = 0.2
+    """Last part of each rung's length in which the learning rate falls to 0."""
     batch_size: int = 32
     """Images in one step; on a CPU more steps beat larger batches."""
-    learning_rate: float = 0.3
-    """Highest learning rate of SGD with Nesterov momentum, reached at the end of the warm-up."""
+    learning_rate: float = 0.15
+    """Constant learning rate of SGD with Nesterov momentum between warm-up and cooldown."""
     momentum: float = 0.9
     """Nesterov momentum."""
     weight_decay: float = 5e-4
     """L2 penalty on the weights of convolutions and linear layers; biases and batch normalisation have none."""
     label_smoothing: float = 0.0
     """Part of the label that is spread over all classes while training."""
-    warmup: float = 0.15
-    """Part of all steps in which the learning rate rises linearly; afterwards it falls linearly to 0."""
-    train_images: int | None = 6000
-    """Training images to use, the same for every trial; None for all there are."""
+    warmup: float = 0.02
+    """First part of the longest rung in which the learning rate rises linearly."""
+    train_images: int | None = None
+    """Distinct training images to use, the same for every trial. Default: all that an eighth of the memory holds."""
     validation_images: int = 1500
     """Images split off the training part to score on; at most a fifth of the images is taken."""
     flip: bool = True
@@ -54,12 +61,22 @@ class TrainSettings:
     """On a GPU: replay the training step as one CUDA graph; the scores stay. Never for networks of --factory."""
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("batch_size", 1), ("validation_images", 1), ("threads", 0)):
+        for name, low in (("rungs", 1), ("batch_size", 1), ("validation_images", 1), ("threads", 0)):
             _checks.whole(name, getattr(self, name), SettingsError, low=low)
-        if self.train_images is not None:
-            _checks.whole("train_images", self.train_images, SettingsError)
+        for name in ("train_images", "images_seen"):
+            if getattr(self, name) is not None:
+                _checks.whole(name, getattr(self, name), SettingsError)
+        if self.epochs is not None:
+            _checks.positive("epochs", self.epochs, SettingsError)
+            if self.images_seen is not None:
+                raise SettingsError("expected a length in epochs or in images seen, got both")
         _checks.positive("learning_rate", self.learning_rate, SettingsError)
-        for name, low_allowed in (("momentum", False), ("label_smoothing", True), ("warmup", True)):
+        for name, low_allowed in (
+            ("momentum", False),
+            ("label_smoothing", True),
+            ("warmup", True),
+            ("cooldown", False),
+        ):
             self._part_of_one(name, zero=low_allowed)
         if _checks.real("weight_decay", self.weight_decay, SettingsError) < 0:
             raise SettingsError(f"expected weight_decay to be 0 or more, got {self.weight_decay!r}")
@@ -87,8 +104,11 @@ class TrainSettings:
         return frozenset(name for name, wanted in (("flip", self.flip), ("crop", self.crop)) if wanted)
 
     def describe(self) -> dict[str, object]:
-        """The settings that must be equal for two scores to be comparable: not where and by what means a trial runs."""
+        """The settings that must be equal for two scores to be comparable: not where and by what means a trial runs.
+
+        The length stands there in images seen, once it is known.
+        """
         plain = dataclasses.asdict(self)
-        for name in ("device", "threads", "compile", "cuda_graph"):
+        for name in ("device", "threads", "compile", "cuda_graph", "epochs"):
             del plain[name]
         return plain

@@ -1,4 +1,4 @@
-"""Train one proxy network from scratch and score it after every epoch.
+"""Train one proxy network from scratch and score it at every rung.
 
 Everything random comes from the seed, and the order of the images and their augmentation from nothing else, so trials
 with one seed differ by their network alone. An evaluation that cannot be finished raises ``TrialError`` of the kind
@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from objectives.contract import Report
 from objectives.cpu_layers import fit_to_device
 from objectives.factory import FactoryMember
 from objectives.imageset import ImageSet
@@ -25,6 +26,7 @@ from objectives.needs import needed_bytes, scoring_batch
 from objectives.network import build_network, folded
 from objectives.pixels import DeviceImages, EpochPlan
 from objectives.room import room
+from objectives.rungs import Rung, cooldown_rates, plan_rungs, total_steps, trunk_rates
 from objectives.settings import TrainSettings
 from objectives.steps import TrainingSteps
 from phiscale.errors import TrialError
@@ -32,16 +34,19 @@ from phiscale.spec import NetworkSpec
 
 _SETTLED_PART = 6
 _SETTLED_RANGE = 250, 1000
+_TIMED_STEPS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyRun:
     """What one training gave."""
 
-    score: float
-    """The value of ``TrainSettings.score`` after the last epoch."""
+    lengths: tuple[int, ...]
+    """Images seen at each rung, shortest first."""
+    scores: tuple[float, ...]
+    """The value of ``TrainSettings.score`` at each rung."""
     curves: dict[str, tuple[float, ...]]
-    """Per epoch: ``accuracy`` and ``log_loss`` (nats) on the validation images, mean ``train_loss`` (nats)."""
+    """Per rung: ``accuracy`` and ``log_loss`` (nats) on the validation images; ``train_loss`` (nats), mean so far."""
     seconds: float
     """Wall-clock time."""
     device: str
@@ -50,43 +55,49 @@ class ProxyRun:
     """Bytes: the largest allocation on a GPU, the largest resident size of the process on a CPU."""
 
 
-def train_proxy(
-    spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings, *, seed: int, report: Report
-) -> ProxyRun:
-    """Train the network of ``spec`` on ``data`` and score it; ``report(epoch, score)`` follows every epoch.
+def train_proxy(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings, *, seed: int) -> ProxyRun:
+    """Train the network of ``spec`` on ``data`` and score it at every rung of the settings.
 
     Waits until there is room for it on the device (``objectives/room.py``). The same seed on the same machine gives the
-    same score to the last bit. Raises ``TrialError``, and ``SettingsError`` for a device that is not there.
+    same scores to the last bit. Raises ``TrialError``, and ``SettingsError`` for a device that is not there.
     """
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
     what = f"{spec.name} at {spec.resolution} pixels"
     with memory_errors(what), room(device, needed_bytes(spec, settings, data, device)):
-        return _train(spec, data, settings, device, seed, report)
+        return _train(spec, data, settings, device, seed)
+
+
+def estimate_seconds(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> float:
+    """About how long one training takes on this machine: timed are its start, a few steps, and scoring once.
+
+    Raises what ``train_proxy`` raises.
+    """
+    device = choose_device(settings.device)
+    _check_shapes(spec, data, settings)
+    rungs = plan_rungs(settings, len(data.train_labels))
+    what = f"{spec.name} at {spec.resolution} pixels"
+    needed = needed_bytes(spec, settings, data, device)
+    with memory_errors(what), room(device, needed), reserved(device, settings, stream_seed(0, "global")):
+        return _Trainer(spec, data, settings, device, 0, rungs).estimate_seconds()
 
 
 def _train(
-    spec: NetworkSpec | FactoryMember,
-    data: ImageSet,
-    settings: TrainSettings,
-    device: torch.device,
-    seed: int,
-    report: Report,
+    spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings, device: torch.device, seed: int
 ) -> ProxyRun:
     """Train where there is room. What it took is free again when it returns."""
     started = time.perf_counter()
+    rungs = plan_rungs(settings, len(data.train_labels))
     curves: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "train_loss": []}
     with reserved(device, settings, stream_seed(seed, "global")):
-        trainer = _Trainer(spec, data, settings, device, seed)
-        for epoch in range(1, settings.epochs + 1):
-            parts = trainer.run_epoch(epoch)
-            _check_finite(parts, epoch, settings)
+        trainer = _Trainer(spec, data, settings, device, seed, rungs)
+        for parts in trainer.rungs():
             for name, value in parts.items():
                 curves[name].append(value)
-            report(epoch, _score(settings, curves))
         memory = peak_memory(device)
     return ProxyRun(
-        score=_score(settings, curves),
+        lengths=tuple(rung.images for rung in rungs),
+        scores=tuple(curves[settings.score]),
         curves={name: tuple(values) for name, values in curves.items()},
         seconds=time.perf_counter() - started,
         device=device_name(device),
@@ -104,28 +115,55 @@ class _Trainer:
         settings: TrainSettings,
         device: torch.device,
         seed: int,
+        rungs: tuple[Rung, ...],
     ) -> None:
-        self._settings, self._device, self._seed = settings, device, seed
+        self._settings, self._device, self._rungs = settings, device, rungs
         self._network = build_network(spec, stream_seed(seed, "weights")).to(device)
         fit_to_device(self._network, device, settings)
         self._autocast = autocast(device, settings)
         size = spec.resolution, device, data.shades
         self._train = DeviceImages(data.train_images, data.train_labels, *size)
         self._validation = DeviceImages(data.validation_images, data.validation_labels, *size)
-        self._augmentations = data.augmentations & settings.augmentations
         some = settling_images(len(self._train), seed)
         self._settling = _batches(some.to(device), spec.resolution)
         self._scoring = _batches(torch.arange(len(self._validation), device=device), spec.resolution)
-        self._steps = TrainingSteps(self._network, self._train, settings, device)
+        draw = partial(_draw, len(self._train), data.augmentations & settings.augmentations, seed)
+        self._steps = TrainingSteps(self._network, self._train, settings, device, rungs[-1].steps, draw)
 
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Train for one epoch, then score: the parts of the score by name."""
-        plan = EpochPlan.draw(len(self._train), self._augmentations, self._generator(f"epoch {epoch}"))
+    def rungs(self) -> Iterator[dict[str, float]]:
+        """Train from rung to rung: at each the parts of the score by name. Raises ``TrialError``."""
+        done = 0
+        for rung in self._rungs:
+            self._network.train()
+            self._steps.run(done, trunk_rates(self._settings, self._rungs, done, rung.trunk_steps))
+            done = rung.trunk_steps
+            trunk = self._steps.snapshot() if rung is not self._rungs[-1] else None
+            self._steps.run(done, cooldown_rates(self._settings, self._rungs, rung))
+            yield self._scored(rung)
+            if trunk is not None:
+                self._steps.restore(trunk)
+
+    def estimate_seconds(self) -> float:
+        """Seconds of a whole training but its start; the network is of no use afterwards."""
+        steps = min(_TIMED_STEPS, self._rungs[-1].steps // 2)
         self._network.train()
-        train_loss = self._steps.run_epoch(plan, epoch)
+        self._steps.run(0, [0.0] * steps)  # libraries choose their kernels, a GPU captures the step
+        self._steps.mean_loss()
+        started = time.perf_counter()
+        self._steps.run(steps, [0.0] * steps)
+        self._steps.mean_loss()
+        trained = time.perf_counter()
+        self._scored(self._rungs[-1])
+        scored = time.perf_counter()
+        return (trained - started) / steps * total_steps(self._rungs) + len(self._rungs) * (scored - trained)
+
+    def _scored(self, rung: Rung) -> dict[str, float]:
+        train_loss = self._steps.mean_loss()
         self._settle()
         accuracy, log_loss = self._evaluate()
-        return {"accuracy": accuracy, "log_loss": log_loss, "train_loss": train_loss}
+        parts = {"accuracy": accuracy, "log_loss": log_loss, "train_loss": train_loss}
+        _check_finite(parts, rung, self._settings)
+        return parts
 
     @torch.no_grad()
     def _settle(self) -> None:
@@ -164,8 +202,14 @@ class _Trainer:
         right_sum, loss_sum = totals.tolist()
         return right_sum / len(self._validation), loss_sum / len(self._validation)
 
-    def _generator(self, name: str) -> torch.Generator:
-        return torch.Generator().manual_seed(stream_seed(self._seed, name))
+
+def _draw(images: int, augmentations: frozenset[str], seed: int, epoch: int) -> EpochPlan:
+    """The order of the images of an epoch, from 0, and what is done to them.
+
+    No method of the trainer: in a cycle with its steps it would keep the memory until the next garbage collection.
+    """
+    generator = torch.Generator().manual_seed(stream_seed(seed, f"epoch {epoch + 1}"))
+    return EpochPlan.draw(images, augmentations, generator)
 
 
 def settling_images(count: int, seed: int) -> torch.Tensor:
@@ -190,18 +234,12 @@ def _batches(indices: torch.Tensor, resolution: int) -> tuple[torch.Tensor, ...]
     return torch.tensor_split(indices, math.ceil(len(indices) / scoring_batch(resolution)))
 
 
-def _score(settings: TrainSettings, curves: dict[str, list[float]]) -> float:
-    """The value after the last epoch; of the training loss the mean so far, known as training speed."""
-    values = curves[settings.score]
-    return math.fsum(values) / len(values) if settings.score == "train_loss" else values[-1]
-
-
-def _check_finite(parts: dict[str, float], epoch: int, settings: TrainSettings) -> None:
+def _check_finite(parts: dict[str, float], rung: Rung, settings: TrainSettings) -> None:
     for name, value in parts.items():
         if not math.isfinite(value):
             raise TrialError(
                 "diverged",
-                f"expected a finite {name}, got {value} in epoch {epoch}; use a learning rate below "
+                f"expected a finite {name}, got {value} after {rung.images} images; use a learning rate below "
                 f"{settings.learning_rate:g}",
             )
 

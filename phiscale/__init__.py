@@ -41,7 +41,7 @@ from phiscale.family import FamilyMember, format_family, generate_family, parse_
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork, scale_network
 from phiscale.published import EFFICIENTNET_TABLE, PUBLISHED_RULES, PublishedMember, PublishedRule
-from phiscale.record import Estimate, Observed, SearchRecord
+from phiscale.record import Estimate, Horizon, Length, Observed, SearchRecord
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import efficientnet_scaling, multipliers
 from phiscale.spec import NetworkSpec, StageSpec, load_network
@@ -72,6 +72,8 @@ __all__ = [
     "Estimate",
     "FamilyMember",
     "FileError",
+    "Horizon",
+    "Length",
     "Multipliers",
     "NetworkSpec",
     "Observed",

@@ -20,7 +20,8 @@ from phiscale.files import write_text
 from phiscale.spec import NetworkSpec
 
 FORMAT = "phiscale-search-record"
-VERSION = 1
+VERSION = 2
+"""Version 1 had no ``length`` and no ``horizon``; it is read with the length that its ``budget.train`` tells."""
 _DEEPEST = 50
 """Levels of objects and lists in the free parts of a record; more would exhaust the stack of a reader."""
 
@@ -58,6 +59,54 @@ class Observed:
         _checks.whole("the number of evaluations", self.evaluations, RecordError)
 
 
+@dataclass(frozen=True)
+class Length:
+    """How long a training is."""
+
+    images: int
+    """Images seen, repeats included."""
+    epoch_images: int | None = None
+    """Images in an epoch of the data; None where that is not known."""
+    data: str | None = None
+    """Name of the data."""
+
+    def __post_init__(self) -> None:
+        _checks.whole("the images of a length", self.images, RecordError)
+        if self.epoch_images is not None:
+            _checks.whole("the epoch_images of a length", self.epoch_images, RecordError)
+        if self.data is not None:
+            _checks.text("the data of a length", self.data, RecordError)
+
+    @property
+    def epochs(self) -> float | None:
+        """The same length in epochs."""
+        return None if self.epoch_images is None else self.images / self.epoch_images
+
+    def describe(self) -> str:
+        """``160,000 images seen (3.2 epochs of cifar-10)``."""
+        if self.epochs is None:
+            return f"{self.images:,} images seen"
+        data = f" of {self.data}" if self.data else ""
+        return f"{self.images:,} images seen ({self.epochs:.3g} epoch{'s' if self.epochs != 1 else ''}{data})"
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """The length for which constants were asked."""
+
+    images: int
+    """Images seen."""
+    determined: bool
+    """Whether the constants of the record are for it; if not, they are for the longest rung."""
+    reason: str = ""
+    """Why it is not determined, and what would determine it; empty where it is."""
+
+    def __post_init__(self) -> None:
+        _checks.whole("the images of a horizon", self.images, RecordError)
+        if not isinstance(self.determined, bool) or not isinstance(self.reason, str):
+            raise RecordError(f"expected a horizon with determined (true or false) and reason (text), got {self!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord:
     """What a search found and how; written by ``scripts.run_search``."""
@@ -84,6 +133,10 @@ class SearchRecord:
     """Standard deviation of one evaluation; None if it could not be estimated."""
     best_observed: Observed
     """The luckiest trial, for comparison: its score is optimistic."""
+    length: Length | None = None
+    """The training that the constants are for; None where the objective states no length."""
+    horizon: Horizon | None = None
+    """The length that was asked for; None where that was the longest rung."""
     region: tuple[Shares, ...] = ()
     """Shares of the lattice points that cannot be told apart from the recommendation."""
     baselines: tuple[Observed, ...] = ()
@@ -121,6 +174,13 @@ class SearchRecord:
         """Shares of the recommended constants."""
         return shares_from_constants(self.constants, self.cost_model)
 
+    @property
+    def horizon_length(self) -> Length | None:
+        """The length that was asked for, in the epochs of ``length``."""
+        if self.length is None or self.horizon is None:
+            return self.length
+        return dataclasses.replace(self.length, images=self.horizon.images)
+
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values."""
         plain = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
@@ -146,7 +206,7 @@ class SearchRecord:
         _check_version(value)
         fields = {f.name: f for f in dataclasses.fields(cls)}
         keys = {"format", "version", "shares", *fields}
-        plain = dict(_checks.exact_keys("the record", value, keys, RecordError))
+        plain = dict(_checks.exact_keys("the record", _upgraded(value), keys, RecordError))
         try:
             record = cls(**{name: _READERS.get(name, _as_is)(name, plain[name]) for name in fields})
             stated = _shares("shares", plain["shares"])
@@ -202,8 +262,23 @@ def _check_version(value: object) -> None:
         raise RecordError(f"expected a whole number as version, got {version!r}")
     if version > VERSION:
         raise RecordError(f"expected version {VERSION}, got {version} of a newer phiscale; upgrade phiscale to read it")
-    if version < VERSION:
-        raise RecordError(f"expected version {VERSION}, got {version} of an older phiscale; write the record again")
+    if version < 1:
+        raise RecordError(f"expected a version of 1 to {VERSION}, got {version}; take the record from the study again")
+
+
+def _upgraded(value: Any) -> Any:
+    """A record of version 1 with the fields of this version; its length is that of its training settings."""
+    if value["version"] != 1 or not {"budget", "data"} <= value.keys():
+        return value
+    train, data = (part if isinstance(part, dict) else {} for part in (_train(value["budget"]), value["data"]))
+    epochs, images, name = train.get("epochs"), train.get("train_images"), data.get("name")
+    known = all(type(number) is int and number > 0 for number in (epochs, images))
+    length = {"images": epochs * images, "epoch_images": images, "data": name} if known else None  # type: ignore[operator]
+    return {"length": length, "horizon": None, **value}
+
+
+def _train(budget: Any) -> Any:
+    return budget.get("train") if isinstance(budget, dict) else None
 
 
 def _as_is(_: str, value: Any) -> Any:
@@ -250,6 +325,8 @@ def _observed(name: str, value: Any) -> Observed:
 _READERS: dict[str, Callable[[str, Any], Any]] = {
     "constants": _constants,
     "cost_model": _object(CostModel),
+    "length": _or_none(_object(Length)),
+    "horizon": _or_none(_object(Horizon)),
     "network": _or_none(lambda _, value: NetworkSpec.from_dict(value)),
     "expected": _or_none(_object(Estimate)),
     "best_observed": _observed,

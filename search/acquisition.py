@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from phiscale.constants import CostModel, Shares
+from search.horizon import Aim, Fitted
 from search.measurements import FAILURE, Measurement, measurements
-from search.recommend import FEWEST, REGION_STEPS, as_array, fit_rows
+from search.recommend import FEWEST, REGION_STEPS, as_array, surface_at
 from search.settings import SPREAD_FIRST
 from search.simplex import lattice, parameters_at
-from search.surface import Array, Surface
+from search.surface import Array
 from search.workers import one_thread
 
 if TYPE_CHECKING:
@@ -35,35 +36,35 @@ _OUTCOMES = norm.ppf((np.arange(24) + 0.5) / 24)
 
 
 def next_point(
-    trials: Sequence[FrozenTrial], cost_model: CostModel, direction: str, is_open: Callable[[Shares], bool]
+    trials: Sequence[FrozenTrial], cost_model: CostModel, aim: Aim, is_open: Callable[[Shares], bool]
 ) -> tuple[dict[str, float], dict[str, Any]] | None:
     """Unit parameters and attributes of the next trial; None where too little is known to choose one.
 
     A trial that fails teaches nothing, and would be chosen again for ever: points that are not ``is_open`` are passed
-    over, and beside a failed one there is less to be learnt, as beside a running one.
+    over. Failed and running points count as pending, which lowers the value of their neighbours.
     """
     rows = measurements(trials, cost_model)
     if sum(len(row.scores) for row in rows) < SPREAD_FIRST or len(rows) < FEWEST:
         return None
     unknown = [trial.user_attrs for trial in trials if trial.state.name == "RUNNING" or FAILURE in trial.user_attrs]
     pending = [Shares(*(attributes[name] for name in _SHARES)) for attributes in unknown if _SHARES[-1] in attributes]
-    ranked = most_informative(rows, pending, cost_model, direction)
+    ranked = most_informative(rows, pending, cost_model, aim)
     chosen = next((shares for shares in ranked if is_open(shares)), None)
     return None if chosen is None else (parameters_at(chosen, cost_model), {})
 
 
 def most_informative(
-    rows: Sequence[Measurement], pending: Sequence[Shares], cost_model: CostModel, direction: str
+    rows: Sequence[Measurement], pending: Sequence[Shares], cost_model: CostModel, aim: Aim
 ) -> list[Shares]:
     """The lattice points, those first whose evaluation is expected to raise the best expected score most."""
     points = lattice(REGION_STEPS, cost_model)
     with one_thread():
-        surface = fit_rows(rows, 1.0 if direction == "maximize" else -1.0)
+        surface, _ = surface_at(rows, aim)
         gradient = knowledge_gradient(surface, as_array(points), as_array(pending))
     return [points[index] for index in np.argsort(-gradient, kind="stable")]
 
 
-def knowledge_gradient(surface: Surface, points: Array, pending: Array) -> Array:
+def knowledge_gradient(surface: Fitted, points: Array, pending: Array) -> Array:
     """Expected rise of the highest mean over ``points`` (n, 3) by one evaluation at each of them, (n,)."""
     mean, covariance = surface.moments(np.concatenate([points, pending.reshape(-1, 3)]))
     for index in range(len(points), len(mean)):

@@ -17,6 +17,7 @@ from phiscale.constants import CostModel, Multipliers, ScalingConstants, Shares,
 from phiscale.errors import BudgetError, ConstraintError, SettingsError
 from phiscale.network import ScaledNetwork
 from search.acquisition import next_point
+from search.horizon import Aim
 from search.measurements import FAILURE
 from search.plan import PlannedPoint, point_parameters
 from search.racing import worth_repeating
@@ -108,7 +109,13 @@ def _end_as_cut_off(study: Study, trial: FrozenTrial) -> None:
 
 
 def claim(
-    study: Study, objective: Objective, settings: SearchSettings, cost_model: CostModel, total: int, worker: Worker
+    study: Study,
+    objective: Objective,
+    settings: SearchSettings,
+    cost_model: CostModel,
+    aim: Aim,
+    total: int,
+    worker: Worker,
 ) -> Claim | None:
     """The next trial to evaluate; None where the study has, or is about to have, ``total`` of them.
 
@@ -125,7 +132,7 @@ def claim(
         return _describe(parameters, stated, trials, objective, settings, cost_model, worker)
 
     if not any(trial.state.name == "WAITING" for trial in trials):
-        chosen = _chosen(trials, taken, objective, settings, cost_model)
+        chosen = _chosen(trials, taken, objective, settings, cost_model, aim)
         if chosen is None and settings.is_grid:
             return None
         if chosen is not None:
@@ -161,19 +168,24 @@ def _begin(study: Study, parameters: dict[str, float], attributes: dict[str, Any
 
 
 def _chosen(
-    trials: Sequence[FrozenTrial], taken: int, objective: Objective, settings: SearchSettings, cost_model: CostModel
+    trials: Sequence[FrozenTrial],
+    taken: int,
+    objective: Objective,
+    settings: SearchSettings,
+    cost_model: CostModel,
+    aim: Aim,
 ) -> tuple[dict[str, float], dict[str, Any]] | None:
     """Parameters and attributes of the next trial, where they are known before it is asked for.
 
     ``taken`` is the number of trials before it without those that were cut off, so that a kill changes no turn.
     """
-    chosen = worth_repeating(trials, taken, settings, cost_model, objective.direction)
+    chosen = worth_repeating(trials, taken, settings, cost_model, aim)
     if chosen is not None or settings.method not in SPREADING:
         return chosen
     place = 1 + max((trial.user_attrs.get(SPREAD, -1) for trial in trials), default=-1)
     if settings.method == "gp":
         is_open = _never_failed(trials, objective, cost_model)
-        modelled = next_point(trials, cost_model, objective.direction, is_open) if taken % SPREAD_EVERY else None
+        modelled = next_point(trials, cost_model, aim, is_open) if taken % SPREAD_EVERY else None
         if modelled is not None:
             return modelled
         if taken >= SPREAD_FIRST:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FAILURE = "failure"
 """User attribute of a trial that failed for a reason of its own: the reason, a sentence. One cut off has none."""
 
+RUNGS, RUNG_SCORES = "rungs", "rung_scores"
+"""User attributes of a finished trial: lengths of its rungs in images seen, and per seed its scores there."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -30,9 +33,13 @@ class Measurement:
     shares: Shares
     """Shares of the network as realised."""
     scores: tuple[float, ...]
-    """One score per seed."""
+    """One score per seed, at the longest rung where there are rungs."""
     trials: tuple[int, ...]
     """Numbers of its trials."""
+    rungs: tuple[int, ...] = ()
+    """Images seen at each rung, shortest first; empty where training length plays no part."""
+    rung_scores: tuple[tuple[float, ...], ...] = ()
+    """Per seed, in the order of ``scores``: the score at each rung."""
 
     @property
     def score(self) -> float:
@@ -69,6 +76,8 @@ def _merge(group: list[FrozenTrial], cost_model: CostModel) -> Measurement:
         shares=_realised_shares(realised, constants, cost_model),
         scores=tuple(score for trial in group for score in trial.user_attrs["scores"]),
         trials=tuple(sorted(trial.number for trial in group)),
+        rungs=tuple(attributes.get(RUNGS, ())),
+        rung_scores=tuple(tuple(scores) for trial in group for scores in trial.user_attrs.get(RUNG_SCORES, ())),
     )
 
 
@@ -85,7 +94,19 @@ _COLUMNS = (
     *("number", "state", "value", "names", "alpha", "beta", "gamma", "share_depth", "share_width", "share_resolution"),
     *("product", "asked_depth", "asked_width", "asked_resolution", "realised_depth", "realised_width"),
     *("realised_resolution", "resolution", "blocks", "macs", "params", "activations", "growth", "cost_ratio", "seeds"),
-    *("scores", "seconds", "device", "peak_memory", "fingerprint", "failure_kind", "failure", "redo_of", "worker"),
+    *(
+        "scores",
+        RUNGS,
+        RUNG_SCORES,
+        "seconds",
+        "device",
+        "peak_memory",
+        "fingerprint",
+        "failure_kind",
+        "failure",
+        "redo_of",
+        "worker",
+    ),
 )
 
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import phiscale
 from phiscale.constants import CostModel
 from phiscale.errors import BudgetError, RecordError
-from phiscale.family import generate_family
+from phiscale.family import family_rows, generate_family
 from phiscale.files import write_text
-from phiscale.record import Estimate, Observed, SearchRecord
+from phiscale.record import Estimate, Horizon, Length, Observed, SearchRecord
 from phiscale.spec import NetworkSpec
 from search.claims import is_attempt
+from search.horizon import aim_of
 from search.measurements import Measurement, measurements, trials_csv
 from search.racing import STOPPED
 from search.recommend import Recommendation, recommend
@@ -45,7 +46,8 @@ def write_results(study: Study, folder: Path, cost_model: CostModel, settings: S
     """
     write_trials(study, folder)
     rows = measurements(study.get_trials(deepcopy=False), cost_model)
-    recommendation = recommend(rows, cost_model, study.direction.name.lower())
+    aim = aim_of(settings, study.user_attrs[SETTINGS_KEY], study.direction.name.lower())
+    recommendation = recommend(rows, cost_model, aim)
     record = _with_confirmation(make_record(study, rows, recommendation, cost_model, settings), folder)
     record.save(folder / "constants.json")
     if record.network:
@@ -70,7 +72,7 @@ def say_the_same(one: SearchRecord, other: SearchRecord) -> bool:
 
 
 def _said(record: SearchRecord) -> tuple[Any, ...]:
-    question = record.network, record.cost_model, record.data, record.budget.get("train")
+    question = record.network, record.cost_model, record.data, record.budget.get("train"), record.length
     return record.study, record.constants, record.score_name, record.direction, *question
 
 
@@ -83,7 +85,7 @@ def families(record: SearchRecord, base: NetworkSpec) -> dict[str, Any]:
     for budget in ("nominal", "matched"):
         try:
             members = generate_family(base, record.constants, FAMILY_PHIS, budget=budget, cost_model=record.cost_model)
-            result[budget] = [member.row() for member in members]
+            result[budget] = family_rows(members, record)
         except BudgetError as error:
             result[budget] = str(error)
     return {"study": record.study, "constants": vars(record.constants), "base": base.to_dict(), **result}
@@ -103,7 +105,7 @@ def make_record(
     stored: Mapping[str, Any] = study.user_attrs[SETTINGS_KEY]
     trials = [trial for trial in study.get_trials(deepcopy=False) if is_attempt(trial)]
     devices = {trial.user_attrs["device"]: None for trial in trials if "device" in trial.user_attrs}
-    score_name = str(stored.get("score") or (stored.get("train") or {}).get("score", "score"))
+    score_name = aim_of(None, stored, study.direction.name.lower()).score_name
     counts = {name.lower(): sum(t.state.name == name for t in trials) for name in ("COMPLETE", "PRUNED", "FAIL")}
     return SearchRecord(
         study=study.study_name,
@@ -116,6 +118,8 @@ def make_record(
         direction=study.direction.name.lower(),
         expected=_possible(recommendation.expected, score_name),
         noise=recommendation.noise,
+        length=_length(recommendation, stored),
+        horizon=_horizon(recommendation),
         best_observed=recommendation.best_observed,
         region=recommendation.region,
         baselines=_baselines(rows),
@@ -134,6 +138,20 @@ def make_record(
         device=", ".join(devices) or "unknown",
         details=recommendation.details,
     )
+
+
+def _length(recommendation: Recommendation, stored: Mapping[str, Any]) -> Length | None:
+    if recommendation.length is None:
+        return None
+    data = stored.get("data") or {}
+    epoch, name = data.get("epoch_images"), data.get("name")
+    whole = epoch if type(epoch) is int and epoch > 0 else None
+    return Length(recommendation.length, whole, name if isinstance(name, str) and name else None)
+
+
+def _horizon(recommendation: Recommendation) -> Horizon | None:
+    outlook = recommendation.outlook
+    return None if outlook is None else Horizon(outlook.images, not outlook.reason, outlook.reason)
 
 
 def _possible(estimate: Estimate | None, score_name: str) -> Estimate | None:

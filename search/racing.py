@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from phiscale.constants import CostModel
+from search.horizon import Aim
 from search.measurements import Measurement, measurements
-from search.recommend import FEWEST, fit_rows, recommend
+from search.recommend import FEWEST, as_array, recommend, surface_at
 from search.settings import SPREAD_FIRST, SearchSettings
 from search.workers import one_thread
 
@@ -26,7 +25,7 @@ _ENOUGH_TO_STOP = 16
 
 
 def worth_repeating(
-    trials: Sequence[FrozenTrial], taken: int, settings: SearchSettings, cost_model: CostModel, direction: str
+    trials: Sequence[FrozenTrial], taken: int, settings: SearchSettings, cost_model: CostModel, aim: Aim
 ) -> tuple[dict[str, float], dict[str, Any]] | None:
     """Unit parameters and attributes of the trial to measure again, or None where it is not the turn of one.
 
@@ -43,26 +42,27 @@ def worth_repeating(
     if len(rows) < FEWEST:
         return None
     with one_thread():
-        chosen = _contender(rows, 1.0 if direction == "maximize" else -1.0)
+        chosen = _contender(rows, aim)
     first = trials[chosen.trials[0]]
     attributes = {"repeats": chosen.trials[0], "constants": list(chosen.constants.as_tuple())}
     return dict(first.params), attributes
 
 
-def _contender(rows: Sequence[Measurement], sign: float) -> Measurement:
-    mean, deviation = fit_rows(rows, sign).predict(np.array([row.shares.as_tuple() for row in rows]))
+def _contender(rows: Sequence[Measurement], aim: Aim) -> Measurement:
+    surface, _ = surface_at(rows, aim)
+    mean, deviation = surface.predict(as_array([row.shares for row in rows]))
     open_rows = [index for index in range(len(rows)) if mean[index] + _SURE * deviation[index] >= mean.max()]
     return rows[min(open_rows, key=lambda index: (len(rows[index].scores), -mean[index]))]
 
 
-def reason_to_stop(study: Study, settings: SearchSettings, cost_model: CostModel, direction: str) -> str | None:
+def reason_to_stop(study: Study, settings: SearchSettings, cost_model: CostModel, aim: Aim) -> str | None:
     """Why the study has learnt enough, as a phrase; None where it has not, or where nothing was asked for."""
     if settings.until_region is None and settings.until_gain is None:
         return None
     rows = measurements(study.get_trials(deepcopy=False), cost_model)
     if sum(len(row.scores) for row in rows) < _ENOUGH_TO_STOP:
         return None
-    details = recommend(rows, cost_model, direction).details
+    details = recommend(rows, cost_model, aim).details
     part, gain = details.get("region_part"), details.get("expected_gain")
     if part is None or gain is None:
         return None

@@ -5,7 +5,8 @@ The best observed trial is the luckiest of many; it is reported beside the recom
 
 from __future__ import annotations
 
-import functools
+import dataclasses
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,9 +17,23 @@ import numpy as np
 from phiscale.constants import CostModel, ScalingConstants, Shares, constants_from_shares
 from phiscale.errors import StudyError
 from phiscale.record import Estimate, Observed
+from phiscale.training_length import FARTHEST
+from search import drift
+from search.horizon import (
+    LEAST_COVERAGE,
+    Aim,
+    Fitted,
+    Hindcast,
+    Scale,
+    fit,
+    fit_lines,
+    hindcast,
+    law_scale,
+    plain_scale,
+)
 from search.measurements import Measurement
 from search.simplex import active_axes, lattice
-from search.surface import Array, Surface, are_equal, fit_surface
+from search.surface import Array, are_equal
 from search.workers import one_thread
 
 FINE_STEPS = 100
@@ -29,6 +44,18 @@ _DRAWS = 1000
 FEWEST = 8
 """Networks below which no surface is fitted."""
 _Z90 = 1.6449
+_MOST_TIMES = 20
+"""Times as many trainings beyond which more of them are no advice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """Whether the constants could be recommended for the horizon that was asked for."""
+
+    images: int
+    """The horizon, in images seen."""
+    reason: str
+    """Why it is not determined, and what would determine it: a phrase; empty where it is determined."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +73,11 @@ class Recommendation:
     best_observed: Observed
     notes: tuple[str, ...]
     details: dict[str, Any]
-    """Models with their weights, calibration, and the second opinion, as JSON values."""
+    """Models with their weights, calibration, second opinion, rungs, drift and hindcast, as JSON values."""
+    length: int | None = None
+    """Images seen of the training that the constants are for; None where training length plays no part."""
+    outlook: Outlook | None = None
+    """Of the horizon that was asked for; None where none was."""
 
 
 @dataclass(frozen=True)
@@ -61,34 +92,129 @@ class Prediction:
     """Its standard deviation, (n,)."""
 
 
-def predict(
-    rows: Sequence[Measurement], cost_model: CostModel, direction: str, *, steps: int = 60
-) -> Prediction | None:
-    """The surface on a lattice of ``steps``, for pictures; None where too few networks or equal scores show none."""
+def predict(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim, *, steps: int = 60) -> Prediction | None:
+    """The surface at the horizon on a lattice of ``steps``, for pictures.
+
+    None where too few networks or equal scores show none.
+    """
     if len(rows) < FEWEST or are_equal(np.array(_evaluations(rows))):
         return None
-    sign = 1.0 if direction == "maximize" else -1.0
     points = as_array(lattice(steps, cost_model))
     with one_thread():
-        mean, deviation = fit_rows(rows, sign).predict(points)
-    return Prediction(points, sign * mean, deviation)
+        surface, scale = surface_at(rows, aim)
+        mean, deviation = surface.predict(points)
+    return Prediction(points, scale.to_scores(mean), deviation * scale.slope(mean))
 
 
-def recommend(rows: Sequence[Measurement], cost_model: CostModel, direction: str) -> Recommendation:
-    """The recommendation from all measured networks. Raises ``StudyError`` where there is none."""
+def surface_at(rows: Sequence[Measurement], aim: Aim) -> tuple[Fitted, Scale]:
+    """The surface at the horizon and the scale of its values.
+
+    At a rung it is fitted to the scores measured there; elsewhere to the lines through all rungs. A horizon of more
+    than four times the longest rung counts as the longest rung.
+    """
+    length = aim.horizon
+    shares, scores, lengths = _observed(rows)
+    if length is None or not lengths or length > FARTHEST * lengths[-1]:
+        length = lengths[-1] if lengths else None
+    if length is None or length in lengths:
+        scale = plain_scale(aim.direction)
+        return fit(shares, scale.to_values(scores[:, -1 if length is None else lengths.index(length)])), scale
+    scale = law_scale(scores, aim.direction, aim.score_name)
+    return fit_lines(shares, scale.to_values(scores), lengths, length), scale
+
+
+def _observed(rows: Sequence[Measurement]) -> tuple[Array, Array, tuple[int, ...]]:
+    """Shares (n, 3) and scores (n, k) of every evaluation, and the lengths of the k rungs; k is 1 without rungs."""
+    shares = as_array([row.shares for row in rows for _ in row.scores])
+    lengths = rows[0].rungs
+    if lengths:
+        return shares, np.array([scores for row in rows for scores in row.rung_scores]), lengths
+    return shares, np.array(_evaluations(rows))[:, None], ()
+
+
+def recommend(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> Recommendation:
+    """The recommendation for the horizon from all measured networks.
+
+    Where the horizon cannot be determined it is for the longest rung, and ``outlook`` says so. Raises ``StudyError``
+    where there is no measurement.
+    """
     if not rows:
         raise StudyError("expected at least one finished trial to recommend from, got none; run more trials")
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = 1.0 if aim.direction == "maximize" else -1.0
     best = max(rows, key=lambda row: sign * row.score)
     observed = Observed(best.name, best.constants, best.score, len(best.scores))
+    longest = rows[0].rungs[-1] if rows[0].rungs else None
+    outlook = None
+    if aim.horizon is not None and longest is not None:
+        reason = "" if aim.horizon == longest else "too few networks have been measured"
+        outlook = Outlook(images=aim.horizon, reason=reason)
     if len(rows) > 1 and are_equal(np.array(_evaluations(rows))):
-        return _undecided(rows, cost_model, observed)
+        return dataclasses.replace(_undecided(rows, cost_model, observed), length=longest, outlook=outlook)
     if len(rows) < FEWEST:
         note = f"{len(rows)} networks are too few for a surface ({FEWEST} are needed): this is the best observed trial"
         constants = constants_from_shares(best.shares, cost_model)
-        return Recommendation(constants, best.shares, None, replicate_noise(rows), (), observed, (note,), {})
+        noise = replicate_noise(rows)
+        return Recommendation(constants, best.shares, None, noise, (), observed, (note,), {}, longest, outlook)
     with one_thread():
-        return _from_surface(rows, cost_model, sign, best, observed)
+        checked = _hindcast(rows, cost_model, aim)
+        if outlook is not None:
+            outlook = _outlook(outlook.images, rows[0].rungs, checked, sum(len(row.scores) for row in rows))
+        length = outlook.images if outlook and not outlook.reason else longest
+        fitted = surface_at(rows, dataclasses.replace(aim, horizon=length))
+        found = _from_surface(rows, cost_model, fitted, best, observed)
+        details = found.details | _over_length(rows, cost_model, aim)
+    details["hindcast"] = None if checked is None else checked.to_json()
+    return dataclasses.replace(found, details=details, length=length, outlook=outlook)
+
+
+def _hindcast(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> Hindcast | None:
+    if not rows[0].rungs:
+        return None
+    scale = law_scale(_observed(rows)[1], aim.direction, aim.score_name)
+    groups = [(as_array([row.shares])[0], scale.to_values(np.array(row.rung_scores))) for row in rows]
+    return hindcast(groups, rows[0].rungs, scale, as_array(lattice(REGION_STEPS, cost_model)))
+
+
+def _over_length(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> dict[str, Any]:
+    """Optimum and noise at every rung, and the drift, as JSON values; nothing without rungs."""
+    shares, scores, lengths = _observed(rows)
+    if not lengths:
+        return {}
+    arguments = shares, scores, lengths, plain_scale(aim.direction), lattice(REGION_STEPS, cost_model)
+    return drift.as_json(drift.rung_summaries(*arguments), drift.drift(*arguments))
+
+
+def _outlook(horizon: int, lengths: Sequence[int], checked: Hindcast | None, trainings: int) -> Outlook:
+    """Whether the rungs say anything about the horizon; if not, why, and what would."""
+    longest = lengths[-1]
+    if lengths[0] <= horizon <= longest:
+        return Outlook(images=horizon, reason="")
+    if horizon > FARTHEST * longest:
+        reason = (
+            f"the horizon is {horizon / longest:.3g} times the longest rung, and nothing is claimed beyond "
+            f"{FARTHEST:g} times; a longest rung of {math.ceil(horizon / FARTHEST):,} images seen would determine it"
+        )
+    elif checked is None:
+        reason = (
+            "fewer than two rungs lie at or below a quarter of the longest, so nothing checks the extrapolation; "
+            "4 rungs or more would determine it"
+        )
+    elif checked.holds:
+        reason = ""
+    elif checked.rank is None and checked.coverage >= LEAST_COVERAGE:
+        more = ""
+        if checked.trainings <= _MOST_TIMES:
+            more = f"about {math.ceil(trainings * checked.trainings / 10) * 10} trainings in all, or "
+        reason = (
+            "noise hides the order of the networks, so nothing checks the extrapolation; "
+            f"{more}a longest rung of {horizon:,} images seen would determine it"
+        )
+    else:
+        reason = (
+            f"the rungs up to {checked.rungs[-1]:,} images seen do not predict the longest one "
+            f"({checked.describe()}); a longest rung of {horizon:,} images seen would determine it"
+        )
+    return Outlook(images=horizon, reason=reason)
 
 
 def _undecided(rows: Sequence[Measurement], cost_model: CostModel, observed: Observed) -> Recommendation:
@@ -105,29 +231,35 @@ def _undecided(rows: Sequence[Measurement], cost_model: CostModel, observed: Obs
 
 
 def _from_surface(
-    rows: Sequence[Measurement], cost_model: CostModel, sign: float, best: Measurement, observed: Observed
+    rows: Sequence[Measurement],
+    cost_model: CostModel,
+    fitted: tuple[Fitted, Scale],
+    best: Measurement,
+    observed: Observed,
 ) -> Recommendation:
-    surface = fit_rows(rows, sign)
+    surface, scale = fitted
     top = _highest(surface, cost_model)
     mean, deviation = surface.predict(as_array([top]))
-    expected = _estimate(sign, float(mean[0]), float(deviation[0]))
+    expected = _estimate(scale, float(mean[0]), float(deviation[0]))
+    steepness = float(scale.slope(mean)[0])
     region, gain = optimum_region(surface, top, cost_model)
-    opinions, disagreement = second_opinions(surface, sign, lattice(REGION_STEPS, cost_model))
-    notes = (*_cautions(rows, surface, region, cost_model), *disagreement)
+    opinions, disagreement = second_opinions(surface, scale, lattice(REGION_STEPS, cost_model))
+    noise = surface.noise * steepness
+    notes = (*_cautions(rows, surface, noise, region, cost_model), *disagreement)
     details = {
         "models": {model.name: model.weight for model in surface.models},
         "calibration": asdict(surface.calibration),
         "replicate_noise": replicate_noise(rows),
-        "optimism": sign * (best.score - _at(surface, best.shares, sign)),
+        "optimism": scale.sign * (best.score - _at(surface, best.shares, scale)) if scale.kind == "score" else None,
         "region_part": len(region) / len(lattice(REGION_STEPS, cost_model)),
-        "expected_gain": gain,
+        "expected_gain": gain * steepness,
         **opinions,
     }
     constants = constants_from_shares(top, cost_model)
-    return Recommendation(constants, top, expected, surface.noise, region, observed, notes, details)
+    return Recommendation(constants, top, expected, noise, region, observed, notes, details)
 
 
-def _highest(surface: Surface, cost_model: CostModel) -> Shares:
+def _highest(surface: Fitted, cost_model: CostModel) -> Shares:
     """The point of the fine lattice where the surface is highest, looked for around the best of the coarse one."""
     coarse = lattice(REGION_STEPS, cost_model)
     best = as_array([coarse[int(np.argmax(surface.means(as_array(coarse))))]])
@@ -147,23 +279,11 @@ def _evaluations(rows: Sequence[Measurement]) -> list[float]:
     return [score for row in rows for score in row.scores]
 
 
-def fit_rows(rows: Sequence[Measurement], sign: float) -> Surface:
-    """A surface of the score times ``sign``, to be maximised; every evaluation is one observation."""
-    shares = as_array([row.shares for row in rows for _ in row.scores])
-    return _fitted(shares.tobytes(), (sign * np.array(_evaluations(rows))).tobytes())
+def _at(surface: Fitted, shares: Shares, scale: Scale) -> float:
+    return float(scale.to_scores(surface.predict(as_array([shares]))[0])[0])
 
 
-@functools.lru_cache(maxsize=2)
-def _fitted(shares: bytes, scores: bytes) -> Surface:
-    """Kept, since the decision to stop, the next point and the recommendation ask for the same surface."""
-    return fit_surface(np.frombuffer(shares).reshape(-1, 3), np.frombuffer(scores))
-
-
-def _at(surface: Surface, shares: Shares, sign: float) -> float:
-    return sign * float(surface.predict(as_array([shares]))[0][0])
-
-
-def second_opinions(surface: Surface, sign: float, points: Sequence[Shares]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def second_opinions(surface: Fitted, scale: Scale, points: Sequence[Shares]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What the Gaussian process alone and the Scheffe polynomials alone would say, and a caution if they disagree.
 
     They disagree where each loses more at the other's maximum than twice its own standard deviation there.
@@ -175,19 +295,20 @@ def second_opinions(surface: Surface, sign: float, points: Sequence[Shares]) -> 
     for name, other in (("gp", "scheffe"), ("scheffe", "gp")):
         mean, deviation = predicted[name]
         loss = float(mean[tops[name]] - mean[tops[other]])
-        opinions[name] = {"shares": list(points[tops[name]].as_tuple()), "score": sign * float(mean[tops[name]])}
+        score = float(scale.to_scores(mean[[tops[name]]])[0])
+        opinions[name] = {"shares": list(points[tops[name]].as_tuple()), "score": score}
         losses.append(loss > 2 * float(np.hypot(deviation[tops[name]], deviation[tops[other]])))
     note = "the Gaussian process and the Scheffe polynomial disagree about the best constants by more than their error"
     return opinions, (note,) if all(losses) else ()
 
 
-def _estimate(sign: float, mean: float, deviation: float) -> Estimate:
-    ends = (sign * (mean - _Z90 * deviation), sign * (mean + _Z90 * deviation))
-    return Estimate(sign * mean, min(ends), max(ends))
+def _estimate(scale: Scale, mean: float, deviation: float) -> Estimate:
+    ends = scale.to_scores(np.array([mean, mean - _Z90 * deviation, mean + _Z90 * deviation])).tolist()
+    return Estimate(ends[0], min(ends), max(ends))
 
 
 def optimum_region(
-    surface: Surface, recommended: Shares, cost_model: CostModel, *, probability: float = 0.9
+    surface: Fitted, recommended: Shares, cost_model: CostModel, *, probability: float = 0.9
 ) -> tuple[tuple[Shares, ...], float]:
     """The fewest lattice points that hold the surface's maximum with ``probability``, likeliest first, and the gain.
 
@@ -212,15 +333,15 @@ def replicate_noise(rows: Sequence[Measurement]) -> float | None:
 
 
 def _cautions(
-    rows: Sequence[Measurement], surface: Surface, region: Sequence[Shares], cost_model: CostModel
+    rows: Sequence[Measurement], surface: Fitted, noise: float, region: Sequence[Shares], cost_model: CostModel
 ) -> tuple[str, ...]:
     notes = []
     part = len(region) / len(lattice(REGION_STEPS, cost_model))
     if part > 0.25:
         notes.append(f"the region covers {part:.0%} of the triangle: more trials or seeds would narrow it")
     spread = float(np.std([row.score for row in rows]))
-    if surface.noise > spread:
+    if noise > spread:
         notes.append("the noise of one evaluation is larger than the differences between networks")
     if surface.calibration.spread > 1.5:
-        notes.append("the surface foretells left-out evaluations worse than it claims: take its interval as too narrow")
+        notes.append("the surface predicts left-out evaluations worse than it claims: take its interval as too narrow")
     return tuple(notes)

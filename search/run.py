@@ -17,10 +17,11 @@ from phiscale.constants import CostModel
 from phiscale.errors import SettingsError, StudyError, TrialError
 from phiscale.spec import NetworkSpec
 from search import claims
-from search.measurements import FAILURE
+from search.horizon import Aim, aim_of
+from search.measurements import FAILURE, RUNG_SCORES, RUNGS
 from search.plan import plan_points
 from search.racing import STOPPED, reason_to_stop
-from search.samplers import check_method, make_pruner
+from search.samplers import check_method
 from search.settings import DEFAULT_TRIALS, SearchSettings
 from search.simplex import parameter_names
 from search.storage import storage_errors
@@ -74,6 +75,7 @@ def run_study(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     check_method(settings, len(parameter_names(cost_model)))
+    aim = aim_of(settings, _described(objective), objective.direction)
     worker = Worker(place.folder)
     try:
         with storage_errors(place.storage, place.folder, "finished trials are kept; mend that, and run the same again"):
@@ -81,7 +83,7 @@ def run_study(
                 study, total, notes = _prepare(place, objective, cost_model, settings, worker)
                 opened()
             progress.begin(study, total, notes)
-            _run_to(total, study, objective, cost_model, settings, progress, worker)
+            _run_to(total, study, objective, cost_model, aim, settings, progress, worker)
             return study
     finally:
         worker.close()
@@ -92,6 +94,7 @@ def _run_to(
     study: Study,
     objective: Objective,
     cost_model: CostModel,
+    aim: Aim,
     settings: SearchSettings,
     progress: Progress,
     worker: Worker,
@@ -100,12 +103,12 @@ def _run_to(
     if STOPPED in study.user_attrs:
         study.set_user_attr(STOPPED, None)  # of an earlier run
     while True:
-        reason = reason_to_stop(study, settings, cost_model, objective.direction)
+        reason = reason_to_stop(study, settings, cost_model, aim)
         if reason:
             study.set_user_attr(STOPPED, reason)
             return
         with worker.deciding():
-            claimed = claims.claim(study, objective, settings, cost_model, total, worker)
+            claimed = claims.claim(study, objective, settings, cost_model, aim, total, worker)
         if claimed is None:
             study.set_user_attr(STOPPED, f"{total} trials")
             return
@@ -121,8 +124,7 @@ def _prepare(
     """The study with its plan enqueued, its total number of trials, and what a person should know of both."""
     comparable = {**_described(objective), "cost_model": vars(cost_model)}
     points, stated = plan_points(settings, cost_model, partial(claims.network_at, objective))
-    pruner = make_pruner(settings)
-    study = open_study(place.name, place.folder, place.storage, objective.direction, comparable, pruner)
+    study = open_study(place.name, place.folder, place.storage, objective.direction, comparable)
     claims.enqueue_plan(study, points, cost_model)
     redo, elsewhere = claims.requeue_dead(study, worker, study.get_trials(deepcopy=False))
     total = settings.trials or (_with_waiting(study) if settings.is_grid else DEFAULT_TRIALS)
@@ -150,6 +152,11 @@ def _described(objective: Objective) -> dict[str, Any]:
         if plain.get(name) is not None and not isinstance(plain[name], kind):
             what = "a dictionary" if kind is Mapping else "a number"
             raise SettingsError(f"expected {name!r} in the objective's describe() to be {what}, got {plain[name]!r}")
+    rungs = plain.get("rungs", [])
+    if not isinstance(rungs, list) or any(type(length) is not int or length < 1 for length in rungs):
+        raise SettingsError(f"expected 'rungs' in the objective's describe() to be lengths above 0, got {rungs!r}")
+    if rungs != sorted(set(rungs)):
+        raise SettingsError(f"expected 'rungs' in the objective's describe() in rising order, got {rungs!r}")
     if plain.get("network"):
         NetworkSpec.from_dict(plain["network"])
     return plain
@@ -173,18 +180,21 @@ def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker:
     try:
         if claimed.problem:
             raise TrialError("budget", claimed.problem)
-        evaluations = [_one_seed(claimed, objective, index) for index in range(len(claimed.seeds))]
+        lengths = _known_rungs(study, objective)
+        evaluations: list[Evaluation] = []
+        for seed in claimed.seeds:
+            evaluations.append(_one_seed(claimed, objective, seed, lengths))
+            lengths = [*map(int, evaluations[0].rungs)]
         for name, value in _measured(evaluations).items():
             trial.set_user_attr(name, value)
+        for length, *scores in zip(lengths or (), *(e.rungs.values() for e in evaluations), strict=True):
+            trial.report(statistics.fmean(map(float, scores)), length)
         return study.tell(trial, statistics.fmean(float(evaluation.score) for evaluation in evaluations))
     except TrialError as error:
         trial.set_user_attr("seconds", time.perf_counter() - started)
         trial.set_user_attr("failure_kind", error.kind)
         trial.set_user_attr(FAILURE, str(error))
         return study.tell(trial, state=failed)
-    except optuna.TrialPruned:
-        trial.set_user_attr("seconds", time.perf_counter() - started)
-        return study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     except BaseException:
         with worker.deciding():
             frozen = study.get_trials(deepcopy=False)[trial.number]
@@ -194,29 +204,51 @@ def _evaluate(study: Study, claimed: claims.Claim, objective: Objective, worker:
         raise
 
 
-def _one_seed(claimed: claims.Claim, objective: Objective, index: int) -> Evaluation:
-    import optuna
+def _known_rungs(study: Study, objective: Objective) -> list[int] | None:
+    """The lengths at which every evaluation of the study has a score; None while that is not known."""
+    stated = objective.describe().get("rungs")
+    if isinstance(stated, Sequence):
+        return list(stated)
+    finished = (trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE")
+    return next((list(trial.user_attrs.get(RUNGS, ())) for trial in finished), None)
 
-    def report(epoch: int, score: float) -> None:
-        if index == 0 and math.isfinite(score):
-            claimed.trial.report(score, epoch)
-            if claimed.trial.should_prune():
-                raise optuna.TrialPruned
 
-    evaluation = objective.evaluate(claimed.constants, seed=claimed.seeds[index], report=report)
+def _one_seed(claimed: claims.Claim, objective: Objective, seed: int, lengths: list[int] | None) -> Evaluation:
+    evaluation = objective.evaluate(claimed.constants, seed=seed)
     try:
+        scores = {int(length): float(score) for length, score in evaluation.rungs.items()}
         score = float(evaluation.score)
     except (AttributeError, TypeError, ValueError):
-        message = f"expected evaluate() to return an Evaluation whose score is a number, got {evaluation!r}"
+        message = f"expected evaluate() to return an Evaluation whose scores are numbers, got {evaluation!r}"
         raise SettingsError(message) from None
-    if not math.isfinite(score):
-        raise TrialError("diverged", f"expected a finite score, got {score!r}")
+    for name, value in [("score", score), *((f"score at {length} images", value) for length, value in scores.items())]:
+        if not math.isfinite(value):
+            raise TrialError("diverged", f"expected a finite {name}, got {value!r}")
+    _check_rungs(scores, score, lengths)
     return evaluation
+
+
+def _check_rungs(scores: Mapping[int, float], score: float, lengths: list[int] | None) -> None:
+    """Raise ``SettingsError`` where the rungs of an evaluation are not those of the study, or not in order."""
+    found = list(scores)
+    if found != sorted(found) or (found and found[0] < 1):
+        raise SettingsError(f"expected rungs in rising order of images seen, above 0, got {found}; sort them")
+    if lengths is not None and found != lengths:
+        raise SettingsError(
+            f"expected scores at the rungs {lengths} that all trials of the study share, got {found or 'none'}; "
+            "return the same rungs for every evaluation"
+        )
+    if found and scores[found[-1]] != score:
+        raise SettingsError(
+            f"expected the score to be that of the longest rung, {scores[found[-1]]!r}, got {score!r}; return that one"
+        )
 
 
 def _measured(evaluations: list[Evaluation]) -> dict[str, Any]:
     return {
         "scores": [float(evaluation.score) for evaluation in evaluations],
+        RUNGS: [*map(int, evaluations[0].rungs)],
+        RUNG_SCORES: [[*map(float, evaluation.rungs.values())] for evaluation in evaluations],
         "seconds": float(sum(evaluation.seconds for evaluation in evaluations)),
         "device": evaluations[0].device,
         "peak_memory": int(max(evaluation.peak_memory for evaluation in evaluations)),

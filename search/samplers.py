@@ -1,4 +1,4 @@
-"""The points of a method before scores count, and Optuna's samplers and pruners by its name."""
+"""The points of a method before scores count, and Optuna's samplers by its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from phiscale.errors import SettingsError
 from search.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
 _SKLEARN = {"scipy": "scipy", "sklearn": "scikit-learn"}
@@ -72,14 +71,3 @@ def make_sampler(settings: SearchSettings, existing: int) -> BaseSampler:
         if settings.method == "cmaes":
             return samplers.CmaEsSampler(seed=seed)
     return samplers.RandomSampler(seed=seed)
-
-
-def make_pruner(settings: SearchSettings) -> BasePruner:
-    """The pruner of the study."""
-    from optuna import pruners
-
-    if settings.pruning == "median":
-        return pruners.MedianPruner(n_startup_trials=8)
-    if settings.pruning == "hyperband":
-        return pruners.HyperbandPruner(min_resource=1)
-    return pruners.NopPruner()

@@ -9,7 +9,6 @@ from typing import Literal, get_args
 from phiscale.errors import SettingsError
 
 Method = Literal["gp", "tpe", "qmc", "random", "cmaes", "grid", "lattice"]
-Pruning = Literal["none", "median", "hyperband"]
 Replicate = Literal["none", "auto"]
 METHODS: tuple[str, ...] = get_args(Method)
 BASELINE_RULES = ("paper", "equal", "depth", "width", "resolution", "dollar", "lacs-gpu", "lacs-tpu")
@@ -49,22 +48,26 @@ class SearchSettings:
     """Spacing of --method grid (in alpha, beta, gamma) and lattice (in shares; must divide 1)."""
     tolerance: float = 0.05
     """Largest distance of a grid point's product from the target (--method grid only)."""
-    pruning: Pruning = "none"
-    """Stop poor trials early. Not with gp, which learns nothing from a stopped trial."""
+    horizon_epochs: float | None = None
+    """Length for which constants are recommended, in epochs of your whole training set: the training you will really
+    run. Default: the longest rung. At most 4 times the longest rung can be said."""
+    horizon_images: int | None = None
+    """The same length as a number of images seen."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise SettingsError(f"expected a method of {', '.join(METHODS)}, got {self.method!r}")
-        if self.pruning not in get_args(Pruning):
-            raise SettingsError(f"expected a pruning of {', '.join(get_args(Pruning))}, got {self.pruning!r}")
-        if self.pruning != "none" and self.method == "gp":
-            raise SettingsError("expected no pruning with the method gp, which ignores pruned trials; use --method tpe")
         if self.replicate not in get_args(Replicate):
             raise SettingsError(f"expected a replicate of none or auto, got {self.replicate!r}")
         for name, limit in (("until_region", self.until_region), ("until_gain", self.until_gain)):
             if limit is not None and not (math.isfinite(limit) and limit > 0):
                 raise SettingsError(f"expected {name} to be finite and above 0, got {limit!r}")
-        for name, value in (("trials", self.trials), ("seeds", self.seeds)):
+        if self.horizon_epochs is not None and self.horizon_images is not None:
+            raise SettingsError("expected a horizon in epochs or in images seen, got both")
+        if self.horizon_epochs is not None and not (math.isfinite(self.horizon_epochs) and self.horizon_epochs > 0):
+            raise SettingsError(f"expected a horizon of more than 0 epochs, got {self.horizon_epochs!r}")
+        whole = (("trials", self.trials), ("seeds", self.seeds), ("horizon_images", self.horizon_images))
+        for name, value in whole:
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise SettingsError(f"expected {name} to be a whole number of at least 1, got {value!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:

@@ -13,7 +13,6 @@ from search.storage import open_storage, redact, storage_errors, storage_url
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.pruners import BasePruner
 
 SETTINGS_KEY = "settings"
 """User attribute of a study: the settings that make its trials comparable."""
@@ -31,9 +30,7 @@ def check_study_name(name: str) -> str:
     return name
 
 
-def open_study(
-    name: str, folder: Path, storage: str | None, direction: str, comparable: Mapping[str, Any], pruner: BasePruner
-) -> Study:
+def open_study(name: str, folder: Path, storage: str | None, direction: str, comparable: Mapping[str, Any]) -> Study:
     """The study, created or resumed; callers hold the study's lock.
 
     ``comparable`` holds the settings under which scores can be compared, as JSON values. Raises ``StudyError`` where
@@ -46,7 +43,7 @@ def open_study(
     with storage_errors(storage, folder, _UNREADABLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
-            storage=opened, study_name=name, load_if_exists=True, direction=_direction(direction), pruner=pruner
+            storage=opened, study_name=name, load_if_exists=True, direction=_direction(direction)
         )
         stored = study.user_attrs.get(SETTINGS_KEY)
         is_new = stored is None and not study.trials
