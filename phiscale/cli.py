@@ -29,6 +29,7 @@ from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS
 from phiscale.scaling import efficientnet_scaling
 from phiscale.spec import NetworkSpec, load_network
+from phiscale.training_length import evidence_lines, is_measured, length_lines, longest_rung
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,17 +156,28 @@ def _refuse(options: argparse.Namespace, names: Sequence[str], why: str) -> None
         raise SettingsError(f"expected no {', '.join(given)} {why}")
 
 
-def _members(options: argparse.Namespace) -> tuple[tuple[FamilyMember, ...], ScalingConstants | None]:
-    """The networks asked for, and the constants they come from; the published table comes from none."""
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """The networks that a command line asks for, and where their constants come from."""
+
+    members: tuple[FamilyMember, ...]
+    constants: ScalingConstants | None = None
+    """None for the published table, which comes from none."""
+    record: SearchRecord | None = None
+    """None for published constants."""
+
+
+def _members(options: argparse.Namespace) -> _Asked:
     if sum((options.record is not None, options.rule is not None, bool(options.published))) != 1:
         raise SettingsError("expected exactly one of a record, --rule and --published")
     base = BASELINES["efficientnet-b0"]
     if options.published:
         fixed = ("phi", "network", "budget", "rounding", "max_resolution", "dropout")
         _refuse(options, fixed, "with --published, a table as it stands; --rule paper gives the formula")
-        return published_family(base), None
+        return _Asked(published_family(base))
     constants: ScalingConstants
     cost_model: CostModel
+    record = None
     if options.rule:
         constants, cost_model = PUBLISHED_RULES[options.rule].constants, PUBLISHED_RULES[options.rule].cost_model
     else:
@@ -183,7 +195,7 @@ def _members(options: argparse.Namespace) -> tuple[tuple[FamilyMember, ...], Sca
         max_resolution=options.max_resolution,
         dropout=0.5 if options.dropout is None else options.dropout,
     )
-    return members, constants
+    return _Asked(members, constants, record)
 
 
 def _family(options: argparse.Namespace) -> str:
@@ -193,17 +205,19 @@ def _family(options: argparse.Namespace) -> str:
         _refuse(options, ("rounding", "dropout"), f"for a record of {factory_name(record)}, which sees to both itself")
         phis, cap = _phis(options), options.max_resolution
         rows = multiplier_family(record, phis, budget=options.budget or "nominal", max_resolution=cap)
-        return format_multipliers(rows, options.format)
-    return format_family(_members(options)[0], options.format)
+        return format_multipliers(rows, options.format, record)
+    asked = _members(options)
+    return format_family(asked.members, options.format, asked.record)
 
 
 def _export(options: argparse.Namespace) -> str:
-    members, constants = _members(options)
+    asked = _members(options)
+    members = asked.members
     if options.published:
         members = tuple(member for member in members if member.name == options.published)
     if len(members) != 1:
         raise SettingsError(f"expected one phi to export, got {options.phi!r}; python -m phiscale family shows many")
-    return export_member(members[0], options.to, constants)
+    return export_member(members[0], options.to, asked.constants, asked.record)
 
 
 def _scale(options: argparse.Namespace) -> str:
@@ -229,6 +243,7 @@ def summarize(record: SearchRecord) -> str:
     lines = [
         f"study {record.study}, {record.created}, {record.device}",
         f"alpha {a:.4f}  beta {b:.4f}  gamma {c:.4f}   on {record.cost_model.describe()} ({record.cost_model.metric})",
+        *length_lines(record),
         f"shares of a growth step: depth {s.depth:.1%}, width {s.width:.1%}, resolution {s.resolution:.1%}",
     ]
     if record.expected:
@@ -236,6 +251,9 @@ def summarize(record: SearchRecord) -> str:
         lines.append(f"expected {record.score_name} at phi {record.phi:g}: {e.score:.4f} ({e.low:.4f} to {e.high:.4f})")
     if record.noise is not None:
         lines.append(f"noise of one evaluation: {record.noise:.4f}")
+    lines += evidence_lines(record)
+    if not is_measured(record):
+        lines.append(f"scores of trials and rules are of {longest_rung(record):,} images seen")
     best = record.best_observed
     seen = ", ".join(f"{value:.4f}" for value in best.constants.as_tuple())
     caution = "; the luckiest of many is optimistic" if record.expected else ""

@@ -13,6 +13,8 @@ from phiscale.errors import SettingsError
 from phiscale.export_libraries import LIBRARIES, library_arguments
 from phiscale.family import FamilyMember, format_family
 from phiscale.network import ScaledNetwork
+from phiscale.record import SearchRecord
+from phiscale.training_length import heading
 
 __all__ = ["EXPORTS", "LIBRARIES", "export_member", "library_arguments"]
 
@@ -22,37 +24,42 @@ FORMAT = "phiscale-export"
 VERSION = 1
 
 
-def export_member(member: FamilyMember, to: str, constants: ScalingConstants | None = None) -> str:
-    """The member as text.
+def export_member(
+    member: FamilyMember, to: str, constants: ScalingConstants | None = None, record: SearchRecord | None = None
+) -> str:
+    """The member as text; ``record`` is where its constants come from, None for published ones.
 
     ``timm``, ``torchvision``, ``keras``, ``transformers``: Python that builds ``model`` and needs that library alone.
     ``python``: the sizes as Python that needs nothing, and a function that scales by ``constants`` if they are given.
-    ``json``, ``toml``: one document with constants, multipliers, counted cost and the whole network. ``csv``: the
-    columns of ``FamilyMember.row``. Raises ``SettingsError`` for another name, or a library that cannot build it.
+    ``json``, ``toml``: one document with constants, the length of training they are for, multipliers, counted cost
+    and the whole network. ``csv``: the columns of ``family_rows``. Python says the length in a comment. Raises
+    ``SettingsError`` for another name, or a library that cannot build it.
     """
     if to in LIBRARIES:
-        return _header(member) + _SNIPPETS[to](library_arguments(member.network, to)).rstrip("\n")
+        return _header(member, record) + _SNIPPETS[to](library_arguments(member.network, to)).rstrip("\n")
     if to == "csv":
-        return format_family([member], "csv")
+        return format_family([member], "csv", record)
     if to == "json":
-        return json.dumps(_document(member, constants), indent=2)
+        return json.dumps(_document(member, constants, record), indent=2)
     if to == "toml":
-        return _toml({name: value for name, value in _document(member, constants).items() if value is not None})
+        return _toml(_document(member, constants, record))
     if to == "python":
-        return _header(member) + _python(member, constants).rstrip("\n")
+        return _header(member, record) + _python(member, constants).rstrip("\n")
     raise SettingsError(f"expected an export to {', '.join(EXPORTS)}, got {to!r}")
 
 
-def _header(member: FamilyMember) -> str:
+def _header(member: FamilyMember, record: SearchRecord | None) -> str:
+    """Comments; names are written as JSON, so that no line break in them begins code."""
     cost, pixels = member.network.cost, member.network.resolution
+    length = f"# {json.dumps(heading(record))[1:-1]}\n" if record else ""
     return (
         f"# {json.dumps(member.network.spec.name)}, made by phiscale: {cost.params:,} parameters,\n"
-        f"# {cost.macs:,} multiply-accumulates for an image of {pixels} x {pixels} pixels\n"
+        f"# {cost.macs:,} multiply-accumulates for an image of {pixels} x {pixels} pixels\n{length}"
     )
 
 
-def _document(member: FamilyMember, constants: ScalingConstants | None) -> dict[str, Any]:
-    network = member.network
+def _document(member: FamilyMember, constants: ScalingConstants | None, record: SearchRecord | None) -> dict[str, Any]:
+    network, length = member.network, record.length if record else None
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -61,6 +68,7 @@ def _document(member: FamilyMember, constants: ScalingConstants | None) -> dict[
         "growth": member.growth,
         "target_growth": member.target_growth,
         "constants": dataclasses.asdict(constants) if constants else None,
+        "length": dataclasses.asdict(length) if length else None,
         "multipliers_asked": dataclasses.asdict(network.asked),
         "multipliers": dataclasses.asdict(network.realised),
         "cost": dataclasses.asdict(network.cost),
@@ -69,10 +77,10 @@ def _document(member: FamilyMember, constants: ScalingConstants | None) -> dict[
 
 
 def _toml(document: Mapping[str, Any], path: str = "") -> str:
-    """TOML of scalars, tables and lists of tables: scalars first, as the format asks."""
+    """TOML of scalars, tables and lists of tables: scalars first, as the format asks. It has no null: left out."""
     lines = []
     for name, value in document.items():
-        if not isinstance(value, (dict, list)):
+        if value is not None and not isinstance(value, (dict, list)):
             lines.append(f"{name} = {_toml_value(value)}")
     for name, value in document.items():
         if isinstance(value, dict):

@@ -12,7 +12,7 @@ from typing import Any
 
 from phiscale import _checks
 from phiscale.errors import ConstraintError, SettingsError
-from phiscale.family import align_columns, rows_as_csv
+from phiscale.family import align_columns, length_column, rows_as_csv, with_heading
 from phiscale.record import SearchRecord
 from phiscale.scaling import multipliers
 
@@ -67,14 +67,16 @@ def multiplier_family(
     return tuple(rows)
 
 
-def format_multipliers(rows: Sequence[dict[str, Any]], style: str) -> str:
-    """The rows of ``multiplier_family`` as ``table``, ``json`` or ``csv``."""
-    if style == "json":
-        return json.dumps(list(rows), indent=2)
-    if style == "csv":
-        return rows_as_csv(rows)
+def format_multipliers(rows: Sequence[dict[str, Any]], style: str, record: SearchRecord | None = None) -> str:
+    """The rows of ``multiplier_family`` as ``table``, ``json`` or ``csv``, with the length that they are for.
+
+    ``record`` is where the constants come from.
+    """
+    if style != "table":
+        plain = [row | length_column(record) for row in rows]
+        return json.dumps(plain, indent=2) if style == "json" else rows_as_csv(plain)
     cells = [["", "depth", "width", "resolution", "pixels"]]
     for row in rows:
         numbers = (f"{row[name]:.4f}" for name in ("depth", "width", "resolution_multiplier"))
         cells.append([row["name"], *numbers, str(row["resolution"])])
-    return align_columns(cells)
+    return with_heading(align_columns(cells), record)

@@ -18,9 +18,11 @@ from phiscale.errors import ConstraintError, SettingsError
 from phiscale.matching import MATCH_TOLERANCE, match_budget
 from phiscale.network import ScaledNetwork, scale_network, whole_pixels
 from phiscale.published import EFFICIENTNET_TABLE
+from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
 from phiscale.spec import NetworkSpec
+from phiscale.training_length import heading
 
 BUDGETS = ("nominal", "matched")
 _TOP_PHI = 7.0
@@ -174,9 +176,25 @@ def parse_phis(text: str) -> tuple[float, ...]:
     return tuple(first + index * step for index in range(math.floor(steps + 1e-9) + 1))
 
 
-def format_family(members: Sequence[FamilyMember], style: str) -> str:
-    """The family as ``table`` (for people), ``json`` or ``csv`` (every column of ``FamilyMember.row``)."""
-    rows = [member.row() for member in members]
+def family_rows(members: Iterable[FamilyMember], record: SearchRecord | None) -> list[dict[str, Any]]:
+    """The rows of the members with ``length_images``: the images seen of the training that the constants are for.
+
+    ``record`` is where the constants come from; None for published ones. The length is None where it is not known.
+    """
+    return [member.row() | length_column(record) for member in members]
+
+
+def length_column(record: SearchRecord | None) -> dict[str, int | None]:
+    """The column of a row that says for which training its constants are."""
+    return {"length_images": record.length.images if record and record.length else None}
+
+
+def format_family(members: Sequence[FamilyMember], style: str, record: SearchRecord | None = None) -> str:
+    """The family as ``table`` (for people), ``json`` or ``csv`` (every column of ``family_rows``).
+
+    ``record`` is where the constants come from: the first line of a table says for which training they are.
+    """
+    rows = family_rows(members, record)
     if style == "json":
         return json.dumps(rows, indent=2)
     if style == "csv":
@@ -198,7 +216,12 @@ def format_family(members: Sequence[FamilyMember], style: str) -> str:
                 "-" if row["target_growth"] is None else f"{row['target_growth']:.3f}",
             ]
         )
-    return align_columns(cells)
+    return with_heading(align_columns(cells), record)
+
+
+def with_heading(table: str, record: SearchRecord | None) -> str:
+    """The table under a line that says for which training the record's constants are; as it is without a record."""
+    return table if record is None else f"{heading(record)}\n{table}"
 
 
 def rows_as_csv(rows: Sequence[dict[str, Any]]) -> str:

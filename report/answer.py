@@ -10,6 +10,7 @@ from typing import Any
 from phiscale.cli import summarize
 from phiscale.constants import ScalingConstants
 from phiscale.record import SearchRecord
+from phiscale.training_length import drift_line, hindcast_line, is_measured, longest_rung
 from report.view import StudyView
 
 RULES = {
@@ -43,7 +44,8 @@ class Lead:
     error: float | None
     """Half of the 90 % interval of the score; None where the noise is not known."""
     ahead: float | None
-    """Lead of the recommendation, positive if it is better; None without a fitted surface."""
+    """Lead of the recommendation, positive if it is better; None without a fitted surface, and where the rule's score
+    is of another training length than the recommendation's."""
     half_width: float | None
     """Half of the 90 % interval of the lead, by the noise of the rule's evaluations and the surface's error."""
 
@@ -78,7 +80,7 @@ def leads(record: SearchRecord) -> list[Lead]:
     for row in record.baselines:
         error = None if record.noise is None else _Z90 * record.noise / math.sqrt(row.evaluations)
         ahead = half = None
-        if expected is not None and error is not None:
+        if expected is not None and error is not None and is_measured(record):
             ahead = sign * (expected.score - row.score)
             half = math.hypot(max(expected.high - expected.score, expected.score - expected.low), error)
         found.append(Lead(row.name, row.constants, row.score, row.evaluations, error, ahead, half))
@@ -96,19 +98,35 @@ def how_sure(view: StudyView) -> list[str]:
             f"Confirmed with fresh seeds on images the search never saw: {in_print(view.confirmation['verdict'])}."
         )
     else:
-        rivals = leads(record)
-        against = next((lead for lead in rivals if lead.rule == "paper"), rivals[0] if rivals else None)
-        if against:
-            said += [f"{capital(against.sentence())}.", *([_CONFIRM] if against.half_width is not None else [])]
+        said += _against_rules(record)
     if record.expected:
         e = record.expected
-        said.append(f"Expected {record.score_name}: {e.score:.4f} (90 % interval {e.low:.4f} to {e.high:.4f}).")
+        where = f" at {record.length.images:,} images seen" if record.length else ""
+        said.append(f"Expected {record.score_name}{where}: {e.score:.4f} (90 % interval {e.low:.4f} to {e.high:.4f}).")
     part = record.details.get("region_part")
     if isinstance(part, float):
         said.append(f"The best constants lie, with 90 % probability, in {part:.0%} of the triangle.")
     if record.noise is not None:
         said.append(f"One evaluation varies by {record.noise:.4f} (standard deviation).")
-    return said
+    return said + _over_length(record)
+
+
+def _against_rules(record: SearchRecord) -> list[str]:
+    """The lead over the paper's constants, or over the first rule; why there is none where lengths differ."""
+    rivals = leads(record)
+    against = next((lead for lead in rivals if lead.rule == "paper"), rivals[0] if rivals else None)
+    if against is None:
+        return []
+    if record.length and not is_measured(record):
+        measured, asked = longest_rung(record), record.length.images
+        return [f"The rules were measured at {measured:,} images seen, so no lead is given at {asked:,}."]
+    return [f"{capital(against.sentence())}.", *([_CONFIRM] if against.half_width is not None else [])]
+
+
+def _over_length(record: SearchRecord) -> list[str]:
+    """How the constants move with training length, and where they are predicted, how well that worked before."""
+    lines = (drift_line(record), None if is_measured(record) else hindcast_line(record))
+    return [f"{capital(line)}." for line in lines if line]
 
 
 def cost_range(view: StudyView) -> tuple[float, float] | None:
@@ -166,6 +184,11 @@ def as_json(view: StudyView) -> dict[str, Any]:
         "cost_model": asdict(view.cost_model),
         "cost_ratio": cost_range(view),
         "recommendation": _recommendation(record) if record else None,
+        "length": asdict(record.length) if record and record.length else None,
+        "horizon": asdict(record.horizon) if record and record.horizon else None,
+        "drift": _detail(record, "drift", dict, None),
+        "hindcast": _detail(record, "hindcast", dict, None),
+        "rungs": _detail(record, "rungs", list, []),
         "best_observed": asdict(record.best_observed) if record else None,
         "baselines": [asdict(lead) | {"result": lead.result} for lead in leads(record)] if record else [],
         "confirmation": dict(view.confirmation) if view.confirmation else None,
@@ -182,6 +205,12 @@ def _recommendation(record: SearchRecord) -> dict[str, Any]:
         "noise": record.noise,
         "region_part": record.details.get("region_part"),
     }
+
+
+def _detail(record: SearchRecord | None, name: str, kind: type, absent: Any) -> Any:
+    """A part of the record's details; ``absent`` where it is not there or of another kind."""
+    found = record.details.get(name) if record else None
+    return found if isinstance(found, kind) else absent
 
 
 def comparisons(confirmation: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:

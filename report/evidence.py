@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phiscale.family import short_number
-from phiscale.record import SearchRecord
+from phiscale.record import Length, SearchRecord
+from phiscale.training_length import training
 from report.view import StudyView
 
 Row = Mapping[str, Any]
@@ -29,7 +30,7 @@ def evidence_markdown(title: str, view: StudyView, grid: SearchRecord, commands:
         f"# {title}",
         setting,
         "\n".join([_constants("search recommends", record), _constants("grid's best observed", grid, best=True)]),
-        _shown(overall),
+        _shown(overall, _confirmed_length(confirmation, record)),
         _comparisons(overall),
         _accuracies(view.confirmed_families),
         "Repeat:\n\n" + "\n".join(f"    {command}" for command in commands),
@@ -42,10 +43,16 @@ def _constants(what: str, record: SearchRecord, *, best: bool = False) -> str:
     alpha, beta, gamma = constants.as_tuple()
     part = record.details.get("region_part")
     region = "" if best or part is None else f"; the 90 % region is {part:.1%} of the triangle"
-    return f"- {what}: alpha {alpha:.3f}, beta {beta:.3f}, gamma {gamma:.3f}{region}"
+    return f"- {what}: alpha {alpha:.3f}, beta {beta:.3f}, gamma {gamma:.3f}, for {training(record)}{region}"
 
 
-def _shown(overall: Sequence[Row]) -> str:
+def _confirmed_length(confirmation: Row, record: SearchRecord) -> str:
+    """The trainings of the confirmation; those that the constants are for, where it does not say."""
+    length = confirmation.get("length")
+    return Length(**length).describe() if length else training(record)
+
+
+def _shown(overall: Sequence[Row], length: str) -> str:
     """The statement: ahead of what, behind what, and what could not be told apart."""
     named = {
         verdict: [str(row["rival"]) for row in overall if row["result"] == verdict]
@@ -53,10 +60,11 @@ def _shown(overall: Sequence[Row]) -> str:
     }
     shown = [f"ahead of {', '.join(named['ahead'])}"] if named["ahead"] else []
     shown += [f"behind {', '.join(named['behind'])}"] if named["behind"] else []
-    text = f"Shown: over all sizes the recommendation is {' and '.join(shown)}." if shown else "Shown: no difference."
+    what = f"over all sizes the recommendation is {' and '.join(shown)}" if shown else "no difference"
+    text = f"Shown for {length}: {what}."
     if named["not distinguishable"]:
         text += f" Not shown: any difference from {', '.join(named['not distinguishable'])}."
-    return text + " Nothing is shown for larger networks, longer training, or other data."
+    return f"{text} Nothing is shown for larger networks, other training lengths, or other data."
 
 
 def _comparisons(overall: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""The figures of the report beside the triangle, each wide enough for a phone and no wider."""
+"""All figures of the report but the drawing of the triangle, each wide enough for a phone and no wider."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phiscale.training_length import is_measured
 from report import series
 from report.answer import RULES, leads
 from report.ink import VARIABLE, Ink, inline_svg, style
@@ -62,13 +63,14 @@ def draw_baselines(view: StudyView, ink: Ink) -> Figure | None:
     record = view.record
     if record is None or not record.baselines:
         return None
+    expected = record.expected if is_measured(record) else None
     rules = sorted(leads(record), key=lambda lead: view.sign * lead.score)
-    figure, axes = _axes(0.9 + 0.3 * (len(rules) + 1), view.score_name, "")
+    figure, axes = _axes(0.9 + 0.3 * (len(rules) + 1), series.score_label(view, measured=True), "")
     for place, lead in enumerate(rules):
         axes.errorbar(lead.score, place, xerr=lead.error or 0, fmt="o", color=ink.second, capsize=2.5, markersize=5)
     names = [lead.name for lead in rules]
-    if record.expected:
-        e, top = record.expected, len(rules)
+    if expected:
+        e, top = expected, len(rules)
         names.append("recommended (expected)")
         error = [[e.score - e.low], [e.high - e.score]]
         axes.errorbar(e.score, top, xerr=error, fmt="*", color=ink.accent, capsize=2.5, markersize=11)
@@ -79,32 +81,60 @@ def draw_baselines(view: StudyView, ink: Ink) -> Figure | None:
     return figure
 
 
-def draw_curves(view: StudyView, ink: Ink) -> Figure | None:
-    """Learning curves of all finished trials."""
+def draw_lengths(view: StudyView, ink: Ink) -> Figure | None:
+    """Score against training length: a line for every finished trial, and the recommendation at its length."""
     curves = series.curves(view)
     if not curves:
         return None
-    figure, axes = _axes(2.9, "epoch", view.score_name)
+    figure, axes = _axes(2.9, "images seen", view.score_name)
     shown: set[str] = set()
     for curve in curves:
         colour = {"": ink.muted, RULES["paper"]: ink.second}.get(curve.label, ink.accent)
         label = curve.label or "other trials"
         axes.plot(
-            range(1, len(curve.values) + 1),
+            curve.lengths,
             curve.values,
             color=colour,
             alpha=1.0 if curve.label else 0.45,
             linewidth=2.0 if curve.label else 0.8,
-            marker="o" if len(curve.values) < 8 else None,
+            marker="o",
             markersize=4 if curve.label else 2,
             zorder=3 if curve.label else 2,
             label=None if label in shown else label,
         )
         shown.add(label)
-    axes.set_xlim(0.8, max(len(curve.values) for curve in curves) + 0.2)
-    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
-    _legend_above(figure)
+    lengths = {length for curve in curves for length in curve.lengths} | _draw_expected(axes, view, ink)
+    _length_axis(axes, sorted(lengths))
+    _legend_above(figure, columns=2)
     return figure
+
+
+def _draw_expected(axes: Axes, view: StudyView, ink: Ink) -> set[int]:
+    """The expected score of the recommendation at its length, which is given back."""
+    record = view.record
+    if record is None or record.length is None or record.expected is None:
+        return set()
+    e, images = record.expected, record.length.images
+    error = [[e.score - e.low], [e.high - e.score]]
+    axes.errorbar(
+        images, e.score, yerr=error, fmt="*", color=ink.accent, capsize=2.5, markersize=11, zorder=4,
+        markeredgecolor=ink.paper, label="recommended (expected)",
+    )  # fmt: skip
+    return {images}
+
+
+def _length_axis(axes: Axes, lengths: Sequence[int]) -> None:
+    """A logarithmic axis of images seen with a tick at each length but those whose labels would touch the next."""
+    from matplotlib.ticker import NullLocator
+
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(lengths[0] / 1.3, lengths[-1] * 1.3)
+    ticks = [lengths[-1]]
+    for length in reversed(lengths):
+        if ticks[-1] / length >= (lengths[-1] / lengths[0]) ** 0.1 * 1.2:
+            ticks.append(length)
+    axes.set_xticks(ticks[::-1], [series.short_length(length) for length in ticks[::-1]])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def draw_costs(view: StudyView, ink: Ink) -> Figure | None:
@@ -177,19 +207,22 @@ def _short(value: float) -> str:
     return short_number(value).replace(" ", "\u202f")
 
 
-def _legend_above(figure: Figure) -> None:
-    figure.legend(loc="outside upper center", ncols=3, handletextpad=0.4, columnspacing=1.2)
+def _legend_above(figure: Figure, columns: int = 3) -> None:
+    figure.legend(loc="outside upper center", ncols=columns, handletextpad=0.4, columnspacing=1.2)
 
 
 _FIGURES = {
     "triangle": (
         draw_triangle,
         "The triangle of shares",
-        "Colours: the score. Dots: measured networks. Hexagons: the 90 % region. Star: the recommendation.",
+        (
+            "Colours: the score. Dots: measured networks; white: of another length than the colours. Hexagons: "
+            "the 90 % region. Star: the recommendation. Line: the best shares at each training length."
+        ),
     ),
     "baselines": (
         draw_baselines,
-        "Published rules beside the recommendation",
+        "Published rules and the recommendation",
         "Scores at the same real cost, with 90 % intervals; the band is the interval of the recommendation.",
     ),
     "confirmed": (
@@ -197,7 +230,11 @@ _FIGURES = {
         "Score on unseen images against cost",
         "Families grown by each rule, trained with fresh seeds; bars are one standard deviation over the seeds.",
     ),
-    "curves": (draw_curves, "Learning curves", "Score after each epoch of every finished trial."),
+    "lengths": (
+        draw_lengths,
+        "Score against training length",
+        "One line per finished trial: its score at each length, after a cooldown of the learning rate.",
+    ),
     "costs": (
         draw_costs,
         "Score against realised cost",

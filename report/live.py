@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phiscale.constants import Shares
+from phiscale.training_length import training
 from report import series
 from report.answer import RULES
 from report.page import note
@@ -81,8 +82,11 @@ def triangle(view: StudyView) -> Figure:
     """Trials by score, posterior mean, region, baselines and recommendation on the triangle of shares."""
     import plotly.graph_objects as go
 
-    low, high = score_limits([row.score for row in view.rows], view.direction)
+    scores = series.scores_at_length(view)
+    shown = scores or ([] if view.prediction is None else _plain(view.prediction.mean))
+    low, high = score_limits(shown, view.direction)
     colours: dict[str, Any] = {"colorscale": "Viridis", "cmin": low, "cmax": high}
+    bar = {"colorbar": {"title": series.score_label(view), "thickness": 12}}
     figure = go.Figure()
     if view.prediction is not None:
         grid = view.prediction.shares * _COARSE
@@ -92,23 +96,29 @@ def triangle(view: StudyView) -> Figure:
             "size": 15,
             "color": _plain(view.prediction.mean[chosen]),
             **colours,
+            **({} if scores else bar),
         }
         places = [Shares(*map(float, shares)) for shares in view.prediction.shares[chosen]]
         figure.add_trace(_ternary(places, "posterior mean", marker, [""] * len(places), opacity=0.55))
     if view.rows:
-        marker = {"size": [8 + 2 * len(row.scores) for row in view.rows], "color": _plain(_scores(view)), **colours}
-        marker |= {"line": {"color": "white", "width": 1.5}, "colorbar": {"title": view.score_name, "thickness": 12}}
+        marker = {"size": [8 + 2 * len(row.scores) for row in view.rows], "line": {"color": "white", "width": 1.5}}
+        if scores:
+            marker |= {"color": _plain(scores), **colours, **bar}
+        else:  # of another length than the surface
+            marker |= {"color": "white", "line": {"color": _INK, "width": 1.5}}
         figure.add_trace(_ternary([row.shares for row in view.rows], "trials", marker, [r.name for r in view.rows]))
     if view.record:
         marker = {"symbol": "hexagon-open", "size": 15, "color": _ACCENT}
         region = view.record.region
         figure.add_trace(_ternary(region, "90 % region", marker, [""] * len(region)))
         _add_rules(figure, view)
+        _add_path(figure, view)
         marker = {"symbol": "star", "size": 20, "color": _ACCENT, "line": {"color": "white", "width": 1}}
         figure.add_trace(_ternary([view.record.shares], "recommended", marker, ["recommended"]))
     axes = {name: {"title": {"text": text}, "min": 0} for name, text in zip("abc", _AXES, strict=True)}
     figure.update_layout(ternary={"sum": 1, **{f"{key}axis": value for key, value in axes.items()}})
-    return _finish(figure, "Triangle of shares")
+    of = f" for {training(view.record)}" if view.record and view.record.length else ""
+    return _finish(figure, f"Triangle of shares{of}")
 
 
 _AXES = ("resolution", "depth", "width")
@@ -134,6 +144,18 @@ def _add_rules(figure: Figure, view: StudyView) -> None:
     names = ["" if names in _AXES else names for _, names in rules]  # the corners say which axis they are
     more = {"mode": "markers+text", "textposition": "bottom center", "textfont": {"size": 10}}
     figure.add_trace(_ternary(places, "published rules", marker, names, **more))
+
+
+def _add_path(figure: Figure, view: StudyView) -> None:
+    """The best shares at each training length, with marks that grow with it."""
+    path = series.drift_path(view)
+    if not path:
+        return
+    marker = {"size": [6 + 2 * place for place in range(len(path))], "color": _INK, "line": {"color": "white"}}
+    sides = ["middle right" if place % 2 == 0 else "middle left" for place in range(len(path))]
+    more = {"mode": "lines+markers+text", "line": {"color": _INK, "width": 2}, "textposition": sides}
+    labels = [f"<b>{stop.label}</b>" for stop in path]
+    figure.add_trace(_ternary([stop.shares for stop in path], "best at each length", marker, labels, **more))
 
 
 def cost(view: StudyView) -> Figure:
@@ -173,7 +195,7 @@ def growth(view: StudyView) -> Figure:
 
 
 def curves(view: StudyView) -> Figure:
-    """Score per epoch of every finished trial."""
+    """Score against training length: a line for every finished trial."""
     import plotly.graph_objects as go
 
     figure, shown = go.Figure(), set()
@@ -182,15 +204,17 @@ def curves(view: StudyView) -> Figure:
         colour = {"": _MUTED, RULES["paper"]: _SECOND}.get(curve.label, _ACCENT)
         figure.add_trace(
             go.Scatter(
-                x=list(range(1, len(curve.values) + 1)), y=[round(value, 5) for value in curve.values],
+                x=list(curve.lengths), y=[round(value, 5) for value in curve.values],
                 name=name, legendgroup=name, showlegend=name not in shown, mode="lines+markers",
                 line={"color": colour, "width": 3 if curve.label else 1}, text=f"trial {curve.trial}",
                 opacity=1.0 if curve.label else 0.5,
             )
         )  # fmt: skip
         shown.add(name)
-    figure.update_layout(xaxis={"title": "epoch", "dtick": 1}, yaxis={"title": view.score_name})
-    return _finish(figure, "Learning curves")
+    lengths = sorted({length for curve in series.curves(view) for length in curve.lengths})
+    ticks = {"tickvals": lengths, "ticktext": [series.short_length(length) for length in lengths]}
+    figure.update_layout(xaxis={"title": "images seen", "type": "log", **ticks}, yaxis={"title": view.score_name})
+    return _finish(figure, "Score against training length")
 
 
 FIGURES: dict[str, Callable[[StudyView], Figure]] = {
@@ -209,10 +233,6 @@ def _finish(figure: Figure, title: str) -> Figure:
         legend={"orientation": "h", "y": -0.22}, margin={"l": 60, "r": 30, "t": 75, "b": 40},
     )  # fmt: skip
     return figure
-
-
-def _scores(view: StudyView) -> list[float]:
-    return [row.score for row in view.rows]
 
 
 def _plain(values: Iterable[float]) -> list[float]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from phiscale.files import write_text
+from phiscale.training_length import evidence_lines, heading, length_lines
 from report import tables
 from report.answer import capital, cut_off, failures, how_sure, in_print
 from report.figures import drawings
@@ -20,7 +21,7 @@ from report.view import StudyView
 
 HTML, MARKDOWN = "report.html", "report.md"
 PICTURE = "triangle.png"
-"""The triangle as a picture, which lies beside the report once a search has ended."""
+"""The triangle as a picture, in the folder of the report once a search has ended."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
 
@@ -58,8 +59,8 @@ def html(view: StudyView) -> str:
 
 
 def note(view: StudyView) -> str:
-    """The answer and the published rules in Markdown, for the dashboard."""
-    return markdown(view, only=("confirmation", "baselines"))
+    """The answer, training length and the published rules in Markdown, for the dashboard."""
+    return markdown(view, only=("length", "confirmation", "baselines"))
 
 
 def markdown(view: StudyView, only: Sequence[str] | None = None) -> str:
@@ -98,6 +99,7 @@ def _content(view: StudyView, only: Sequence[str] | None = None) -> dict[str, An
         "view": view,
         "record": record,
         "constants": _constants(view),
+        "length": [f"{capital(line)}." for line in length_lines(record)] if record else [],
         "sure": how_sure(view),
         "cautions": [*(record.notes if record else ()), *failures(view), *cut_off(view)],
         "counts": ", ".join(f"{count} {name}" for name, count in view.counts.items() if count) or "none",
@@ -118,16 +120,28 @@ def _sections(view: StudyView) -> list[Section]:
     present, families = _tables(tables.ledger(view)), tables.families(view)
     return [
         Section("triangle", "The triangle of shares", _some(view.rows, _TRIANGLE), ("triangle",)),
+        _length(view),
         _baselines(view),
         _confirmation(view),
-        Section("curves", "Learning curves", _some(view.rows, _CURVES), ("curves",)),
         Section("cost", "Cost: asked and realised", _some(present, _COST), ("costs",), present),
-        Section("family", "The family", _some(families, _FAMILY), ("growth",), families),
+        Section("family", "The family", _family(view, families), ("growth",), families),
         _fidelity(view),
         Section("surface", "The fitted surface", (), (), _tables(tables.surface(view))),
         Section("environment", "Environment", (), (), _tables(tables.environment(view))),
         Section("repeat", "Repeat this study", _some(_command(view), _REPEAT), (), (), _command(view)),
     ]
+
+
+def _family(view: StudyView, families: Sequence[Table]) -> list[str]:
+    return [_FAMILY, f"{capital(heading(view.record))}."] if families and view.record else []
+
+
+def _length(view: StudyView) -> Section:
+    lines = [*length_lines(view.record), *evidence_lines(view.record)] if view.record else []
+    sentences = [f"{capital(line)}." for line in lines]
+    if view.record and view.record.length:
+        sentences[0] = f"These constants are {lines[0]}."
+    return Section("length", "Training length", sentences, ("lengths",), _tables(tables.rungs(view)))
 
 
 def _baselines(view: StudyView) -> Section:
@@ -144,7 +158,7 @@ def _confirmation(view: StudyView) -> Section:
 def _fidelity(view: StudyView) -> Section:
     conclusion = str(view.fidelity.get("conclusion", "")) if view.fidelity else ""
     text = [capital(f"{conclusion}.")] if conclusion else []
-    return Section("fidelity", "Does the cheap training keep the order?", text, (), _tables(tables.fidelity(view)))
+    return Section("fidelity", "Rank correlation of short and long trainings", text, (), _tables(tables.fidelity(view)))
 
 
 def _command(view: StudyView) -> str | None:
@@ -165,10 +179,9 @@ _TRIANGLE = (
     "their rounded layers, channels and pixels really put them."
 )
 _RULES = "Each rule keeps its direction and is grown to the cost of all others, with the same seeds."
-_CURVES = "The mean over a trial's seeds, after each epoch."
 _COST = (
     "Networks can be compared because they cost the same: the cost of every network is counted after rounding, "
-    "beside what was asked for."
+    "next to what was asked for."
 )
 _FAMILY = (
     "Nominal: the constants to the power of phi, then rounding. Matched: grown along the same direction until the "

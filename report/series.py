@@ -1,4 +1,4 @@
-"""What the figures of a study show, as plain numbers: report and dashboard draw the same."""
+"""What the figures of a study show, as plain values: report and dashboard draw the same."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from phiscale.constants import Shares
+from phiscale.family import short_number
+from phiscale.training_length import longest_rung, rungs_of
 from report.answer import RULES
 from report.view import StudyView
-from search.measurements import Measurement
+from search.measurements import RUNG_SCORES, RUNGS, Measurement
 from search.settings import BASELINE_RULES
 
 NEAREST = "recommended (nearest)"
@@ -33,9 +36,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Score per epoch of one trial, the mean over its seeds."""
+    """Score at each rung of one trial, the mean over its seeds."""
 
     trial: int
+    lengths: tuple[int, ...]
+    """Images seen, shortest first."""
     values: tuple[float, ...]
     label: str
     """Why it stands out; nothing for the others."""
@@ -53,17 +58,85 @@ def costs(view: StudyView) -> list[Point]:
     return found
 
 
+@dataclass(frozen=True)
+class Stop:
+    """A place on the path of the best shares over training length."""
+
+    lengths: tuple[int, ...]
+    """Images seen; several where the best shares stay at this place."""
+    shares: Shares
+    is_recommended: bool
+
+    @property
+    def label(self) -> str:
+        """``20k``, or ``20k to 80k`` for several lengths."""
+        first, *more = map(short_length, self.lengths)
+        return f"{first} to {more[-1]}" if more else first
+
+
+def short_length(images: float) -> str:
+    """``160k``: a number of images for a figure."""
+    return short_number(images).replace(" ", "")
+
+
+def drift_path(view: StudyView) -> list[Stop]:
+    """The best shares at each rung and those recommended, by rising length; nothing with fewer than two lengths.
+
+    The recommendation takes the place of the rung that it is for.
+    """
+    record = view.record
+    if record is None or record.length is None:
+        return []
+    places = {rung.images: rung.optimum for rung in rungs_of(record) if rung.optimum}
+    places[record.length.images] = record.shares
+    stops: list[Stop] = []
+    for images, shares in sorted(places.items()):
+        ours = images == record.length.images
+        if stops and not ours and not stops[-1].is_recommended and shares == stops[-1].shares:
+            stops[-1] = Stop((*stops[-1].lengths, images), shares, is_recommended=False)
+        else:
+            stops.append(Stop((images,), shares, ours))
+    return stops if len(places) > 1 else []
+
+
+def scores_at_length(view: StudyView) -> list[float] | None:
+    """The mean score of each row of the view at the length that the constants are for; None where none was measured.
+
+    They can then be compared with the fitted surface.
+    """
+    length = view.record.length if view.record else None
+    if length is None or not view.rows or not view.rows[0].rungs:
+        return [row.score for row in view.rows]
+    if length.images not in view.rows[0].rungs:
+        return None
+    index = view.rows[0].rungs.index(length.images)
+    return [statistics.fmean(scores[index] for scores in row.rung_scores) for row in view.rows]
+
+
+def score_label(view: StudyView, *, measured: bool = False) -> str:
+    """Name of the score with its length: that of the constants, or ``measured``, that of the longest rung."""
+    record = view.record
+    if record is None or record.length is None:
+        return view.score_name
+    images = longest_rung(record) if measured else record.length.images
+    return f"{view.score_name} at {images:,} images seen"
+
+
 def curves(view: StudyView) -> list[Curve]:
-    """The learning curves, those that stand out last: the paper's, and the network nearest to the recommendation."""
+    """Scores over training length, those that stand out last: the paper's, and the one nearest to the recommendation.
+
+    Nothing where training length plays no part.
+    """
     nearest, found = _nearest(view), []
     for trial in view.trials:
         if trial.state.name != "COMPLETE":
             continue
-        values = _curve(trial.user_attrs.get("curves", []), view.score_name)
-        if values:
+        lengths, seeds = trial.user_attrs.get(RUNGS, ()), trial.user_attrs.get(RUNG_SCORES, ())
+        if lengths and seeds:
             label = NEAREST if nearest and trial.number in nearest.trials else ""
             label = label or (RULES["paper"] if "paper" in trial.user_attrs.get("names", ()) else "")
-            found.append(Curve(trial.number, values, label))
+            values = tuple(map(statistics.fmean, zip(*seeds, strict=True)))
+            found.append(Curve(trial.number, tuple(lengths), values, label))
     order = ["", RULES["paper"]]
     return sorted(found, key=lambda curve: order.index(curve.label) if curve.label in order else len(order))
 
@@ -73,11 +146,6 @@ def _nearest(view: StudyView) -> Measurement | None:
         return None
     place = view.record.shares.as_tuple()
     return min(view.rows, key=lambda row: math.dist(row.shares.as_tuple(), place), default=None)
-
-
-def _curve(seeds: Sequence[dict[str, Sequence[float]]], name: str) -> tuple[float, ...]:
-    chosen = [parts.get(name) or next(iter(parts.values()), ()) for parts in seeds]
-    return tuple(map(statistics.fmean, zip(*chosen, strict=False))) if chosen else ()
 
 
 def rules_of(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phiscale.family import short_number
+from phiscale.training_length import is_measured, longest_rung, rungs_of
 from report.answer import RULES, comparisons, leads
 from report.view import StudyView
 
@@ -37,7 +38,32 @@ def baselines(view: StudyView) -> Table | None:
         for lead in rules
     ]
     head = ("rule", "alpha", "beta", "gamma", view.score_name, "seeds", "lead of the recommendation", "which is")
-    return Table("Published rules measured in this study, with 90 % intervals", head, rows)
+    length = longest_rung(view.record)
+    where = f" at {length:,} images seen" if length else ""
+    other = "" if is_measured(view.record) else "; the constants are for another length, so no lead is given"
+    return Table(f"Published rules measured in this study{where}, with 90 % intervals{other}", head, rows)
+
+
+def rungs(view: StudyView) -> Table | None:
+    """What was measured at each rung: noise, range, and where the best constants were."""
+    record = view.record
+    found = rungs_of(record) if record else ()
+    if record is None or not found:
+        return None
+    epoch = record.length.epoch_images if record.length else None
+    rows = [
+        (
+            f"{rung.images:,}",
+            *([f"{rung.images / epoch:.3g}"] if epoch else []),
+            *(_number(value, ".4f") for value in (rung.noise, rung.range)),
+            _number(rung.noise_part, ".0%"),
+            *(_number(share, ".0%") for share in (rung.optimum.as_tuple() if rung.optimum else (None,) * 3)),
+        )
+        for rung in found
+    ]
+    shares = ("best share of depth", "of width", "of resolution")
+    head = ("images seen", *(["epochs"] if epoch else []), "noise of one training", "range", "noise / range", *shares)
+    return Table("Scores at each length: range is the best network's less the poorest's, by the surface", head, rows)
 
 
 def confirmation(view: StudyView) -> Table | None:
@@ -150,15 +176,15 @@ def fidelity(view: StudyView) -> Table | None:
     if not settings or not view.fidelity:
         return None
     rows = [
-        (str(row["setting"]), f"{row['seconds']:.1f}", *(_interval(row.get(name)) for name in ("spearman", "kendall")))
+        (str(row["setting"]), f"{row['seconds']:.1f}", _interval(row.get("spearman")) or "undetermined")
         for row in settings
     ]
-    caption = f"Rank correlation with {view.fidelity['reference']}, with 90 % intervals"
-    return Table(caption, ("setting", "seconds", "Spearman", "Kendall"), rows)
+    caption = f"Rank correlation with {view.fidelity['reference']}, corrected for noise, with 90 % intervals"
+    return Table(caption, ("setting", "seconds", "Spearman"), rows)
 
 
 def surface(view: StudyView) -> Table | None:
-    """The models of the response surface, and how well it foretells."""
+    """The models of the response surface, and how well it predicts."""
     details = view.record.details if view.record else {}
     if "models" not in details:
         return None
@@ -166,12 +192,12 @@ def surface(view: StudyView) -> Table | None:
     calibration = details.get("calibration", {})
     if calibration:
         rows.append(("left-out evaluations inside their 90 % interval", f"{calibration['coverage']:.0%}"))
-        rows.append(("their error over what was foretold (1 is right)", f"{calibration['spread']:.2f}"))
+        rows.append(("their error over the predicted one (1 is calibrated)", f"{calibration['spread']:.2f}"))
     for name, label in (("gp", "Gaussian process alone"), ("scheffe", "Scheffe polynomials alone")):
         if name in details:
             shares = ", ".join(f"{value:.0%}" for value in details[name]["shares"])
             rows.append((f"best shares by {label}", shares))
-    if "optimism" in details:
+    if details.get("optimism") is not None:
         rows.append(("optimism of the best observed trial", f"{details['optimism']:+.4f}"))
     if "expected_gain" in details:
         rows.append(("gain to be expected from knowing the surface exactly", f"{details['expected_gain']:.4f}"))

@@ -6,7 +6,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from phiscale.constants import CostModel
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.record import SearchRecord
 from search.claims import is_attempt, is_cut_off
+from search.horizon import aim_of
 from search.measurements import Measurement, measurements, trial_row
 from search.outcome import families, make_record
 from search.racing import STOPPED
@@ -30,7 +31,7 @@ RECORD = "constants.json"
 _MEMBER = {"name", "depth", "width", "resolution_multiplier", "resolution", "repeats", "macs", "params", "growth"}
 _SETTING = {"setting", "seconds"}
 _CONFIRMED = {"name", "macs", "params", "activations", "mean", "sd"}
-"""What a row of a file beside the study has to hold to be shown; a file that another program left there is not."""
+"""What a row of a file in the study's folder has to hold to be shown; a file that another program left there is not."""
 _STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}
 
 
@@ -78,9 +79,7 @@ class StudyView:
     @property
     def score_name(self) -> str:
         """What is measured, e.g. ``accuracy``."""
-        train = self.settings.get("train")
-        named = self.settings.get("score") or (train.get("score") if isinstance(train, Mapping) else None)
-        return self.record.score_name if self.record else str(named or "score")
+        return aim_of(None, self.settings, self.direction).score_name
 
     @property
     def sign(self) -> float:
@@ -95,7 +94,9 @@ class StudyView:
     @cached_property
     def prediction(self) -> Prediction | None:
         """The fitted surface on a lattice; None where too few networks or equal scores show none."""
-        return predict(self.rows, self.cost_model, self.direction)
+        aim = aim_of(None, self.settings, self.direction)
+        length = self.record.length if self.record else None
+        return predict(self.rows, self.cost_model, replace(aim, horizon=length.images if length else None))
 
     @cached_property
     def family(self) -> dict[str, Any] | None:
@@ -177,8 +178,9 @@ def _record(
             return written
     except (RecordError, KeyError, AttributeError, TypeError):
         pass
-    recommendation = recommend(rows, cost_model, study.direction.name.lower())
-    return make_record(study, rows, recommendation, cost_model, _search_settings(config))
+    search = _search_settings(config)
+    aim = aim_of(search, study.user_attrs[SETTINGS_KEY], study.direction.name.lower())
+    return make_record(study, rows, recommend(rows, cost_model, aim), cost_model, search)
 
 
 def _search_settings(config: Any) -> SearchSettings | None:

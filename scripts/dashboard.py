@@ -3,8 +3,8 @@
 Run: python -m scripts.dashboard --study demo
      python -m scripts.dashboard --storage mysql://user@host/db
 
-The triangle of shares, cost, family and learning curves, a note with the recommendation, and the record as an artifact
-are kept up to date as trials finish. There is no login: the server listens on this machine only.
+The triangle of shares, cost, family and scores over training length, a note with the recommendation, and the record as
+an artifact are kept up to date as trials finish. There is no login: the server listens on this machine only.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from typing import Literal
 
 from phiscale.errors import SettingsError
 from phiscale.family import short_number
+from phiscale.training_length import heading
 from scripts.console import run_command
-from scripts.make_family import FamilyOptions, make_members
+from scripts.make_family import FamilyOptions, load_record, make_members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +74,14 @@ def export_onnx(options: OnnxOptions) -> None:
     from objectives.network import build_network
     from objectives.onnx_file import network_with_weights, write_checked
 
-    (member,) = make_members(options.family())
+    record = load_record(options.family())
+    (member,) = make_members(options.family(), record)
     spec, cost = member.network.spec, member.network.cost
     network = network_with_weights(build_network(spec, options.seed), options.weights)
     difference = write_checked(network, spec, options.output, seed=options.seed)
     print(
         f"{spec.name}: {short_number(cost.params)} parameters, {short_number(cost.macs)} MACs, {spec.resolution} px, "
-        f"{'weights of ' + str(options.weights) if options.weights else 'random weights'}\n"
+        f"{'weights of ' + str(options.weights) if options.weights else 'random weights'}\n{heading(record)}\n"
         f"onnxruntime and torch differ by at most {difference:.1e} of the largest logit\nwritten: {options.output}"
     )
 

@@ -1,4 +1,4 @@
-"""Make the phi family of a finished study, or of any record, for any network, and write it beside the record.
+"""Make the phi family of a finished study, or of any record, for any network, and write it into its folder.
 
 Run: python -m scripts.make_family --study demo --phi 0:7
      python -m scripts.make_family --study demo --network efficientnet-b0 --budget matched --phi -2:7
@@ -70,19 +70,24 @@ def main() -> int:
 def make_family(options: FamilyOptions) -> None:
     """Print the family and write it."""
     folder = options.results / options.study if options.study else None
-    members = make_members(options)
-    print(format_family(members, "table"))
+    record = load_record(options)
+    members = make_members(options, record)
+    print(format_family(members, "table", record))
     output = options.output or (folder / f"family-{options.budget}.json" if folder else None)
     if output:
-        write_text(output, format_family(members, output.suffix[1:]) + "\n")
+        write_text(output, format_family(members, output.suffix[1:], record) + "\n")
         print(f"\nwritten: {output}")
     if folder:
         renew_report(folder)
 
 
-def make_members(options: FamilyOptions) -> tuple[FamilyMember, ...]:
-    """The networks of the study or record. Raises ``RecordError`` where there is none, and what makes a family."""
-    record = SearchRecord.load(options.record or options.results / str(options.study) / "constants.json")
+def load_record(options: FamilyOptions) -> SearchRecord:
+    """The record of the study, or the one named. Raises ``RecordError`` where there is none."""
+    return SearchRecord.load(options.record or options.results / str(options.study) / "constants.json")
+
+
+def make_members(options: FamilyOptions, record: SearchRecord) -> tuple[FamilyMember, ...]:
+    """The networks of the record. Raises ``SettingsError`` where it holds no baseline and none is named."""
     base = record.network if options.network is None else BASELINES.get(options.network)
     if base is None:
         if options.network is None:

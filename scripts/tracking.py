@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from phiscale.errors import PhiscaleError, SettingsError
+from search.measurements import RUNG_SCORES, RUNGS
 from search.storage import redact
 
 if TYPE_CHECKING:
@@ -75,10 +76,13 @@ def metrics_of(trial: FrozenTrial) -> dict[str, float]:
 
 
 def curves_of(trial: FrozenTrial) -> Iterator[tuple[str, int, float]]:
-    """(name, epoch from 1, value) of the first seed's curves."""
-    for name, values in next(iter(trial.user_attrs.get("curves", ())), {}).items():
-        for epoch, value in enumerate(values, 1):
-            yield f"epochs/{name}", epoch, value
+    """(name, images seen, value) at the rungs of the first seed; nothing where training length plays no part."""
+    lengths = trial.user_attrs.get(RUNGS, ())
+    parts: dict[str, Any] = next(iter(trial.user_attrs.get("curves", ())), {})
+    scores = {"score": next(iter(trial.user_attrs.get(RUNG_SCORES, ())), ())}
+    for name, values in (scores | parts).items():
+        for length, value in zip(lengths, values, strict=False):
+            yield f"rungs/{name}", length, value
 
 
 @contextmanager
@@ -98,8 +102,8 @@ def _tensorboard(folder: Path, _study: str) -> Iterator[Track]:
         writer = SummaryWriter(folder / "tensorboard" / f"trial-{trial.number:04d}")
         try:
             writer.add_hparams(parameters_of(trial), metrics_of(trial), run_name=".")
-            for name, epoch, value in curves_of(trial):
-                writer.add_scalar(name, value, epoch)
+            for name, images, value in curves_of(trial):
+                writer.add_scalar(name, value, images)
         finally:
             writer.close()
 
@@ -123,7 +127,7 @@ def _mlflow(folder: Path, study: str) -> Iterator[Track]:
         run = client.create_run(experiment, run_name=f"trial {trial.number}").info.run_id
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in metrics_of(trial).items()]
-        metrics += [Metric(name, value, now, epoch) for name, epoch, value in curves_of(trial)]
+        metrics += [Metric(name, value, now, images) for name, images, value in curves_of(trial)]
         params = [Param(name, str(value)) for name, value in parameters_of(trial).items()]
         client.log_batch(run, metrics=metrics, params=params)
         client.set_terminated(run, {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}.get(trial.state.name, "FAILED"))
