@@ -1,40 +1,51 @@
-"""Check that the cheap training of a search orders networks as a longer one does, and find the cheapest that does.
+"""Check that a cheap training orders networks as a longer one does, and that one learning rate is fair to all shapes.
 
-Run: python -m scripts.check_proxy --study check --data images/ --reference-epochs 8 --epochs 1,2,4
-     python -m scripts.check_proxy --study check-small --images 1500,3000 --reference-epochs 4
+Run: python -m scripts.check_proxy --study check --data images/ --train.epochs 8
+     python -m scripts.check_proxy --study check-small --images 1500,3000 --no-rates
 
-Networks of a lattice on the triangle, all of one cost, are trained under every cheap setting and under the reference.
-Scores go to results/STUDY/fidelity.csv as they come, so the same command resumes; the correlations go to fidelity.json,
-and into the report where the study has one.
+Networks of a lattice on the triangle, all of one cost, are trained with several seeds to the longest rung. The score at
+every shorter rung of the same training is a cheaper setting, compared with the longest rung by a rank correlation that
+is corrected for the noise of the seeds. Networks grown in depth, width or resolution alone, and in all three equally,
+are trained at half and twice the learning rate too. Scores go to results/STUDY/fidelity.csv after every training, so
+the same command resumes; the answers go to fidelity.json, and into the report where the study has one. Where the best
+learning rates differ, results/STUDY/rate-plane.json holds them for run_search --rate-plane.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
+import math
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from objectives.settings import TrainSettings
-from phiscale.constants import constants_from_shares
-from phiscale.errors import BudgetError, DataError, SettingsError, StudyError, TrialError
+from phiscale.constants import Shares, constants_from_shares
+from phiscale.errors import BudgetError, DataError, SettingsError, StudyError
 from phiscale.family import align_columns
 from phiscale.files import write_text
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
 from phiscale.rounding import rounding_by_name
+from phiscale.spec import NetworkSpec
 from scripts.console import run_command
 from scripts.report import renew_report
+from scripts.rung_scores import Scores, ScoreTable, Setting, measure
 from scripts.setup import ObjectiveSettings, choose_baseline, make_data
-from scripts.tables import read_rows, write_rows
 from search.study import check_study_name
 
-_COLUMNS = ("setting", "epochs", "images", "fingerprint", "seed", "score", "seconds")
+if TYPE_CHECKING:
+    from objectives.imageset import ImageSet
+    from objectives.rate_plane import BestRates, RatePlane
+
+_AXES = ("depth", "width", "resolution")
+_FEWEST = 6
+"""Networks that can be ordered at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,49 +56,39 @@ class CheckOptions:
     """Name of the check, and of its folder under --results."""
     points: int = 15
     """Networks to order, about: the largest lattice on the triangle with at most so many."""
-    epochs: str = "1,2,4"
-    """Cheap settings: passes over the images."""
+    seeds: int = 3
+    """Trainings of each network, at least 2: their noise is measured, and the correlations are corrected for it."""
     images: str = ""
-    """Cheap settings: training images. Default: --train.train-images alone."""
-    reference_epochs: int = 8
-    """Passes of the reference, over --train.train-images."""
-    reference_seeds: int = 1
-    """Trainings of each network under the reference; the order is that of their mean."""
+    """Numbers of distinct training images to compare with the study's own, with commas between. Default: none."""
     keep: float = 0.5
     """A setting keeps the order if the 90 % interval of its Spearman correlation lies above this."""
+    rates: bool = True
+    """Train four shapes at half and twice the learning rate too, to see whether one rate serves them all."""
     measure: Annotated[ObjectiveSettings, tyro.conf.arg(name="")] = field(default_factory=ObjectiveSettings)
     """What is measured."""
     train: TrainSettings = field(default_factory=TrainSettings)
-    """How a proxy network is trained."""
+    """How a proxy network is trained; its longest rung is the reference."""
     results: Path = Path("results")
     """Folder of all studies."""
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
-        if self.points < 6:
-            raise SettingsError(f"expected at least 6 points to order, got {self.points}")
-        if self.reference_epochs < 1 or self.reference_seeds < 1:
-            raise SettingsError("expected reference-epochs and reference-seeds of at least 1")
+        if self.points < _FEWEST:
+            raise SettingsError(f"expected at least {_FEWEST} points to order, got {self.points}")
+        if self.seeds < 2:
+            raise SettingsError(
+                f"expected at least 2 seeds, got {self.seeds}: noise is measured between trainings of one network"
+            )
         if not -1 <= self.keep < 1:
             raise SettingsError(f"expected keep in [-1, 1), got {self.keep!r}")
         if self.measure.objective:
             raise SettingsError("expected proxy training, got --objective: only trainings have a cheaper setting")
-        _whole_numbers("epochs", self.epochs)
-        _whole_numbers("images", self.images)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One way of training."""
-
-    epochs: int
-    images: int | None
-    seeds: int = 1
-
-    @property
-    def name(self) -> str:
-        """For tables."""
-        return f"{self.epochs} epochs, {self.images or 'all'} images"
+        if self.measure.rate_plane:
+            raise SettingsError(
+                "expected no --rate-plane: this command finds one, at the rate of --train.learning-rate"
+            )
+        if not _whole_numbers("images", self.images) and self.train.rungs == 1:
+            raise SettingsError("expected at least 2 rungs (--train.rungs) or numbers of --images to compare, got none")
 
 
 def main() -> int:
@@ -96,125 +97,234 @@ def main() -> int:
 
 
 def check(options: CheckOptions) -> None:
-    """Train what is missing, then print how each setting orders the networks."""
-    images = _whole_numbers("images", options.images) or (options.train.train_images,)
-    cheap = [Setting(epochs, count) for epochs in _whole_numbers("epochs", options.epochs) for count in images]
-    reference = Setting(options.reference_epochs, options.train.train_images, options.reference_seeds)
-    path = options.results / options.study / "fidelity.csv"
-    rows = read_rows(path, _COLUMNS, ("seed", "score", "seconds"))
-    table: dict[Setting, list[tuple[float, float]]] = {}
-    networks = _networks(options)
-    print(f"{len(networks)} networks, {len(cheap)} cheap settings and the reference of {reference.name}")
-    for setting in dict.fromkeys([*cheap, reference]):
-        table[setting] = _measure(options, setting, networks, rows, path)
-    _conclude(options, table, cheap, reference)
-
-
-def _networks(options: CheckOptions) -> list[ScaledNetwork]:
-    """Distinct networks of the lattice at one cost."""
-    from search.simplex import lattice
-
-    data = make_data(options.measure, options.train, 0)
-    base = dataclasses.replace(choose_baseline(options.measure, data.resolution), classes=len(data.classes))
-    model = options.measure.cost_model
-    steps = max(n for n in range(2, 60) if len(lattice(n, model)) <= max(6, options.points))
-    found: dict[str, ScaledNetwork] = {}
-    for shares in lattice(steps, model):
-        try:
-            network = match_budget(
-                base,
-                constants_from_shares(shares, model),
-                phi=options.measure.phi,
-                cost_model=model,
-                rounding=rounding_by_name(options.measure.rounding),
-            )
-        except BudgetError as error:
-            print(f"left out: {error}")
-            continue
-        found.setdefault(network.fingerprint, network)
-    return list(found.values())
-
-
-def _measure(
-    options: CheckOptions, setting: Setting, networks: list[ScaledNetwork], rows: list[dict[str, Any]], path: Path
-) -> list[tuple[float, float]]:
-    """(mean score, seconds of one training) of every network under a setting; trains what the table lacks."""
-    from objectives.training import train_proxy
-
-    train = dataclasses.replace(options.train, epochs=setting.epochs, train_images=setting.images)
-    data = make_data(options.measure, train, 0)
-    facts = [data.fingerprint, train.describe()]
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    done = {(r["setting"], r["fingerprint"], int(r["seed"])): (float(r["score"]), float(r["seconds"])) for r in rows}
-    result = []
-    for index, network in enumerate(networks, 1):
-        values = []
-        for seed in range(setting.seeds):
-            place = key, network.fingerprint, seed
-            if place not in done:
-                try:
-                    run = train_proxy(network.spec, data, train, seed=seed, report=lambda *_: None)
-                    done[place] = run.score, run.seconds
-                except TrialError as error:
-                    raise StudyError(f"{setting.name}, {network.fingerprint}: {error}") from None
-                rows.append(
-                    dict(zip(_COLUMNS, (key, setting.epochs, setting.images, *place[1:], *done[place]), strict=True))
-                )
-                write_rows(path, _COLUMNS, rows)
-                print(f"{setting.name}: {index}/{len(networks)} seed {seed}: {run.score:.4f}", flush=True)
-            values.append(done[place])
-        result.append((sum(v[0] for v in values) / len(values), sum(v[1] for v in values) / len(values)))
-    return result
-
-
-def _conclude(
-    options: CheckOptions, table: dict[Setting, list[tuple[float, float]]], cheap: list[Setting], reference: Setting
-) -> None:
-    from search.fidelity import fidelity
-
-    rows: list[dict[str, Any]] = []
-    keeping: list[tuple[float, Setting]] = []
-    dear = [score for score, _ in table[reference]]
-    for setting in cheap:
-        try:
-            found = fidelity([score for score, _ in table[setting]], dear)
-        except DataError as error:
-            raise StudyError(f"{setting.name}: {error}") from None
-        seconds = _seconds(table[setting])
-        rows.append({"setting": setting.name, "seconds": seconds, **dataclasses.asdict(found)})
-        if found.spearman.low > options.keep:
-            keeping.append((seconds, setting))
-    dear_seconds = _seconds(table[reference])
-    conclusion = (
-        f"none of these keeps the order (Spearman above {options.keep:g} at 90 %); train longer, or more points"
-    )
-    if keeping:
-        seconds, setting = min(keeping, key=lambda item: item[0])
-        conclusion = f"cheapest that keeps the order: {setting.name} ({dear_seconds / seconds:.1f} times cheaper)"
-    print(f"\n{_table(rows, reference, dear_seconds)}\n\n{conclusion}")
-    result = {
-        "reference": reference.name,
-        "reference_seconds": dear_seconds,
-        "settings": rows,
-        "conclusion": conclusion,
-    }
+    """Train what is missing, then print how each setting orders the networks and which learning rates are best."""
+    settings = _settings(options)
+    base = _base(options, settings[0].data)
+    networks = _networks(options, base)
+    shapes = _shapes(options, base) if options.rates else {}
     folder = options.results / options.study
-    write_text(folder / "fidelity.json", json.dumps(result, indent=2) + "\n")
+    table = ScoreTable(folder / "fidelity.csv")
+    print(_plan(options, settings, networks, shapes), flush=True)
+    result = _order(options, [measure(setting, networks, options.seeds, table) for setting in settings])
+    if options.rates:
+        result["rates"] = _rates(options, settings[0], shapes, table)
+    write_text(folder / "fidelity.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
     renew_report(folder)
 
 
-def _seconds(measured: list[tuple[float, float]]) -> float:
-    return sum(seconds for _, seconds in measured) / len(measured)
+def _settings(options: CheckOptions) -> list[Setting]:
+    """The study's own setting first, then the other numbers of images at the same length."""
+    from objectives.proxy import with_length
+
+    data = make_data(options.measure, options.train, 0)
+    train = with_length(options.train, data)
+    found = {len(data.train_labels): Setting(data=data, train=train)}
+    for count in _whole_numbers("images", options.images):
+        if count not in found:
+            fewer = dataclasses.replace(train, train_images=count)
+            found[count] = Setting(data=make_data(options.measure, fewer, 0), train=fewer)
+    for setting in found.values():
+        _ = setting.rungs  # raises for a length that is too short, before anything is trained
+    return list(found.values())
 
 
-def _table(rows: list[dict[str, Any]], reference: Setting, seconds: float) -> str:
-    cells = [["setting", "seconds", "Spearman (90 %)", "Kendall (90 %)"]]
+def _base(options: CheckOptions, data: ImageSet) -> NetworkSpec:
+    return dataclasses.replace(choose_baseline(options.measure, data.resolution), classes=len(data.classes))
+
+
+def _networks(options: CheckOptions, base: NetworkSpec) -> list[ScaledNetwork]:
+    """Distinct networks of the lattice at one cost. Raises ``StudyError`` for too few."""
+    from search.simplex import lattice
+
+    model = options.measure.cost_model
+    steps = max(n for n in range(2, 60) if len(lattice(n, model)) <= options.points)
+    found = {network.fingerprint: network for network in _matched(options, base, lattice(steps, model)) if network}
+    if len(found) < _FEWEST:
+        raise StudyError(
+            f"expected at least {_FEWEST} different networks at this cost, got {len(found)}; "
+            "use more --points, another --phi or a larger baseline"
+        )
+    return list(found.values())
+
+
+def _shapes(options: CheckOptions, base: NetworkSpec) -> dict[str, ScaledNetwork]:
+    """Networks grown along one axis alone, and along all equally; raises ``StudyError`` where fewer than two differ."""
+    from objectives.rate_plane import shape_shares
+
+    points = shape_shares(options.measure.cost_model)
+    found: dict[str, tuple[str, ScaledNetwork]] = {}
+    for name, network in zip(points, _matched(options, base, points.values()), strict=True):
+        if network is not None:
+            found.setdefault(network.fingerprint, (name, network))
+    if len(found) < 2:
+        raise StudyError("expected two different shapes to compare learning rates, got fewer; use --no-rates")
+    return dict(found.values())
+
+
+def _matched(options: CheckOptions, base: NetworkSpec, points: Iterable[Shares]) -> list[ScaledNetwork | None]:
+    """The network of each point at the cost asked for; None, and a line, where there is none."""
+    measure, found = options.measure, list[ScaledNetwork | None]()
+    model, rounding = measure.cost_model, rounding_by_name(measure.rounding)
+    for shares in points:
+        constants = constants_from_shares(shares, model)
+        try:
+            found.append(match_budget(base, constants, phi=measure.phi, cost_model=model, rounding=rounding))
+        except BudgetError as error:
+            print(f"left out: {error}")
+            found.append(None)
+    return found
+
+
+def _plan(
+    options: CheckOptions, settings: list[Setting], networks: list[ScaledNetwork], shapes: dict[str, ScaledNetwork]
+) -> str:
+    rungs = ", ".join(f"{rung.images:,}" for rung in settings[0].rungs)
+    count = len(networks) * len(settings) * options.seeds
+    known = {network.fingerprint for network in networks}
+    more = sum(2 + (network.fingerprint not in known) for network in shapes.values()) * options.seeds
+    rates = f", and {more} of {len(shapes)} shapes at other learning rates" if shapes else ""
+    return f"{len(networks)} networks, {count} trainings scored at {rungs} images seen{rates}"
+
+
+def _order(options: CheckOptions, measured: list[Scores]) -> dict[str, Any]:
+    """Compare every rung of every setting with the longest rung of the study's own; print and return the answer."""
+    from search.fidelity import fidelity
+
+    own = measured[0]
+    reference = own.setting.name(own.setting.rungs[-1])
+    rows: list[dict[str, Any]] = []
+    for scores in measured:
+        for index, rung in enumerate(scores.setting.rungs):
+            if scores is not own or rung is not own.setting.rungs[-1]:
+                found = fidelity(scores.scores[index], own.scores[-1])
+                facts = {"setting": scores.setting.name(rung), "seconds": scores.seconds[index]}
+                rows.append(facts | dataclasses.asdict(found))
+    conclusion = _conclusion(rows, own.seconds[-1], options.keep)
+    print(f"\n{_order_table(rows, reference, own.seconds[-1])}\n\n{conclusion}", flush=True)
+    return {
+        "reference": reference,
+        "reference_seconds": own.seconds[-1],
+        "settings": rows,
+        "conclusion": conclusion,
+    }
+
+
+def _conclusion(rows: list[dict[str, Any]], reference_seconds: float, keep: float) -> str:
+    if any(row["undetermined"] == "reference" for row in rows):
+        return "undetermined: the order of the reference cannot be told from noise; use more --seeds, or train longer"
+    keeping = [row for row in rows if row["spearman"] and row["spearman"]["low"] > keep]
+    if not keeping:
+        return f"none of these keeps the order (Spearman above {keep:g} at 90 %); train longer, or use more --seeds"
+    cheapest = min(keeping, key=lambda row: float(row["seconds"]))
+    ratio = reference_seconds / max(cheapest["seconds"], 1e-9)
+    return f"cheapest that keeps the order: {cheapest['setting']} ({ratio:.1f} times cheaper)"
+
+
+def _order_table(rows: list[dict[str, Any]], reference: str, seconds: float) -> str:
+    cells = [["setting", "seconds", "Spearman, corrected for noise (90 %)"]]
     for row in rows:
-        intervals = (row[name] for name in ("spearman", "kendall"))
-        shown = [f"{i['value']:.2f} ({i['low']:.2f} to {i['high']:.2f})" for i in intervals]
-        cells.append([row["setting"], f"{row['seconds']:.1f}", *shown])
-    cells.append([f"reference: {reference.name}", f"{seconds:.1f}", "", ""])
-    return align_columns(cells)
+        found = row["spearman"]
+        shown = f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})" if found else "undetermined"
+        cells.append([row["setting"], f"{row['seconds']:.1f}", shown])
+    return align_columns([*cells, [f"reference: {reference}", f"{seconds:.1f}", ""]])
+
+
+def _rates(options: CheckOptions, own: Setting, shapes: dict[str, ScaledNetwork], table: ScoreTable) -> dict[str, Any]:
+    """Train the shapes at three learning rates; print and return the best, and write the plane where they differ."""
+    from objectives.rate_plane import FACTORS
+
+    networks = list(shapes.values())
+    settings = [own.at_rate(factor) for factor in FACTORS]
+    measured = [measure(setting, networks, options.seeds, table, may_diverge=True) for setting in settings]
+    rates = [setting.train.learning_rate for setting in settings]
+    result: dict[str, Any] = {"rates": rates, "shapes": list(shapes)}
+    diverged = _diverged(measured, list(shapes))
+    if diverged:
+        conclusion = f"learning rates: undetermined: {diverged}; use a lower --train.learning-rate"
+    else:
+        found = _best_rates(measured, own)
+        result["rungs"] = [{"images": images, **dataclasses.asdict(best)} for images, best in found.items()]
+        print(f"\n{_rate_table(found, list(shapes))}", flush=True)
+        conclusion = _conclude_rates(options, own, shapes, list(found.values())[-1])
+    print(f"\n{conclusion}")
+    return result | {"conclusion": conclusion}
+
+
+def _diverged(measured: list[Scores], names: list[str]) -> str:
+    """Which trainings diverged, empty if none."""
+    found = dict.fromkeys(
+        f"{names[index]} diverged at {scores.setting.train.learning_rate:g}"
+        for scores in measured
+        for row in scores.scores[-1]
+        for index, score in enumerate(row)
+        if math.isnan(score)
+    )
+    return ", ".join(found)
+
+
+def _best_rates(measured: list[Scores], own: Setting) -> dict[int, BestRates]:
+    """The best rates at the shortest and the longest rung, by images seen."""
+    import numpy as np
+
+    from objectives.rate_plane import best_rates
+
+    found = {}
+    for index in dict.fromkeys((0, len(own.rungs) - 1)):
+        scores = np.array([setting.scores[index] for setting in measured])  # (rates, seeds, shapes)
+        maximize = own.train.direction == "maximize"
+        best = best_rates(scores.transpose(2, 0, 1), own.train.learning_rate, maximize=maximize)
+        found[own.rungs[index].images] = best
+    return found
+
+
+def _rate_table(found: dict[int, BestRates], names: list[str]) -> str:
+    """Best rates by shape and rung; a rate at the edge of those tried is marked."""
+    heads = [f"{images:,} images seen" for images in found]
+    cells = [["best learning rate", *heads]]
+    for index, name in enumerate(names):
+        rates = (f"{b.rates[index]:.3g}{'' if b.enclosed[index] else ' or beyond'}" for b in found.values())
+        gains = (best.gains[index] for best in found.values())
+        cells.append([name, *(f"{rate} (gains {gain:.4f})" for rate, gain in zip(rates, gains, strict=True))])
+    cells.append(["all together", *(f"{best.common:.3g}" for best in found.values())])
+    cells.append(["p of one best rate", *(f"{best.probability:.3f}" for best in found.values())])
+    note = "Best: top of the quadratic through mean scores in log rate. Gain: over the best rate of all. p: F test."
+    return f"{align_columns(cells)}\n{note}"
+
+
+def _conclude_rates(options: CheckOptions, own: Setting, shapes: dict[str, ScaledNetwork], best: BestRates) -> str:
+    """The answer in a sentence; writes the plane where the best rates differ."""
+    path = options.results / options.study / "rate-plane.json"
+    if not best.differ:
+        stale = f"; {path} is of an earlier check and does not count" if path.exists() else ""
+        return f"one rate serves all shapes: best about {best.common:.3g}, differences within noise{stale}"
+    try:
+        plane = _plane(options, own, shapes, best)
+    except DataError as error:
+        return f"learning rates differ between shapes, but there is no plane of rates: {error}"
+    plane.save(path)
+    corners = ", ".join(f"{name} {rate:.3g}" for name, rate in zip(_AXES, plane.rates, strict=True))
+    edge = "" if all(best.enclosed) else "; some lie at the edge of the rates tried: check again around them"
+    return (
+        f"learning rates differ between shapes ({corners}){edge}; written: {path}, use run_search --rate-plane {path}"
+    )
+
+
+def _plane(options: CheckOptions, own: Setting, shapes: dict[str, ScaledNetwork], best: BestRates) -> RatePlane:
+    from objectives.rate_plane import fit_plane, shares_of_network
+
+    model = options.measure.cost_model
+    base = next(iter(shapes.values())).base
+    found = {
+        "network": base.name,
+        "data": {"name": own.data.name, "fingerprint": own.data.fingerprint},
+        "train": own.train.describe(),
+        "phi": options.measure.phi,
+        "cost_model": dataclasses.asdict(model),
+        "seeds": options.seeds,
+        "p": best.probability,
+    }
+    shares = [shares_of_network(network.realised, model) for network in shapes.values()]
+    return fit_plane(shares, best.rates, found)
 
 
 def _whole_numbers(name: str, text: str) -> tuple[int, ...]:

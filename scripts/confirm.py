@@ -2,8 +2,10 @@
 
 Run: python -m scripts.confirm --study demo
      python -m scripts.confirm --study mine --phis 1,2,3 --seeds 5
+     python -m scripts.confirm --study mine --epochs 30
 
-All networks of one phi cost the same, made whole by the study's --rounding. This holds for a study with --budget
+Every training is as long as the one that the constants are for, or --epochs long, and the verdict names that length.
+All networks of one phi cost the same, rounded by the study's --rounding. This holds for a study with --budget
 nominal too, because networks of unequal cost would show what cost buys, not which constants are better. Scores go to
 results/STUDY/confirm.csv as they come, so the same command resumes; the verdict goes into constants.json, and accuracy
 against cost for every rule to confirm-families.csv. Where the search has gone on meanwhile and recommends other
@@ -15,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import statistics
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,17 +25,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from objectives.rungs import plan_rungs
 from objectives.settings import TrainSettings
-from phiscale.constants import ScalingConstants
+from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError
 from phiscale.family import parse_phis
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
-from phiscale.record import SearchRecord
+from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
 from scripts.console import run_command
 from scripts.report import renew_report
-from scripts.setup import ObjectiveSettings, make_data
+from scripts.setup import ObjectiveSettings, load_rate_plane, make_data
 from scripts.tables import read_rows, write_rows
 from scripts.trainings import train_all
 from search.settings import BASELINE_RULES, SearchSettings
@@ -40,6 +44,7 @@ from search.study import check_study_name
 
 if TYPE_CHECKING:
     from objectives.imageset import ImageSet
+    from objectives.rate_plane import RatePlane
 
 OURS = "recommended"
 _COLUMNS = ("setting", "phi", "fingerprint", "seed", "score", "macs", "params", "activations", "seconds", "failure")
@@ -57,6 +62,8 @@ class ConfirmOptions:
     """Sizes to compare at: 1,2,3 or 1:3. A family is for sizes beyond the search's own."""
     seeds: int = 5
     """Trainings of every network, with seeds that no search uses."""
+    epochs: float | None = None
+    """Length of every training, in epochs of the whole training set. Default: the length that the constants are for."""
     images: int = 5000
     """Unseen images to score on, at most."""
     rivals: str = "all"
@@ -75,6 +82,8 @@ class ConfirmOptions:
         for name, value in (("seeds", self.seeds), ("images", self.images), ("workers", self.workers)):
             if value < 1:
                 raise SettingsError(f"expected {name} of at least 1, got {value}")
+        if self.epochs is not None and not (math.isfinite(self.epochs) and self.epochs > 0):
+            raise SettingsError(f"expected more than 0 epochs, got {self.epochs!r}")
         parse_phis(self.phis)
         for study in self.other_studies:
             if check_study_name(study) in (OURS, *BASELINE_RULES):
@@ -111,17 +120,31 @@ class Entry:
 
 @dataclass(frozen=True)
 class Setting:
-    """How the networks of a study are made whole, trained and scored."""
+    """How the networks of a study are rounded, trained and scored."""
 
     train: TrainSettings
     images: ImageSet
     """The training images of the study, with unseen ones to score on."""
     rounding: Rounding
+    searched_name: str
+    """Name of the data that was searched."""
+
+    rate_plane: RatePlane | None
+
+    def rate(self, network: ScaledNetwork, cost_model: CostModel) -> float:
+        """The learning rate of a network."""
+        plane = self.rate_plane
+        return plane.rate_of(network.realised, cost_model) if plane else self.train.learning_rate
+
+    @property
+    def length(self) -> Length:
+        """How long every training is."""
+        return Length(self.train.images_seen or 1, self.images.epoch_images, self.searched_name)
 
     @property
     def key(self) -> str:
         """What tells scores apart that cannot be compared."""
-        plain = [self.images.fingerprint, self.train.describe()]
+        plain = [self.images.fingerprint, self.train.describe(), *(self.rate_plane.rates if self.rate_plane else ())]
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -133,16 +156,17 @@ def main() -> int:
 def confirm(options: ConfirmOptions) -> None:
     """Train what is missing, then write and print the verdict."""
     record = SearchRecord.load(options.folder / "constants.json")
-    setting = _setting(options)
+    setting = _setting(options, record)
     entries = list(plan(record, _rules(options, record), parse_phis(options.phis), setting.rounding))
     _check_rivals(entries, options)
     seeds = [-1 - index for index in range(options.seeds)]
-    rows = _train_missing(options, setting, entries, seeds)
-    _conclude(options, record, entries, [row for row in rows if row["setting"] == setting.key], seeds)
+    rows = _train_missing(options, setting, entries, seeds, record.cost_model)
+    rows = [row for row in rows if row["setting"] == setting.key]
+    _conclude(options, record, setting.length, entries, rows, seeds)
 
 
 def _train_missing(
-    options: ConfirmOptions, setting: Setting, entries: list[Entry], seeds: list[int]
+    options: ConfirmOptions, setting: Setting, entries: list[Entry], seeds: list[int], model: CostModel
 ) -> list[dict[str, Any]]:
     """All rows of ``confirm.csv``, once every network has a score with every seed."""
     path = options.folder / "confirm.csv"
@@ -151,8 +175,10 @@ def _train_missing(
     wanted = [(phi, key, seed) for seed in seeds for phi, key in networks]
     done = {(float(r["phi"]), r["fingerprint"], int(r["seed"])) for r in rows if r["setting"] == setting.key}
     missing = [item for item in wanted if item not in done]
+    print(f"each training: {setting.length.describe()}")
     print(f"{len(networks)} networks, {len(wanted) - len(missing)} of {len(wanted)} trainings done")
-    jobs = [(networks[phi, key].spec, seed) for phi, key, seed in missing]
+    rates = {place: setting.rate(network, model) for place, network in networks.items()}
+    jobs = [(networks[phi, key].spec, seed, rates[phi, key]) for phi, key, seed in missing]
     results = train_all(jobs, setting.images, setting.train, options.workers)
     for index, ((phi, key, seed), row) in enumerate(zip(missing, results, strict=True), 1):
         row = {**dataclasses.asdict(networks[phi, key].cost), **row}
@@ -207,9 +233,10 @@ def _check_rivals(entries: list[Entry], options: ConfirmOptions) -> None:
         )
 
 
-def _setting(options: ConfirmOptions) -> Setting:
+def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
     """The settings of the study, with unseen images. Raises ``StudyError`` where they cannot be had."""
     from objectives.data import load_test_part
+    from objectives.proxy import with_length
 
     path = options.folder / "config.json"
     try:
@@ -240,11 +267,22 @@ def _setting(options: ConfirmOptions) -> Setting:
         seed=seed,
         cache=measure.cache,
     )
-    return Setting(train, unseen, rounding_by_name(measure.rounding))
+    if options.epochs is not None:
+        train = dataclasses.replace(train, epochs=options.epochs, images_seen=None)
+    elif record.length is not None:
+        train = dataclasses.replace(train, epochs=None, images_seen=record.length.images)
+    train = dataclasses.replace(with_length(train, searched), rungs=1)
+    plan_rungs(train, len(searched.train_labels))  # or a length that is too short would fail later
+    return Setting(train, unseen, rounding_by_name(measure.rounding), searched.name, load_rate_plane(measure))
 
 
 def _conclude(
-    options: ConfirmOptions, record: SearchRecord, entries: list[Entry], rows: list[dict[str, Any]], seeds: list[int]
+    options: ConfirmOptions,
+    record: SearchRecord,
+    length: Length,
+    entries: list[Entry],
+    rows: list[dict[str, Any]],
+    seeds: list[int],
 ) -> None:
     """Compare, print, and write the verdict into the record as it is by then."""
     from search.confirm import as_json, compare, verdict
@@ -255,7 +293,8 @@ def _conclude(
     for item in comparisons:
         print(item.sentence())
     confirmation = {
-        "verdict": verdict(comparisons),
+        "verdict": f"{verdict(comparisons)}, after {length.describe()}",
+        "length": dataclasses.asdict(length),
         "phis": sorted({entry.phi for entry in entries}),
         "seeds": len(seeds),
         "comparisons": as_json(comparisons),

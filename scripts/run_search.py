@@ -60,6 +60,8 @@ class SearchOptions:
     """Show trials in tensorboard or mlflow (in the study's folder), or wandb (offline unless WANDB_MODE=online)."""
     quiet: bool = False
     """Print the result only."""
+    dry_run: bool = False
+    """Print data, networks, their cost and the time that the study would take, and stop. Nothing is written."""
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
@@ -85,6 +87,12 @@ def search(options: SearchOptions) -> None:
     progress = make_progress(quiet=options.quiet or is_helper())
     progress.say(f"study {options.study} in {options.folder}")
     objective = make_objective(options.measure, options.train, options.search.seed)
+    if options.dry_run:
+        print("\n".join(plan_of(objective, options, with_networks=True)))
+        return
+    if not (options.quiet or is_helper()):
+        for line in plan_of(objective, options):
+            progress.say(line)
     try:
         with tracking("none" if is_helper() else options.track, options.folder, options.study) as progress.ended:
             study = _run(options, place, objective, progress)
@@ -98,6 +106,21 @@ def search(options: SearchOptions) -> None:
     finally:
         if progress.study is not None:
             put_log_away(progress.study, options.storage, options.folder)
+
+
+def plan_of(objective: Objective, options: SearchOptions, *, with_networks: bool = False) -> list[str]:
+    """What the study is about to do, as lines: data, length, horizon, time, and if asked for networks and their cost.
+
+    Raises ``SettingsError`` for a horizon of which the rungs can say nothing.
+    """
+    from scripts.forecast import describe_data, describe_horizon, forecast, network_table
+
+    cost_model = options.measure.cost_model
+    lines = [*describe_data(objective), *describe_horizon(objective, options.search)]
+    if with_networks:
+        lines += ["", network_table(objective, options.search, cost_model), ""]
+    expected = forecast(objective, options.search, cost_model, options.workers)
+    return [*lines, *([f"time: {expected.describe()}"] if expected else [])]
 
 
 def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progress: PlainProgress) -> Any:
@@ -153,7 +176,7 @@ def report(study: Any, options: SearchOptions) -> None:
     if record.network:
         members = generate_family(record.network, record.constants, FAMILY_PHIS, cost_model=record.cost_model)
         print(f"\nfamily of {record.network.name} by the formula (more: python -m phiscale family --help)")
-        print(format_family(members, "table"))
+        print(format_family(members, "table", record))
     family = ", family.json" if record.network else ""
     print(f"\nwritten: {options.folder / 'constants.json'}{family}, trials.csv{pictures}")
 
@@ -170,7 +193,7 @@ def report_members(study: Any, objective: Objective, options: SearchOptions) -> 
         record = keep_members(options.folder, objective)
         write_report(look(study, options.folder), options.folder)
     print(f"\nmultipliers for {options.measure.factory} by the formula (matched ones are in family.json)")
-    print(format_multipliers(multiplier_family(record, MEMBER_PHIS), "table"))
+    print(format_multipliers(multiplier_family(record, MEMBER_PHIS), "table", record))
 
 
 def draw(view: StudyView) -> str:

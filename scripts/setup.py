@@ -24,6 +24,7 @@ from phiscale.spec import NetworkSpec, load_network
 if TYPE_CHECKING:
     from objectives.factory import Factory
     from objectives.imageset import ImageSet
+    from objectives.rate_plane import RatePlane
 
 COST_MODELS = {"macs": FLOPS, "params": PARAMETERS, "activations": ACTIVATIONS}
 
@@ -54,6 +55,8 @@ class ObjectiveSettings:
     factory: str | None = None
     """Your own networks in place of --network: package.module:attribute, a function build(depth, width, resolution,
     classes) that returns a torch.nn.Module (docs/networks.md). --resolution is its baseline's."""
+    rate_plane: Path | None = None
+    """Learning rates by shape, found by scripts.check_proxy (rate-plane.json), in place of --train.learning-rate."""
     objective: str | None = None
     """Your own objective in place of the proxy training: package.module:attribute, see objectives/contract.py."""
     cache: Path | None = None
@@ -68,6 +71,10 @@ class ObjectiveSettings:
                 raise SettingsError(f"expected a {name} of at least {low} pixels, got {value}")
         if self.objective and (self.data or self.network or self.factory):
             raise SettingsError("expected either --objective, or --data and --network or --factory, not both")
+        if self.objective and self.rate_plane:
+            raise SettingsError(
+                "expected either --objective or --rate-plane, which is for the proxy training, not both"
+            )
         if self.factory and self.network:
             raise SettingsError("expected either --network or --factory, not both")
 
@@ -93,7 +100,15 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int)
         cost_model=settings.cost_model,
         budget=settings.budget,
         rounding=rounding_by_name(settings.rounding),
+        rate_plane=load_rate_plane(settings),
     )
+
+
+def load_rate_plane(settings: ObjectiveSettings) -> RatePlane | None:
+    """The learning rates by shape that were asked for. Raises ``RecordError`` for a file that holds none."""
+    from objectives.rate_plane import RatePlane
+
+    return RatePlane.load(settings.rate_plane) if settings.rate_plane else None
 
 
 def make_data(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> ImageSet:

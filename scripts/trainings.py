@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import threading
@@ -17,8 +18,8 @@ from phiscale.spec import NetworkSpec
 if TYPE_CHECKING:
     from objectives.imageset import ImageSet
 
-Job = tuple[NetworkSpec, int]
-"""A network and the seed to train it with."""
+Job = tuple[NetworkSpec, int, float]
+"""A network, the seed and the learning rate to train it with."""
 
 _shared: tuple[ImageSet, TrainSettings] | None = None
 """What all trainings of one worker process have in common, sent to it once."""
@@ -27,8 +28,8 @@ _shared: tuple[ImageSet, TrainSettings] | None = None
 def train_all(jobs: Sequence[Job], images: ImageSet, train: TrainSettings, workers: int) -> Iterator[dict[str, Any]]:
     """``score``, ``seconds`` and ``failure`` of every job, in their order, as they come."""
     if workers == 1 or len(jobs) < 2:
-        for spec, seed in jobs:
-            yield _train(spec, seed, images, train)
+        for job in jobs:
+            yield _train(*job, images, train)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_begin, initargs=(images, train))
@@ -63,11 +64,11 @@ def _train_shared(job: Job) -> dict[str, Any]:
     return _train(*job, *_shared)
 
 
-def _train(spec: NetworkSpec, seed: int, images: ImageSet, train: TrainSettings) -> dict[str, Any]:
+def _train(spec: NetworkSpec, seed: int, rate: float, images: ImageSet, train: TrainSettings) -> dict[str, Any]:
     from objectives.training import train_proxy
 
     try:
-        run = train_proxy(spec, images, train, seed=seed, report=lambda *_: None)
+        run = train_proxy(spec, images, dataclasses.replace(train, learning_rate=rate), seed=seed)
     except TrialError as error:
         return {"score": "", "failure": str(error), "seconds": 0.0}
-    return {"score": repr(run.score), "failure": "", "seconds": round(run.seconds, 2)}
+    return {"score": repr(run.scores[-1]), "failure": "", "seconds": round(run.seconds, 2)}

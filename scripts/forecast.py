@@ -1,0 +1,147 @@
+"""What a search is about to do: data, length, networks with their cost, and how long it will take. Not a command."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from objectives.contract import AnyNetwork
+from objectives.proxy import ProxyObjective
+from phiscale.constants import CostModel
+from phiscale.errors import BudgetError, ConstraintError
+from phiscale.family import align_columns, short_number
+from phiscale.network import ScaledNetwork
+from phiscale.record import Length
+from phiscale.training_length import FARTHEST
+from search.horizon import aim_of
+from search.plan import PlannedPoint, baseline_constants, plan_points
+from search.settings import DEFAULT_TRIALS, SearchSettings
+
+if TYPE_CHECKING:
+    from objectives.contract import Objective
+
+_SHAPES = ("depth", "width", "resolution", "equal")
+"""Rules whose networks are the extremes of a study."""
+
+
+def describe_data(objective: Objective) -> list[str]:
+    """The images, the length of a training and its rungs; nothing for an objective of a person's own."""
+    if not isinstance(objective, ProxyObjective):
+        return []
+    data, rungs = objective.data, objective.rungs
+    length = Length(rungs[-1], data.epoch_images, data.name)
+    seen = ", ".join(f"{images:,}" for images in rungs)
+    images = (
+        f"data {data.name}: {len(data.classes)} classes, {len(data.train_labels):,} images to train on and "
+        f"{len(data.validation_labels):,} to score on, of {data.epoch_images:,}; "
+        f"{data.resolution} x {data.resolution} pixels"
+    )
+    return [images, f"each training: {length.describe()}, scored at {seen} images seen"]
+
+
+def describe_horizon(objective: Objective, settings: SearchSettings) -> list[str]:
+    """The length for which constants are asked, where that is not the longest rung; raises ``SettingsError``."""
+    aim = aim_of(settings, objective.describe(), objective.direction)
+    if aim.horizon is None:
+        return []
+    if not isinstance(objective, ProxyObjective):
+        return [f"horizon: {Length(aim.horizon).describe()}"]
+    asked = f"horizon: {Length(aim.horizon, objective.data.epoch_images, objective.data.name).describe()}"
+    if aim.horizon <= FARTHEST * objective.rungs[-1]:
+        return [asked]
+    enough = math.ceil(aim.horizon / FARTHEST)
+    return [
+        f"{asked}, more than {FARTHEST:g} times the longest rung: constants will be given for the longest rung",
+        f"for constants at the horizon, train longer: --train.images-seen {enough}",
+    ]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How long a study takes on this machine."""
+
+    trainings: int
+    quickest: float
+    """Seconds of one training of the quickest network that was timed."""
+    slowest: float
+    workers: int
+
+    def describe(self) -> str:
+        """For people."""
+        half = (self.quickest + self.slowest) / 2
+        total = self.trainings * half / self.workers
+        side_by_side = f", {self.workers} side by side" if self.workers > 1 else ""
+        return (
+            f"about {_duration(total)} for {self.trainings} trainings of {_duration(self.quickest)} to "
+            f"{_duration(self.slowest)} each{side_by_side}"
+        )
+
+
+def forecast(objective: Objective, settings: SearchSettings, cost_model: CostModel, workers: int) -> Forecast | None:
+    """Time a few steps of the networks with the fewest and the most activations; None for a person's own objective.
+
+    Raises ``TrialError`` where neither can be trained.
+    """
+    if not isinstance(objective, ProxyObjective):
+        return None
+    found = {n.fingerprint: n for n in _extremes(objective, cost_model)}
+    networks = sorted(found.values(), key=lambda network: network.cost.activations)
+    if not networks:
+        return None
+    seconds = sorted(objective.estimate_seconds(network) for network in dict.fromkeys((networks[0], networks[-1])))
+    return Forecast(_trials(objective, settings, cost_model) * settings.seeds, seconds[0], seconds[-1], workers)
+
+
+def network_table(objective: Objective, settings: SearchSettings, cost_model: CostModel) -> str:
+    """The networks of the planned points, or of the single axes where nothing is planned, with their counted cost."""
+    points, _ = _planned(objective, settings, cost_model)
+    rows = [["", "alpha", "beta", "gamma", "blocks", "pixels", "MACs", "parameters", "growth"]]
+    for point in points or _axes(cost_model):
+        constants = [f"{value:.3f}" for value in point.constants.as_tuple()]
+        rows.append([" = ".join(point.names), *constants, *_network_cells(objective, point, cost_model)])
+    return align_columns(rows)
+
+
+def _network_cells(objective: Objective, point: PlannedPoint, cost_model: CostModel) -> list[str]:
+    try:
+        network = objective.network(point.constants)
+    except (BudgetError, ConstraintError) as error:
+        return ["", "", "", "", f"none: {error}"]
+    if network is None:
+        return [""] * 5
+    blocks = str(network.spec.total_repeats) if isinstance(network, ScaledNetwork) else ""
+    cost = [short_number(network.cost.macs), short_number(network.cost.params)]
+    return [blocks, str(network.resolution), *cost, f"{network.growth(cost_model):.3f}"]
+
+
+def _trials(objective: Objective, settings: SearchSettings, cost_model: CostModel) -> int:
+    if settings.trials is not None:
+        return settings.trials
+    return len(_planned(objective, settings, cost_model)[0]) if settings.is_grid else DEFAULT_TRIALS
+
+
+def _planned(objective: Objective, settings: SearchSettings, cost_model: CostModel) -> tuple[list[PlannedPoint], int]:
+    return plan_points(settings, cost_model, objective.network)
+
+
+def _axes(cost_model: CostModel) -> list[PlannedPoint]:
+    named = ((name, baseline_constants(name, cost_model)) for name in _SHAPES)
+    return [PlannedPoint((name,), constants) for name, constants in named if constants is not None]
+
+
+def _extremes(objective: ProxyObjective, cost_model: CostModel) -> list[AnyNetwork]:
+    found: list[AnyNetwork] = []
+    for point in _axes(cost_model):
+        try:
+            found.append(objective.network(point.constants))
+        except (BudgetError, ConstraintError):
+            continue
+    return found
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} hours"

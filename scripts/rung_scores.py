@@ -1,0 +1,142 @@
+"""Trainings of networks under several settings, kept rung by rung in a table that a killed command goes on with.
+
+Not a command: ``scripts.check_proxy`` uses it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from objectives.rungs import Rung, plan_rungs, total_steps
+from objectives.settings import TrainSettings
+from phiscale.errors import StudyError, TrialError
+from phiscale.network import ScaledNetwork
+from scripts.tables import read_rows, write_rows
+
+if TYPE_CHECKING:
+    from objectives.imageset import ImageSet
+
+_COLUMNS = ("setting", "images", "learning_rate", "fingerprint", "seed", "rung", "score", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setting:
+    """One way of training: distinct images, learning rate and length."""
+
+    data: ImageSet
+    train: TrainSettings
+    """With its length in images seen."""
+
+    @cached_property
+    def rungs(self) -> tuple[Rung, ...]:
+        """Shortest first."""
+        return plan_rungs(self.train, len(self.data.train_labels))
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for settings whose scores are equal."""
+        facts = [self.data.fingerprint, self.train.describe()]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def name(self, rung: Rung) -> str:
+        """For tables."""
+        return f"{rung.images:,} images seen, {len(self.data.train_labels):,} distinct"
+
+    def at_rate(self, factor: float) -> Setting:
+        """The same at another learning rate."""
+        rate = factor * self.train.learning_rate
+        return Setting(data=self.data, train=dataclasses.replace(self.train, learning_rate=rate))
+
+
+class ScoreTable:
+    """Score and seconds of every training at every rung: in memory and in fidelity.csv."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = read_rows(path, _COLUMNS, ("seed", "rung", "score", "seconds"))
+
+    def get(self, setting: Setting, network: ScaledNetwork, seed: int) -> list[tuple[float, float]] | None:
+        """(score, seconds) at each rung, NaN where the training diverged; None where a rung is missing."""
+        place = setting.key, network.fingerprint, str(seed)
+        found = {
+            str(row["rung"]): (float(row["score"] or math.nan), float(row["seconds"] or 0))
+            for row in self._rows
+            if _place(row) == place
+        }
+        wanted = [str(rung.images) for rung in setting.rungs]
+        return [found[images] for images in wanted] if set(wanted) <= set(found) else None
+
+    def add(self, setting: Setting, network: ScaledNetwork, seed: int, scores: list[tuple[Any, float]]) -> None:
+        """Keep a training, in the file too, in place of rows that hold a part of it. Raises ``FileError``."""
+        place = setting.key, network.fingerprint, str(seed)
+        self._rows = [row for row in self._rows if _place(row) != place]
+        facts = (setting.key, len(setting.data.train_labels), setting.train.learning_rate, network.fingerprint, seed)
+        for rung, score in zip(setting.rungs, scores, strict=True):
+            self._rows.append(dict(zip(_COLUMNS, (*facts, rung.images, *score), strict=True)))
+        write_rows(self._path, _COLUMNS, self._rows)
+
+
+def _place(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Setting, network and seed of a row."""
+    return row["setting"], row["fingerprint"], str(row["seed"])
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a setting gave for some networks."""
+
+    setting: Setting
+    scores: list[list[list[float]]]
+    """By rung, seed and network; NaN where a training diverged."""
+    seconds: list[float]
+    """Mean time of a training that ends at each rung, estimated by its steps."""
+
+
+def measure(
+    setting: Setting, networks: Sequence[ScaledNetwork], seeds: int, table: ScoreTable, *, may_diverge: bool = False
+) -> Scores:
+    """The scores of every network with every seed; trains what the table lacks."""
+    runs = []
+    for seed in range(seeds):
+        row = []
+        for index, network in enumerate(networks, 1):
+            found = table.get(setting, network, seed)
+            if found is None:
+                found = _train(setting, network, seed, may_diverge=may_diverge)
+                table.add(setting, network, seed, [("" if math.isnan(s) else s, seconds) for s, seconds in found])
+                print(_progress(setting, found, seed, f"{index}/{len(networks)}"), flush=True)
+            row.append(found)
+        runs.append(row)
+    rungs = range(len(setting.rungs))
+    times = [[run[rung][1] for row in runs for run in row] for rung in rungs]
+    scores = [[[run[rung][0] for run in row] for row in runs] for rung in rungs]
+    return Scores(setting, scores, [sum(column) / len(column) for column in times])
+
+
+def _train(setting: Setting, network: ScaledNetwork, seed: int, *, may_diverge: bool) -> list[tuple[float, float]]:
+    """(score, seconds) at each rung. Raises ``StudyError`` for a training that failed."""
+    from objectives.training import train_proxy
+
+    rungs = setting.rungs
+    try:
+        run = train_proxy(network.spec, setting.data, setting.train, seed=seed)
+    except TrialError as error:
+        if may_diverge and error.kind == "diverged":
+            return [(math.nan, 0.0)] * len(rungs)
+        raise StudyError(f"{network.fingerprint} with seed {seed}: {error}") from None
+    parts = [total_steps(rungs[: index + 1]) / total_steps(rungs) for index in range(len(rungs))]
+    return [(score, round(part * run.seconds, 3)) for score, part in zip(run.scores, parts, strict=True)]
+
+
+def _progress(setting: Setting, found: list[tuple[float, float]], seed: int, place: str) -> str:
+    scores = " ".join(f"{score:.4f}" for score, _ in found)
+    images, rate = len(setting.data.train_labels), setting.train.learning_rate
+    return f"{images:,} distinct images, learning rate {rate:g}, seed {seed}, network {place}: {scores}"
