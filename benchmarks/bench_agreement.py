@@ -49,7 +49,7 @@ def agreement(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, *, see
     """Train with each of ``seeds`` seeds both ways."""
     pairs = []
     for seed in range(seeds):
-        engine = train_proxy(spec, data, settings, seed=seed, report=lambda *_: None).curves["accuracy"][-1]
+        engine = train_proxy(spec, data, settings, seed=seed).curves["accuracy"][-1]
         pairs.append((engine, train_reference(spec, data, settings, _LOOP, seed=seed).accuracy))
     found = np.array(pairs)
     return Agreement(found[:, 0], found[:, 1])
@@ -62,9 +62,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="a folder or an .npz file, as for run_search (the embedded images)")
     parser.add_argument("--resolution", type=int, default=PROXY_BASE.resolution, help="of the baseline, pixels")
+    parser.add_argument("--images-seen", type=int, default=12_000, help="length of a training (12,000)")
     parser.add_argument("--seeds", type=int, default=8)
     options = parser.parse_args()
-    settings = TrainSettings()
+    settings = TrainSettings(images_seen=options.images_seen, rungs=1)
     data = load_data(options.data, train_images=settings.train_images, validation_images=settings.validation_images)
     base = dataclasses.replace(PROXY_BASE, classes=len(data.classes), resolution=options.resolution)
     spec = match_budget(base, PUBLISHED_RULES["equal"].constants, phi=2.0).spec

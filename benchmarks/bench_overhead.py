@@ -2,8 +2,8 @@
 
 The same number of trials with the same sampler and storage, in turn, several times:
 
-- phiscale: ``search.run.run_study`` with an objective that returns at once: locks, worker files, constants, one report,
-  learning curves, and all that makes a killed run resumable;
+- phiscale: ``search.run.run_study`` with an objective that returns at once: locks, worker files, constants, one rung,
+  curves, and all that makes a killed run resumable;
 - raw Optuna with attributes: ``study.optimize`` of two parameters, one report, and the same user attributes, one
   ``set_user_attr`` each, as a careful person would keep them; in the storage as phiscale opens it;
 - raw Optuna bare: two parameters and a value, nothing else; in the storage as phiscale opens it;
@@ -30,7 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from objectives.contract import Evaluation, Report
+from objectives.contract import Evaluation
 from phiscale import FLOPS, ScalingConstants
 from phiscale.files import write_text
 
@@ -44,6 +44,8 @@ _ATTRIBUTES: dict[str, Any] = {
     "fingerprint": "(1.2599210498948732, 1.1224620483093730, 1.1224620483093730)",
     "seeds": [0],
     "scores": [0.5],
+    "rungs": [1],
+    "rung_scores": [[0.5]],
     "seconds": 0.0,
     "device": "cpu",
     "peak_memory": 0,
@@ -65,10 +67,9 @@ class Nothing:
     def network(self, constants: ScalingConstants) -> None:
         """None: the point itself is what is measured."""
 
-    def evaluate(self, constants: ScalingConstants, *, seed: int, report: Report) -> Evaluation:
-        """A score after one report."""
-        report(1, 0.5)
-        return Evaluation(score=0.5, seconds=0.0, device="cpu", curves={"score": (0.5,)})
+    def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation:
+        """A score at one rung."""
+        return Evaluation(score=0.5, seconds=0.0, device="cpu", rungs={1: 0.5}, curves={"score": (0.5,)})
 
 
 class _Silent:

@@ -2,8 +2,9 @@
 
 All train the same networks on the embedded images with the same settings, in turn, several times, in processes that
 stay: the plain loop and timm's with torch's default threads, phiscale with one thread, and phiscale with as many
-processes of one thread as there are cores. A trial is one epoch and its scoring; start-up is measured apart. Ratios to
-the plain loop are taken within each round, so that a machine that is busy for a while does not favour anybody.
+processes of one thread as there are cores. A trial is one epoch and its scoring; start-up is measured apart. One
+contestant is scored at 4 rungs of the same length. Ratios are taken within each round, so that a machine that is busy
+for a while does not favour anybody.
 
 Run: python -m benchmarks.bench_proxy                              # about 7 minutes on 2 cores
      python -m benchmarks.bench_proxy --repeats 1 --images 600     # a look, in a minute
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.contestants import ALL, NAMES, ONE, PLAIN, Case, Contestant, cases
+from benchmarks.contestants import ALL, NAMES, ONE, PLAIN, RUNGS, Case, Contestant, cases
 from objectives.settings import TrainSettings
 from phiscale.files import write_text
 
@@ -104,8 +105,10 @@ def _measure(contestants: list[Contestant], names: list[str], images: int, repea
     for turn in range(repeats):
         for name in names:
             case = cases()[name]
-            settings = _settings(case, images)
             for contestant in contestants:
+                settings = _settings(case, images, rungs=4 if contestant.name == RUNGS else 1)
+                if settings is None:
+                    continue
                 wall, trials = contestant.run(case.spec, settings, turn)
                 row = {
                     "case": name,
@@ -123,9 +126,11 @@ def _measure(contestants: list[Contestant], names: list[str], images: int, repea
                 yield row
 
 
-def _settings(case: Case, images: int) -> TrainSettings:
+def _settings(case: Case, images: int, *, rungs: int) -> TrainSettings | None:
+    """None where the images are too few for the rungs."""
     count = max(64, int(images * case.part))
-    return TrainSettings(train_images=count, validation_images=count // 4, epochs=1)
+    found = TrainSettings(train_images=count, validation_images=count // 4, images_seen=count, rungs=rungs)
+    return found if count >= 2 ** (rungs - 1) * 2 * found.batch_size or rungs == 1 else None
 
 
 def _table(case: str, rows: list[Row]) -> str:
@@ -146,7 +151,19 @@ def _table(case: str, rows: list[Row]) -> str:
             f"{max(_number(row, 'peak_mib') for row in mine):.0f}",
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_cost_of_rungs(rows)])
+
+
+def _cost_of_rungs(rows: list[Row]) -> list[str]:
+    """Wall time of a training with 4 rungs over that of its longest rung alone; the goal is 1.25."""
+    walls = {
+        name: {row["round"]: _number(row, "wall_seconds") for row in rows if row["contestant"] == name}
+        for name in (ONE, RUNGS)
+    }
+    ratios = [wall / walls[ONE][turn] for turn, wall in walls[RUNGS].items() if turn in walls[ONE]]
+    return (
+        [f"\nwall time of 4 rungs over the longest alone: {_spread(ratios, '.2f')}; the goal is 1.25"] if ratios else []
+    )
 
 
 def _number(row: Row, name: str) -> float:

@@ -86,7 +86,8 @@ def phiscale_method(method: Method) -> Competitor:
     def run(noisy: Noisy, seed: int, trials: int) -> dict[int, Answer]:
         import tempfile
 
-        from objectives.contract import Evaluation, Report
+        from objectives.contract import Evaluation
+        from search.horizon import Aim
         from search.measurements import measurements
         from search.recommend import recommend
         from search.run import StudyPlace, run_study
@@ -101,7 +102,7 @@ def phiscale_method(method: Method) -> Competitor:
             def network(self, constants: ScalingConstants) -> None:
                 pass
 
-            def evaluate(self, constants: ScalingConstants, *, seed: int, report: Report) -> Evaluation:
+            def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation:
                 shares = shares_of_direction(Multipliers(*constants.as_tuple()), FLOPS)
                 return Evaluation(score=noisy.measure(shares), seconds=0.0, device="none")
 
@@ -119,7 +120,7 @@ def phiscale_method(method: Method) -> Competitor:
         answers = {}
         for count in (c for c in CHECKPOINTS if c <= trials):
             started = time.perf_counter()
-            found = recommend(measurements(done[:count], FLOPS), FLOPS, "maximize")
+            found = recommend(measurements(done[:count], FLOPS), FLOPS, Aim("maximize"))
             spent = seconds * count / len(done) + time.perf_counter() - started
             expected = found.expected.score if found.expected else math.nan
             answers[count] = Answer(found.shares.as_tuple(), spent, found.region, expected)

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from objectives.imageset import ImageSet
+from objectives.rungs import plan_rungs
 from objectives.settings import TrainSettings
 from phiscale import EFFICIENTNET_B0, PROXY_BASE, PUBLISHED_RULES, Multipliers, match_budget, scale_network
 from phiscale.rounding import ROUNDINGS
 from phiscale.spec import NetworkSpec
 
 PLAIN, SINGLE, TUNED, TIMM = "plain loop", "plain loop on one thread", "tuned loop", "timm loop"
-ONE, ALL = "phiscale", "phiscale on all cores"
-NAMES = (PLAIN, SINGLE, TUNED, TIMM, ONE, ALL)
+ONE, RUNGS, ALL = "phiscale", "phiscale with 4 rungs", "phiscale on all cores"
+NAMES = (PLAIN, SINGLE, TUNED, TIMM, ONE, RUNGS, ALL)
 _CLASSES = 14
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -52,7 +53,7 @@ class Trial:
 
     seconds: float
     images: int
-    """Training images processed."""
+    """Training images up to the longest rung."""
     accuracy: float
     peak_memory: int
     """Bytes: largest resident size of the process since it started; without its loading processes."""
@@ -107,7 +108,7 @@ def _serve(pipe: Connection, name: str, born: float) -> None:
     multiprocessing.set_start_method(None, force=True)  # loading processes start as in a person's own program
     try:
         train = _trainer(name)
-        small = TrainSettings(train_images=256, validation_images=64, epochs=1)
+        small = TrainSettings(train_images=256, validation_images=64, images_seen=256, rungs=1)
         train(cases()["proxy-base, phi 2"].spec, small, 0)
         pipe.send(time.time() - born)
         while True:
@@ -130,7 +131,7 @@ def _trainer(name: str) -> Callable[[NetworkSpec, TrainSettings, int], Trial]:
             held[key] = load_data(train_images=key[0], validation_images=key[1])
             _ = held[key].shades
         data = held[key]
-        if name in (ONE, ALL):
+        if name in (ONE, RUNGS, ALL):
             return _phiscale(spec, data, settings, seed)
         if name == TIMM:
             from benchmarks.timm_loop import train_timm
@@ -152,10 +153,9 @@ def _trainer(name: str) -> Callable[[NetworkSpec, TrainSettings, int], Trial]:
 def _phiscale(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, seed: int) -> Trial:
     from objectives.training import train_proxy
 
-    run = train_proxy(spec, data, settings, seed=seed, report=lambda _epoch, _score: None)
-    batch = settings.batch_size
-    images = settings.epochs * max(1, len(data.train_labels) // batch) * batch
-    return Trial(run.seconds, images, run.score, run.peak_memory)
+    run = train_proxy(spec, data, settings, seed=seed)
+    images = plan_rungs(settings, len(data.train_labels))[-1].steps * min(settings.batch_size, len(data.train_labels))
+    return Trial(run.seconds, images, run.scores[-1], run.peak_memory)
 
 
 def _peak_memory() -> int:

@@ -78,7 +78,7 @@ def main() -> None:
 
 def _measure(objective: ProxyObjective, constants: ScalingConstants, seed: int) -> Row:
     started = time.process_time()
-    run = objective.evaluate(constants, seed=seed, report=lambda _epoch, _score: None)
+    run = objective.evaluate(constants, seed=seed)
     network = cast("ScaledNetwork", objective.network(constants))
     values = {
         "seed": seed,

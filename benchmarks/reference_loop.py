@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +28,6 @@ from objectives.imageset import Images, ImageSet, Labels
 from objectives.network import build_network
 from objectives.pixels import EpochPlan
 from objectives.settings import TrainSettings
-from objectives.steps import learning_rates
 from objectives.training import settling_images, stream_seed
 from phiscale.spec import NetworkSpec
 
@@ -119,24 +120,26 @@ def train_reference(
     seed: int,
     on_step: Callable[[Tensor], None] = lambda _: None,
 ) -> LoopRun:
-    """Train and score after every epoch; ``on_step`` gets the loss of every step."""
+    """Train up to the longest rung and score there; ``on_step`` gets the loss of every step."""
     started = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() and settings.device != "cpu" else "cpu")
     with _threads(loop.threads):
         network: nn.Module = build_network(spec, stream_seed(seed, "weights"))
         layout = torch.channels_last if loop.channels_last else torch.contiguous_format
         network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-        optimiser, schedule = _optimiser(network, settings, len(data.train_labels))
+        rates = learning_rates(settings, len(data.train_labels))
+        optimiser, schedule = _optimiser(network, settings, rates)
         train = _Pictures(data.train_images, data.train_labels, spec.resolution, data.shades)
         validation = _Pictures(data.validation_images, data.validation_labels, spec.resolution, data.shades)
         cast = torch.autocast(device.type, torch.bfloat16, enabled=loop.autocast)
-        accuracy, seen = 0.0, 0
-        for epoch in range(1, settings.epochs + 1):
+        batch, left, seen = min(settings.batch_size, len(train)), len(rates), 0
+        network.train()
+        for epoch in itertools.count(1):
             generator = torch.Generator().manual_seed(stream_seed(seed, f"epoch {epoch}"))
             plan = EpochPlan.draw(len(train), data.augmentations & settings.augmentations, generator)
             train.move(plan)
-            network.train()
-            for images, labels in _loader(train, loop, settings.batch_size, order=plan.order.tolist()):
+            order = plan.order[: left * batch].tolist()
+            for images, labels in _loader(train, loop, batch, order=order):
                 images = images.to(device, memory_format=layout, non_blocking=True)
                 labels = labels.to(device, non_blocking=True)
                 optimiser.zero_grad()
@@ -148,12 +151,26 @@ def train_reference(
                 schedule.step()
                 on_step(loss.detach())
                 seen += len(labels)
-            if loop.settle:
-                train.move(EpochPlan.empty(len(train), torch.device("cpu")))
-                some = Subset(train, settling_images(len(train), seed).tolist())
-                update_bn(_loader(some, loop, 250), network, device)
-            accuracy = _accuracy(network, _loader(validation, loop, settings.batch_size), device, cast)
+            left -= len(order) // batch
+            if left == 0:
+                break
+        if loop.settle:
+            train.move(EpochPlan.empty(len(train), torch.device("cpu")))
+            some = Subset(train, settling_images(len(train), seed).tolist())
+            update_bn(_loader(some, loop, 250), network, device)
+        accuracy = _accuracy(network, _loader(validation, loop, settings.batch_size), device, cast)
     return LoopRun(accuracy, time.perf_counter() - started, seen)
+
+
+def learning_rates(settings: TrainSettings, images: int) -> list[float]:
+    """The rate of every step on so many images: a linear warm-up, constant, down to 0 by one minus a square root."""
+    if settings.images_seen is None:
+        raise ValueError("expected settings with a length in images seen")
+    steps = round(settings.images_seen / min(settings.batch_size, images))
+    falling = max(1, round(settings.cooldown * steps))
+    rising = max(1.0, settings.warmup * steps)
+    rates = [settings.learning_rate * min(1.0, (step + 1) / rising) for step in range(steps - falling + 1)]
+    return rates + [rates[-1] * (1 - math.sqrt(step / falling)) for step in range(1, falling)]
 
 
 def _loader(
@@ -171,12 +188,11 @@ def _loader(
 
 
 def _optimiser(
-    network: nn.Module, settings: TrainSettings, images: int
+    network: nn.Module, settings: TrainSettings, rates: list[float]
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
     groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    rates = learning_rates(settings, images // settings.batch_size)
     optimiser = torch.optim.SGD(groups, lr=1.0, momentum=settings.momentum, nesterov=True)
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rates[min(step, len(rates) - 1)])
 

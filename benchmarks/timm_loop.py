@@ -7,6 +7,7 @@ memory layout and threads, and the loss read after every step. Source: timm, ``t
 from __future__ import annotations
 
 import importlib
+import itertools
 import time
 from typing import Any
 
@@ -16,12 +17,11 @@ from PIL import Image
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from benchmarks.reference_loop import LoopRun
+from benchmarks.reference_loop import LoopRun, learning_rates
 from benchmarks.torchvision_operators import declare_operators
 from objectives.imageset import Images, ImageSet, Labels
 from objectives.network import build_network
 from objectives.settings import TrainSettings
-from objectives.steps import learning_rates
 from objectives.training import stream_seed
 from phiscale.spec import NetworkSpec
 
@@ -46,7 +46,7 @@ class _Pictures(Dataset[tuple[Any, int]]):
 
 
 def train_timm(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, *, seed: int) -> LoopRun:
-    """Train and score after every epoch. Raises ``ImportError`` where timm or torchvision is not installed."""
+    """Train to the longest rung and score. Raises ``ImportError`` where timm or torchvision is not installed."""
     declare_operators()
     create_optimizer_v2 = importlib.import_module("timm.optim").create_optimizer_v2
     started = time.perf_counter()
@@ -57,22 +57,20 @@ def train_timm(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, *, se
     )
     train = _loader(_Pictures(data.train_images, data.train_labels), spec, settings, device, training=True)
     validation = _loader(_Pictures(data.validation_images, data.validation_labels), spec, settings, device)
-    rates = iter(learning_rates(settings, len(train)))
-    accuracy, seen = 0.0, 0
-    for _ in range(settings.epochs):
-        network.train()
-        for images, labels in train:
-            images, labels = images.to(device), labels.to(device)
-            loss = functional.cross_entropy(network(images), labels, label_smoothing=settings.label_smoothing)
-            loss.backward()  # type: ignore[no-untyped-call]
-            rate = next(rates)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            optimiser.step()
-            optimiser.zero_grad()
-            loss.item()
-            seen += len(labels)
-        accuracy = _accuracy(network, validation, device)
+    seen = 0
+    network.train()
+    batches = itertools.chain.from_iterable(itertools.repeat(train))
+    for rate, (images, labels) in zip(learning_rates(settings, len(data.train_labels)), batches, strict=False):
+        images, labels = images.to(device), labels.to(device)
+        loss = functional.cross_entropy(network(images), labels, label_smoothing=settings.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.step()
+        optimiser.zero_grad()
+        loss.item()
+        seen += len(labels)
+    accuracy = _accuracy(network, validation, device)
     return LoopRun(accuracy, time.perf_counter() - started, seen)
 
 
