@@ -8,8 +8,8 @@ import signal
 import time
 from collections.abc import Callable
 
-from objectives.contract import Evaluation, Report
-from objectives.landscape import INTERIOR, LandscapeObjective
+from objectives.contract import Evaluation
+from objectives.landscape import INTERIOR, LandscapeObjective, standard_normal
 from phiscale import (
     PROXY_BASE,
     BudgetError,
@@ -20,32 +20,53 @@ from phiscale import (
     shares_of_direction,
 )
 
+EXPONENT = 0.1
+"""Of the power law in the length, with rungs."""
+
 
 class NetworkObjective:
-    """A landscape over the shares of real matched networks, as a proxy training would see them, without training."""
+    """A landscape over the shares of real matched networks, as a proxy training would see them, without training.
+
+    With ``rungs`` it scores at these lengths too: the error falls as a power of the length, the landscape is the score
+    at the longest, and the noise of every rung is its own.
+    """
 
     direction = "maximize"
 
-    def __init__(self, noise: float = 0.01, act: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self, noise: float = 0.01, act: Callable[[int], None] | None = None, rungs: tuple[int, ...] = ()
+    ) -> None:
         self.landscape = dataclasses.replace(INTERIOR, noise=noise)
         self.act = act
+        self.rungs = rungs
         self.calls = 0
 
     def describe(self) -> dict[str, object]:
-        return {"objective": "network", "phi": 2.0, "network": PROXY_BASE.to_dict(), "score": "accuracy"}
+        plain = {"objective": "network", "phi": 2.0, "network": PROXY_BASE.to_dict(), "score": "accuracy"}
+        data = {"name": "no images", "fingerprint": "none", "epoch_images": 6000}
+        return {**plain, "rungs": list(self.rungs), "data": data} if self.rungs else plain
 
     def network(self, constants: ScalingConstants):
         return match_budget(PROXY_BASE, constants, phi=2)
 
-    def evaluate(self, constants: ScalingConstants, *, seed: int, report: Report) -> Evaluation:
+    def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation:
         self.calls += 1
         if self.act:
             self.act(self.calls)
         network = self.network(constants)
         shares = shares_of_direction(network.realised)
         realised = ScalingConstants(*(2**s for s in shares.as_tuple()))
-        evaluation = self.landscape.evaluate(realised, seed=seed, report=report)
-        return dataclasses.replace(evaluation, network=network, device="cpu")
+        evaluation = dataclasses.replace(self.landscape.evaluate(realised, seed=seed), network=network, device="cpu")
+        if not self.rungs:
+            return evaluation
+        error = 1 - self.landscape.true_score(realised)
+        scores = {
+            length: 1
+            - error * (self.rungs[-1] / length) ** EXPONENT
+            + self.landscape.noise * standard_normal(realised, seed, length)
+            for length in self.rungs
+        }
+        return dataclasses.replace(evaluation, score=scores[self.rungs[-1]], rungs=scores)
 
 
 def _sleep(_: int) -> None:
@@ -83,10 +104,11 @@ class UnreachableObjective(NetworkObjective):
 class NanObjective(LandscapeObjective):
     """Scores that are not finite."""
 
-    def evaluate(self, constants: ScalingConstants, *, seed: int, report: Report) -> Evaluation:
+    def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation:
         return Evaluation(score=float("inf"), seconds=0.0, device="cpu")
 
 
+WITH_RUNGS = NetworkObjective(rungs=(1500, 3000, 6000, 12_000))
 SLOW = NetworkObjective(act=_sleep)
 STUCK = NetworkObjective(act=_never_end)
 FAILS_SOMETIMES = NetworkObjective(act=_fail_sometimes)

@@ -104,6 +104,16 @@ def observations() -> st.SearchStrategy[phiscale.Observed]:
     return st.builds(phiscale.Observed, name, constants(), reals(-1e6, 1e6), st.integers(1, 99))
 
 
+def lengths() -> st.SearchStrategy[phiscale.Length]:
+    """Any length of training, in epochs or not."""
+    count = st.integers(1, 2**60)
+    return st.builds(phiscale.Length, count, st.none() | count, st.none() | st.text(min_size=1, max_size=8))
+
+
+def horizons() -> st.SearchStrategy[phiscale.Horizon]:
+    return st.builds(phiscale.Horizon, st.integers(1, 2**60), st.booleans(), st.text(max_size=12))
+
+
 @st.composite
 def records(draw: st.DrawFn) -> phiscale.SearchRecord:
     """Whole records whose constants lie on their surface."""
@@ -121,6 +131,8 @@ def records(draw: st.DrawFn) -> phiscale.SearchRecord:
         direction=draw(st.sampled_from(["maximize", "minimize"])),
         expected=draw(st.none() | st.just(phiscale.Estimate(score, low, high))),
         noise=draw(st.none() | reals(0, 10)),
+        length=draw(st.none() | lengths()),
+        horizon=draw(st.none() | horizons()),
         best_observed=draw(observations()),
         region=tuple(draw(st.lists(shares(), max_size=2))),
         baselines=tuple(draw(st.lists(observations(), max_size=2))),

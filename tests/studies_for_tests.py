@@ -63,6 +63,7 @@ def add_confirmation(place: Path, ahead: float = 0.02) -> None:
     }
     comparisons = compare(ours, rivals, "maximize")
     confirmation = {"verdict": verdict(comparisons), "phis": [1.0, 2.0, 3.0], "seeds": 5}
+    confirmation["length"] = dataclasses.asdict(record.length) if record.length else None
     details = {**record.details, "confirmation": confirmation | {"comparisons": as_json(comparisons)}}
     dataclasses.replace(record, details=details).save(place / "constants.json")
     columns = ("phi", "name", "macs", "params", "activations", "mean", "sd", "n")
@@ -76,7 +77,7 @@ def add_confirmation(place: Path, ahead: float = 0.02) -> None:
 
 def add_fidelity(place: Path) -> None:
     """What ``scripts.check_proxy`` leaves behind."""
-    found = dataclasses.asdict(fidelity([1, 2, 3, 4, 5, 6], [2, 1, 4, 3, 6, 5]))
+    found = dataclasses.asdict(fidelity([[1, 2, 3, 4, 5, 6]] * 2, [[2, 1, 4, 3, 6, 5]] * 2))
     settings = [{"setting": "1 epochs, 1500 images", "seconds": 2.0, **found}]
     result = {"reference": "8 epochs, 6000 images", "reference_seconds": 30.0, "settings": settings}
     (place / "fidelity.json").write_text(json.dumps(result | {"conclusion": "none of these keeps the order"}))

@@ -37,13 +37,14 @@ from tests.tiny_data import TINY, striped_images
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-_SMALL_TRAINING = ("--train.epochs", "1", "--train.train-images", "48", "--train.validation-images", "16")
+_SMALL_TRAINING = ("--train.images-seen", "96", "--train.batch-size", "4", "--train.train-images", "48")
+_SMALL_TRAINING += ("--train.validation-images", "16")
 SMALL = {
     "run_search": ("--trials", "2", "--baselines", "none", "--quiet", "--cache", "cache", *_SMALL_TRAINING),
     "make_family": (),
-    "confirm": ("--phis", "1", "--seeds", "1", "--images", "16"),
+    "confirm": ("--phis", "1", "--seeds", "1", "--images", "16", "--epochs", "0.1"),
     "calibrate_cost": ("--metric", "macs"),  # counted: times of a busy machine may fit nothing
-    "check_proxy": ("--points", "6", "--epochs", "1", "--reference-epochs", "2", *_SMALL_TRAINING),
+    "check_proxy": ("--points", "6", "--seeds", "2", *_SMALL_TRAINING),
     "export_onnx": ("--phi", "1", "--budget", "nominal"),
 }
 """Commands that are executed, and what is appended so that each takes about a second: a later option wins."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import statistics
@@ -11,6 +12,7 @@ import pytest
 
 from objectives.contract import Evaluation, Objective
 from objectives.landscape import CORNER, EDGE, INTERIOR, LandscapeObjective
+from objectives.power_law import KINKED, MOVING
 from objectives.proxy import ProxyObjective
 from objectives.settings import TrainSettings
 from phiscale import (
@@ -32,7 +34,7 @@ from phiscale import (
 from tests.tiny_data import TINY, striped_images
 
 DATA = striped_images(64)
-TRAIN = TrainSettings(device="cpu", epochs=2)
+TRAIN = TrainSettings(device="cpu", images_seen=128, rungs=2)
 BASE = dataclasses.replace(TINY, stem_channels=12, head_channels=24, resolution=12, classes=1000)
 
 
@@ -45,18 +47,16 @@ OBJECTIVES = {
     "proxy": proxy(),
     "proxy-nominal": proxy(budget="nominal", phi=1.0, rounding=ROUNDINGS["tf"]),
     "proxy-log-loss": proxy(train={"score": "log_loss"}, cost_model=ACTIVATIONS),
-    "proxy-train-loss": proxy(train={"score": "train_loss", "epochs": 3}),
+    "proxy-train-loss": proxy(train={"score": "train_loss", "images_seen": 192}),
+    "law": MOVING,
+    "law-kinked": KINKED,
     "interior": INTERIOR,
     "edge": EDGE,
     "corner": CORNER,
-    "ridge": dataclasses.replace(INTERIOR, shape="ridge", epochs=1),
+    "ridge": dataclasses.replace(INTERIOR, shape="ridge"),
     "peak-minimized": dataclasses.replace(INTERIOR, shape="peak", direction="minimize", noise=0.05),
 }
 EQUAL, WIDTH = (PUBLISHED_RULES[name].constants for name in ("equal", "width"))
-
-
-def ignore(_epoch, _score):
-    pass
 
 
 @pytest.fixture(params=OBJECTIVES)
@@ -74,34 +74,28 @@ class TestEveryObjective:
         assert json.loads(json.dumps(described, allow_nan=False)) == described
         assert objective.describe() == described
 
-    def test_evaluates_to_a_finite_score_that_was_reported_last(self, objective):
-        reports = []
-        evaluation = objective.evaluate(EQUAL, seed=0, report=lambda *report: reports.append(report))
+    def test_evaluates_to_a_finite_score_that_is_that_of_the_longest_rung(self, objective):
+        evaluation = objective.evaluate(EQUAL, seed=0)
         assert isinstance(evaluation, Evaluation)
         assert math.isfinite(evaluation.score)
-        assert [epoch for epoch, _ in reports] == list(range(1, len(reports) + 1))
-        assert reports[-1][1] == evaluation.score
+        rungs = list(evaluation.rungs)
+        assert rungs == sorted(set(rungs)) == objective.describe().get("rungs", [])
+        assert all(math.isfinite(score) for score in evaluation.rungs.values())
+        assert not rungs or evaluation.rungs[rungs[-1]] == evaluation.score
         assert evaluation.seconds >= 0
         assert evaluation.device
         assert evaluation.peak_memory >= 0
-        assert {len(curve) for curve in evaluation.curves.values()} == {len(reports)}
+        assert {len(curve) for curve in evaluation.curves.values()} <= {len(rungs)}
 
     def test_gives_the_same_score_for_the_same_seed(self, objective):
-        first, again, other = (objective.evaluate(EQUAL, seed=seed, report=ignore) for seed in (7, 7, 8))
-        assert (again.score, again.curves) == (first.score, first.curves)
-        assert other.curves != first.curves
-
-    def test_lets_a_report_end_the_evaluation(self, objective):
-        def stop(_epoch, _score):
-            raise InterruptedError
-
-        with pytest.raises(InterruptedError):
-            objective.evaluate(EQUAL, seed=0, report=stop)
+        first, again, other = (objective.evaluate(EQUAL, seed=seed) for seed in (7, 7, 8))
+        assert (again.score, again.rungs, again.curves) == (first.score, first.rungs, first.curves)
+        assert (other.score, other.rungs, other.curves) != (first.score, first.rungs, first.curves)
 
     def test_trains_the_network_that_it_names(self, objective):
         network = objective.network(WIDTH)
         assert network is None or isinstance(network, ScaledNetwork)
-        assert objective.evaluate(WIDTH, seed=0, report=ignore).network == network
+        assert objective.evaluate(WIDTH, seed=0).network == network
 
 
 def test_objectives_that_score_differently_describe_themselves_differently():
@@ -134,13 +128,18 @@ def test_a_proxy_describes_all_that_changes_its_scores():
         {"base": dataclasses.replace(BASE, resolution=10)},
         {"data": striped_images(32)},
         {"train": {"learning_rate": 0.1}},
+        {"train": {"images_seen": 192}},
+        {"train": {"rungs": 1}},
+        {"train": {"cooldown": 0.3}},
         {"cost_model": ACTIVATIONS},
         {"budget": "nominal"},
         {"rounding": ROUNDINGS["tf"]},
     ):
         assert proxy(**change).describe() != described, change
     assert proxy(train={"threads": 2}).describe() == described
-    assert described["data"] == {"name": "stripes", "fingerprint": DATA.fingerprint}
+    images = {"epoch_images": 128, "distinct_images": 64}
+    assert described["data"] == {"name": "stripes", "fingerprint": DATA.fingerprint, **images}
+    assert described["rungs"] == [64, 128]
     assert described["network"]["classes"] == 2
 
 
@@ -156,7 +155,7 @@ def test_a_proxy_refuses_what_it_cannot_train():
 def test_a_budget_that_no_network_meets_is_an_error():
     coarse = proxy(base=dataclasses.replace(BASE, resolution=2), rounding=ROUNDINGS["tf"], phi=0.5)
     with pytest.raises(BudgetError, match="times the cost of tiny"):
-        coarse.evaluate(ScalingConstants(1.0, 1.0, 2.0), seed=0, report=ignore)
+        coarse.evaluate(ScalingConstants(1.0, 1.0, 2.0), seed=0)
 
 
 # the landscapes
@@ -183,19 +182,64 @@ def test_a_landscape_sees_the_direction_of_constants_not_their_length():
 
 def test_noise_has_the_size_that_was_asked_and_differs_between_constants():
     noisy = dataclasses.replace(INTERIOR, noise=0.05)
-    scores = [noisy.evaluate(EQUAL, seed=seed, report=ignore).score for seed in range(400)]
+    scores = [noisy.evaluate(EQUAL, seed=seed).score for seed in range(400)]
     assert statistics.mean(scores) == pytest.approx(noisy.true_score(EQUAL), abs=0.01)
     assert statistics.stdev(scores) == pytest.approx(0.05, rel=0.15)
-    noise = [noisy.evaluate(at, seed=0, report=ignore).score - noisy.true_score(at) for at in (EQUAL, WIDTH)]
+    noise = [noisy.evaluate(at, seed=0).score - noisy.true_score(at) for at in (EQUAL, WIDTH)]
     assert noise[0] != pytest.approx(noise[1])
     quiet = dataclasses.replace(INTERIOR, noise=0.0)
-    assert quiet.evaluate(EQUAL, seed=0, report=ignore).score == quiet.true_score(EQUAL)
+    assert quiet.evaluate(EQUAL, seed=0).score == quiet.true_score(EQUAL)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("shape", "flat"), ("direction", "up"), ("drop", 0), ("top", math.inf), ("noise", -1), ("epochs", 0)],
+    [("shape", "flat"), ("direction", "up"), ("drop", 0), ("top", math.inf), ("noise", -1)],
 )
 def test_impossible_landscapes_are_refused(name, value):
     with pytest.raises(SettingsError, match=name):
         dataclasses.replace(INTERIOR, **{name: value})
+
+
+# the power law
+
+
+def test_the_best_constants_of_the_law_move_by_its_drift():
+    law = dataclasses.replace(MOVING, noise=0.0)
+    for images, doublings in ((20_000, 0), (160_000, 3), (320_000, 4)):
+        best = law.best_shares(images)
+        assert best == pytest.approx((0.2, 0.6 - 0.08 * doublings, 0.2 + 0.08 * doublings))
+        top = law.true_score(constants_from_shares(Shares(*best)), images)
+        grid = [Shares(d / 20, w / 20, (20 - d - w) / 20) for d in range(21) for w in range(21 - d)]
+        assert all(law.true_score(constants_from_shares(shares), images) <= top + 1e-12 for shares in grid)
+
+
+def test_every_network_of_the_law_is_a_straight_line_of_the_log_error_until_the_kink():
+    for constants in (EQUAL, WIDTH):
+        lines = [[math.log(1 - law.true_score(constants, 20_000 * 2**x)) for x in range(5)] for law in (MOVING, KINKED)]
+        falls = [[b - a for a, b in itertools.pairwise(line)] for line in lines]
+        assert max(falls[0]) - min(falls[0]) < 1e-12
+        assert lines[1][:2] == pytest.approx(lines[0][:2])
+    assert max(abs(a - b) for a, b in zip(*lines, strict=True)) > 0.05
+
+
+def test_the_noise_of_every_rung_is_its_own():
+    found = MOVING.evaluate(EQUAL, seed=0).rungs
+    noise = [score - MOVING.true_score(EQUAL, images) for images, score in found.items()]
+    assert len(set(noise)) == 4
+    assert 0 < max(map(abs, noise)) < 5 * MOVING.noise
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rungs": ()}, "rising order"),
+        ({"rungs": (2, 1)}, "rising order"),
+        ({"rungs": (0, 1)}, "above 0"),
+        ({"drift": (0.1, 0.1, 0.1)}, "sum to 0"),
+        ({"first_error": 0}, "first_error"),
+        ({"steepness": -1}, "steepness"),
+    ],
+)
+def test_impossible_laws_are_refused(changes, message):
+    with pytest.raises(SettingsError, match=message):
+        dataclasses.replace(MOVING, **changes)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from objectives import decode, folder
+from objectives import decode, folder, memory
 from objectives.data import load_data, load_image_folder, load_npz, load_test_part
 from objectives.imageset import ImageSet, split_labels
 from phiscale import DataError, SettingsError
@@ -223,7 +223,7 @@ def test_links_are_followed_and_circles_end(tmp_path, cache):
 def test_images_are_decoded_once(tmp_path, cache, monkeypatch):
     root = make_tree(tmp_path / "data")
     first = load_image_folder(root, cache=cache)
-    monkeypatch.setattr(Image, "open", None)
+    monkeypatch.setattr(decode, "_decode_one", None)
     again = load_image_folder(root, cache=cache)
     assert again.fingerprint == first.fingerprint
     with pytest.raises(TypeError):  # another split needs the same images, another side does not
@@ -471,7 +471,39 @@ def test_without_a_test_folder_the_spare_training_images_are_taken(tmp_path, cac
     fresh = {image.tobytes() for image in confirmed.validation_images}
     assert not fresh & seen_by(searched)
     with pytest.raises(DataError, match="not used"):
-        load_test_part(root, searched, train_images=None, cache=cache)
+        load_test_part(root, load_data(root, cache=cache), cache=cache)
+
+
+def test_as_many_images_are_taken_as_an_eighth_of_the_memory_holds(tmp_path, cache, monkeypatch):
+    root = make_tree(tmp_path / "data", each=20)
+    whole = load_image_folder(root, cache=cache)
+    assert (len(whole.train_labels), len(whole.validation_labels), whole.epoch_images) == (48, 12, 60)
+    monkeypatch.setattr(memory, "total_memory", lambda _: 8 * 40 * 3 * 8 * 8)
+    most = load_image_folder(root, validation_images=12, cache=cache)
+    assert (len(most.train_labels), len(most.validation_labels), most.epoch_images) == (28, 12, 60)
+    assert len(load_image_folder(root, train_images=40, validation_images=12, cache=cache).train_labels) == 40
+    monkeypatch.setattr(memory, "total_memory", lambda _: 1)
+    few = load_image_folder(root, validation_images=12, cache=cache)
+    assert np.bincount(few.train_labels).tolist() == [1, 1, 1]
+
+
+def test_the_spare_images_are_those_that_the_search_left_out_whatever_memory_there_is(tmp_path, cache, monkeypatch):
+    root = make_tree(tmp_path / "data", each=20)
+    monkeypatch.setattr(memory, "total_memory", lambda _: 8 * 40 * 3 * 8 * 8)
+    searched = load_data(root, validation_images=12, cache=cache)
+    for total in (8 * 40 * 3 * 8 * 8, 8 * 20 * 3 * 8 * 8):  # another machine
+        monkeypatch.setattr(memory, "total_memory", lambda _, total=total: total)
+        confirmed = load_test_part(root, searched, validation_images=12, cache=cache)
+        assert len(confirmed.validation_labels) == 20
+        assert not {image.tobytes() for image in confirmed.validation_images} & seen_by(searched)
+
+
+def test_an_epoch_is_the_whole_training_part(tmp_path, cache):
+    root = make_tree(tmp_path / "data")
+    assert load_image_folder(root, train_images=6, cache=cache).epoch_images == 30
+    arrays = write(tmp_path / "a.npz", images=pixels(0, 40, 6, 6), labels=np.arange(40) % 2)
+    assert load_npz(arrays, train_images=10).epoch_images == 40
+    assert load_data(train_images=140, validation_images=70).epoch_images == 140
 
 
 def test_the_test_part_of_arrays(tmp_path):

@@ -40,7 +40,7 @@ from tests import factories_for_tests as factories
 from tests.interop import require
 from tests.tiny_data import striped_images
 
-TRAIN = TrainSettings(device="cpu", epochs=2, learning_rate=0.05)
+TRAIN = TrainSettings(device="cpu", images_seen=128, rungs=2, learning_rate=0.05)
 RULES = {name: PUBLISHED_RULES[name].constants for name in ("paper", "equal", "depth", "width", "resolution")}
 
 
@@ -56,10 +56,6 @@ def of_spec(depth, width, resolution, classes):
 
 def objective(build=factories.plain, **changes):
     return ProxyObjective(factory(build, changes.pop("resolution", 16)), striped_images(64), TRAIN, **changes)
-
-
-def ignore(_epoch, _score):
-    pass
 
 
 @pytest.mark.parametrize("point", [(1, 1, 1), (2, 1.5, 1.25), (0.4, 0.5, 0.8)])
@@ -169,12 +165,11 @@ def test_an_objective_of_a_factory_keeps_the_contract():
 
 def test_a_factory_is_trained_by_the_recipe_and_its_seed():
     made, before = objective(phi=1.0), torch.random.get_rng_state()
-    reports = []
-    first = made.evaluate(RULES["equal"], seed=3, report=lambda *report: reports.append(report))
-    again, other = (made.evaluate(RULES["equal"], seed=seed, report=ignore) for seed in (3, 4))
+    first = made.evaluate(RULES["equal"], seed=3)
+    again, other = (made.evaluate(RULES["equal"], seed=seed) for seed in (3, 4))
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert [epoch for epoch, _ in reports] == [1, 2]
-    assert (again.score, again.curves) == (first.score, first.curves)
+    assert list(first.rungs) == [64, 128]
+    assert (again.score, again.rungs, again.curves) == (first.score, first.rungs, first.curves)
     assert other.curves != first.curves
     assert isinstance(first.network, CountedNetwork)
     assert first.network == made.network(RULES["equal"]) == network_at(made, RULES["equal"])
@@ -182,8 +177,8 @@ def test_a_factory_is_trained_by_the_recipe_and_its_seed():
 
 
 def test_a_factory_learns():
-    settings = dataclasses.replace(TRAIN, epochs=8)
-    run = ProxyObjective(factory(), striped_images(), settings, phi=1.0).evaluate(RULES["equal"], seed=0, report=ignore)
+    settings = dataclasses.replace(TRAIN, images_seen=1024)
+    run = ProxyObjective(factory(), striped_images(), settings, phi=1.0).evaluate(RULES["equal"], seed=0)
     assert run.score > 0.9
 
 
@@ -205,7 +200,7 @@ def test_the_formula_alone_for_a_nominal_budget():
 
 def test_a_network_that_cannot_be_trained_fails_its_trial_with_the_reason():
     with pytest.raises(TrialError, match="cannot be trained: RuntimeError: this network cannot be trained$") as caught:
-        objective(factories.untrainable, budget="nominal").evaluate(RULES["resolution"], seed=0, report=ignore)
+        objective(factories.untrainable, budget="nominal").evaluate(RULES["resolution"], seed=0)
     assert caught.value.kind == "factory"
 
 

@@ -15,12 +15,13 @@ from torch import nn
 from objectives import pixels, replay, steps
 from objectives.network import build_network
 from objectives.replay import Replayed
+from objectives.rungs import plan_rungs, total_steps
 from objectives.settings import TrainSettings
 from objectives.training import train_proxy
 from tests.tiny_data import TINY, striped_images
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
-QUICK = TrainSettings(device="cpu", batch_size=16, learning_rate=0.2)
+QUICK = TrainSettings(device="cpu", images_seen=256, batch_size=16, learning_rate=0.2)
 
 
 class ActedGraph:
@@ -147,12 +148,12 @@ def test_a_training_of_replayed_steps_is_the_training(acted, monkeypatch):
     """A capture that is undone: a step that kept anything beyond what is put back here would train differently."""
     spec = dataclasses.replace(TINY, dropout=0.2, drop_path=0.3)
     data = striped_images()
-    plain = train_proxy(spec, data, QUICK, seed=3, report=lambda *_: None).curves
+    plain = train_proxy(spec, data, QUICK, seed=3).curves
     made = []
 
     class OnAGpu(steps.TrainingSteps):
-        def __init__(self, network, images, settings, device):
-            super().__init__(network, images, settings, device)
+        def __init__(self, network, *rest):
+            super().__init__(network, *rest)
             self._run = Replayed(CUDA, wanted=True)
             acted["captured"] = self._one
             acted["undo"] = lambda: self.remember(network)
@@ -175,9 +176,11 @@ def test_a_training_of_replayed_steps_is_the_training(acted, monkeypatch):
             return undo
 
     monkeypatch.setattr("objectives.training.TrainingSteps", OnAGpu)
-    assert train_proxy(spec, data, QUICK, seed=3, report=lambda *_: None).curves == plain
+    assert train_proxy(spec, data, QUICK, seed=3).curves == plain
     assert len(made) == len(acted["graphs"]) == 1
-    assert acted["graphs"][0].replays == 2 * 8 - 3
+    assert acted["graphs"][0].replays == total_steps(plan_rungs(QUICK, len(data.train_labels))) - 3
+    alone = train_proxy(spec, data, dataclasses.replace(QUICK, rungs=1), seed=3).curves
+    assert {name: values[-1:] for name, values in plain.items()} == alone  # the graph goes on where the trunk was left
 
 
 def test_a_person_s_own_network_is_not_captured(monkeypatch):
@@ -186,7 +189,7 @@ def test_a_person_s_own_network_is_not_captured(monkeypatch):
     asked = []
     monkeypatch.setattr(steps, "Replayed", lambda _device, *, wanted: asked.append(wanted))
     for network in (build_network(TINY, 0), nn.Sequential(nn.Flatten(), nn.Linear(192, 2))):
-        steps.TrainingSteps(network, images, QUICK, CPU)
+        steps.TrainingSteps(network, images, QUICK, CPU, 4, lambda _: pixels.EpochPlan.empty(4, CPU))
     assert asked == [True, False]
 
 
@@ -197,9 +200,7 @@ def test_a_person_s_own_network_is_not_captured(monkeypatch):
 def test_a_gpu_trains_the_same_with_and_without_a_graph(spec):
     settings = dataclasses.replace(QUICK, device="cuda")
     curves = [
-        train_proxy(
-            spec, striped_images(), dataclasses.replace(settings, cuda_graph=wanted), seed=3, report=lambda *_: None
-        ).curves
+        train_proxy(spec, striped_images(), dataclasses.replace(settings, cuda_graph=wanted), seed=3).curves
         for wanted in (True, False)
     ]
     for name in curves[0]:

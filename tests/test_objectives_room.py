@@ -28,7 +28,7 @@ from tests.factories_for_tests import plain
 from tests.tiny_data import TINY, striped_images
 
 CPU = torch.device("cpu")
-SETTINGS = TrainSettings(device="cpu", batch_size=16, learning_rate=0.2)
+SETTINGS = TrainSettings(device="cpu", images_seen=256, batch_size=16, learning_rate=0.2)
 DATA = striped_images()
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of memory")
 WAITS = "waiting for memory: this trial needs about "
@@ -55,12 +55,16 @@ def stay(pipe, needed):
 
 
 def train(pipe, seed):
-    def report(epoch, _score):
-        if epoch == 1:
+    scored = training._Trainer._scored
+
+    def stop_at_the_first_rung(self, rung):
+        if rung is self._rungs[0]:
             pipe.send("in")
             pipe.recv()
+        return scored(self, rung)
 
-    pipe.send(train_proxy(TINY, striped_images(), SETTINGS, seed=seed, report=report).curves)
+    training._Trainer._scored = stop_at_the_first_rung
+    pipe.send(train_proxy(TINY, striped_images(), SETTINGS, seed=seed).curves)
 
 
 def begin(pipe, folder, total, free, work, argument):
@@ -272,13 +276,13 @@ def test_a_training_that_has_ended_holds_no_memory(monkeypatch):
         seen.extend(map(weakref.ref, (network, images)))
         return real(network, images, *rest)
 
-    train_proxy(TINY, DATA, SETTINGS, seed=0, report=lambda *_: None)  # torch imports parts of itself, and keeps frames
+    train_proxy(TINY, DATA, SETTINGS, seed=0)  # torch imports parts of itself, and keeps frames
     real = training.TrainingSteps
     monkeypatch.setattr(training, "TrainingSteps", watch)
     gc.collect()
     gc.disable()
     try:
-        train_proxy(TINY, DATA, SETTINGS, seed=0, report=lambda *_: None)
+        train_proxy(TINY, DATA, SETTINGS, seed=0)
         assert [one() for one in seen] == [None, None]
     finally:
         gc.enable()
@@ -369,5 +373,5 @@ def test_trainings_that_do_not_fit_go_one_after_the_other_and_score_the_same(sta
     assert second.says() == "in"
     second.go_on()
     scores.append(second.says())
-    alone = [train_proxy(TINY, DATA, SETTINGS, seed=seed, report=lambda *_: None).curves for seed in (3, 4)]
+    alone = [train_proxy(TINY, DATA, SETTINGS, seed=seed).curves for seed in (3, 4)]
     assert scores == alone

@@ -11,21 +11,21 @@ from torch import nn
 from objectives import steps, training
 from objectives.machine import autocast, choose_device
 from objectives.pixels import EpochPlan
+from objectives.rungs import cooldown_rates, plan_rungs, trunk_rates
 from objectives.settings import TrainSettings
 from objectives.training import train_proxy
 from phiscale import SettingsError, TrialError
 from tests.tiny_data import TINY, striped_images
 
-QUICK = TrainSettings(device="cpu", batch_size=16, learning_rate=0.2)
+QUICK = TrainSettings(device="cpu", images_seen=256, batch_size=16, learning_rate=0.1)
 DATA = striped_images()
 
 
-def ignore(_epoch, _score):
-    pass
+CPU = torch.device("cpu")
 
 
-def train(spec=TINY, data=DATA, settings=QUICK, seed=0, report=ignore):
-    return train_proxy(spec, data, settings, seed=seed, report=report)
+def train(spec=TINY, data=DATA, settings=QUICK, seed=0):
+    return train_proxy(spec, data, settings, seed=seed)
 
 
 def with_settings(**changes):
@@ -33,8 +33,9 @@ def with_settings(**changes):
 
 
 def test_training_learns():
-    run = train(settings=with_settings(epochs=6))
-    assert run.score > 0.95
+    run = train(settings=with_settings(images_seen=768))
+    assert run.lengths == (96, 192, 384, 768)
+    assert run.scores[-1] > 0.95
     assert run.curves["train_loss"][-1] < run.curves["train_loss"][0]
     assert run.curves["log_loss"][-1] < 0.3
     assert run.device == "cpu"
@@ -64,12 +65,22 @@ def test_the_global_random_state_does_not_matter():
         assert train(spec).curves == first
 
 
-def test_weights_and_dropout_come_from_the_seed():
+def trainer_of(data=DATA, seed=0):
+    return training._Trainer(TINY, data, QUICK, CPU, seed, plan_rungs(QUICK, len(data.train_labels)))
+
+
+def test_weights_and_dropout_come_from_the_seed(monkeypatch):
     weights, global_seeds = [], []
+    real = training._Trainer._scored
+
+    def scored(self, rung):
+        global_seeds.append(torch.initial_seed())
+        return real(self, rung)
+
+    monkeypatch.setattr(training._Trainer, "_scored", scored)
     for seed in (1, 1, 2):
-        trainer = training._Trainer(TINY, DATA, QUICK, torch.device("cpu"), seed)
-        weights.append(trainer._network.classifier.weight)
-        train(seed=seed, settings=with_settings(epochs=1), report=lambda *_: global_seeds.append(torch.initial_seed()))
+        weights.append(trainer_of(seed=seed)._network.classifier.weight)
+        train(seed=seed, settings=with_settings(images_seen=64, rungs=1))
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert global_seeds[0] == global_seeds[1] != global_seeds[2]
@@ -77,7 +88,7 @@ def test_weights_and_dropout_come_from_the_seed():
 
 def test_the_training_loss_is_the_mean_over_all_steps():
     run = train(settings=with_settings(learning_rate=1e-9))
-    assert run.curves["train_loss"] == pytest.approx([math.log(2)] * 2, abs=0.35)
+    assert run.curves["train_loss"] == pytest.approx([math.log(2)] * 4, abs=0.35)
 
 
 def test_every_network_sees_the_images_in_the_order_of_the_seed(monkeypatch):
@@ -89,31 +100,21 @@ def test_every_network_sees_the_images_in_the_order_of_the_seed(monkeypatch):
         return drawn[-1]
 
     monkeypatch.setattr(EpochPlan, "draw", draw)
-    train(seed=5)
-    train(dataclasses.replace(TINY, resolution=13, stem_channels=3), seed=5)
+    once = with_settings(rungs=1)
+    train(seed=5, settings=once)
+    train(dataclasses.replace(TINY, resolution=13, stem_channels=3), seed=5, settings=once)
     assert len(drawn) == 4
     for first, second in zip(drawn[:2], drawn[2:], strict=True):
         assert all(torch.equal(getattr(first, name), getattr(second, name)) for name in ("order", "mirrored", "shifts"))
     assert not torch.equal(drawn[0].order, drawn[1].order)
 
 
-def test_each_epoch_is_reported_with_the_score_so_far():
-    for name in ("accuracy", "log_loss", "train_loss"):
-        reports = []
-        run = train(settings=with_settings(score=name, epochs=3), report=lambda *r, to=reports: to.append(r))
-        values = run.curves[name]
-        so_far = [sum(values[:n]) / n for n in (1, 2, 3)] if name == "train_loss" else list(values)
-        assert [epoch for epoch, _ in reports] == [1, 2, 3]
-        assert [score for _, score in reports] == pytest.approx(so_far, rel=1e-12)
-        assert run.score == reports[-1][1]
-
-
-def test_a_report_may_end_the_training():
-    def stop(_epoch, _score):
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        train(report=stop)
+@pytest.mark.parametrize("name", ["accuracy", "log_loss", "train_loss"])
+def test_every_rung_has_the_score_that_is_asked_for(name):
+    run = train(settings=with_settings(score=name))
+    assert run.lengths == (32, 64, 128, 256)
+    assert run.scores == run.curves[name]
+    assert {len(values) for values in run.curves.values()} == {4}
 
 
 def test_validation_values_are_those_of_the_network(monkeypatch):
@@ -147,7 +148,7 @@ def test_validation_values_are_those_of_the_network(monkeypatch):
 
 @pytest.mark.parametrize(("images", "settling"), [(128, 128), (400, 250), (1800, 300), (7000, 1000)])
 def test_statistics_settle_on_images_from_everywhere(images, settling):
-    trainer = training._Trainer(TINY, striped_images(images), QUICK, torch.device("cpu"), 0)
+    trainer = trainer_of(striped_images(images))
     chosen = torch.cat(trainer._settling)
     assert len(set(chosen.tolist())) == len(chosen) == settling
     assert chosen.max() > 0.9 * images
@@ -161,16 +162,6 @@ def test_settings_turn_augmentation_off():
     assert train(settings=with_settings(flip=False, crop=True)).curves != plain
 
 
-def test_the_learning_rate_rises_then_falls_to_zero():
-    rates = steps.learning_rates(with_settings(epochs=2, warmup=0.25, learning_rate=0.4), 20)
-    assert len(rates) == 40
-    assert rates[:10] == pytest.approx([0.04 * step for step in range(1, 11)])
-    assert max(rates) == 0.4
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert 0 < rates[-1] < 0.02
-    assert steps.learning_rates(with_settings(warmup=0.0, epochs=1), 2) == [0.2, 0.1]
-
-
 def test_every_step_has_its_own_learning_rate(monkeypatch):
     used = []
     real = torch.optim.SGD.step
@@ -181,7 +172,12 @@ def test_every_step_has_its_own_learning_rate(monkeypatch):
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     train()
-    assert used == [[(rate, True, 0.9)] * 2 for rate in steps.learning_rates(QUICK, 8)]
+    planned = plan_rungs(QUICK, len(DATA.train_labels))
+    rates, done = [], 0
+    for rung in planned:
+        rates += trunk_rates(QUICK, planned, done, rung.trunk_steps) + cooldown_rates(QUICK, planned, rung)
+        done = rung.trunk_steps
+    assert used == [[(rate, True, 0.9)] * 2 for rate in rates]
 
 
 def test_compile_is_an_option_and_keeps_the_scoring_network_plain(monkeypatch):
@@ -222,7 +218,7 @@ def fails(kind, match, *arguments, **changes):
 def test_a_loss_that_is_no_number_is_divergence():
     fails(
         "diverged",
-        r"finite .* in epoch 1; use a learning rate below 1e\+20",
+        r"finite .* after 32 images; use a learning rate below 1e\+20",
         settings=with_settings(learning_rate=1e20),
     )
 
@@ -230,8 +226,8 @@ def test_a_loss_that_is_no_number_is_divergence():
 def test_one_image_of_one_pixel_cannot_be_normalised():
     spec = dataclasses.replace(TINY, resolution=2)
     fails("shape", "larger batch", spec, settings=with_settings(batch_size=1))
-    assert math.isfinite(train(spec, settings=with_settings(batch_size=2)).score)
-    assert math.isfinite(train(settings=with_settings(batch_size=1, epochs=1)).score)
+    assert math.isfinite(train(spec, settings=with_settings(batch_size=2)).scores[-1])
+    assert math.isfinite(train(settings=with_settings(batch_size=1, images_seen=128)).scores[-1])
 
 
 def test_a_network_for_other_images_is_refused():
@@ -263,12 +259,12 @@ def test_other_errors_are_not_hidden(monkeypatch):
 
 
 def test_fewer_images_than_a_batch_are_one_step():
-    assert math.isfinite(train(data=striped_images(8), settings=with_settings(batch_size=500)).score)
+    assert math.isfinite(train(data=striped_images(8), settings=with_settings(batch_size=500)).scores[-1])
 
 
 def test_equal_images_do_not_divide_by_zero():
     flat = dataclasses.replace(DATA, train_images=DATA.train_images * 0 + 7)
-    assert math.isfinite(train(data=flat).score)
+    assert math.isfinite(train(data=flat).scores[-1])
 
 
 def test_bfloat16_is_another_arithmetic_of_the_same_training():

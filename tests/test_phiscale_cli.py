@@ -21,6 +21,7 @@ from phiscale import (
     PARAMETERS,
     PROXY_BASE,
     PUBLISHED_RULES,
+    Length,
     Observed,
     SearchRecord,
     Shares,
@@ -44,6 +45,7 @@ RECORD = SearchRecord(
     direction="maximize",
     expected=None,
     noise=None,
+    length=Length(160_000, 50_000, "cifar-10"),
     best_observed=Observed("trial 7", PUBLISHED_RULES["equal"].constants, 0.83, 2),
 )
 
@@ -82,7 +84,36 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("style", ["table", "json", "csv"])
 def test_family_of_a_record(run, path: str, style: str) -> None:
     members = generate_family(PROXY_BASE, RECORD.constants, range(8))
-    assert run("family", path, "--phi", "0:7", "--format", style) == (0, format_family(members, style) + "\n", "")
+    assert run("family", path, "--phi", "0:7", "--format", style) == (
+        0,
+        format_family(members, style, RECORD) + "\n",
+        "",
+    )
+
+
+def test_the_length_stands_over_constants_of_a_record_and_never_over_published_ones(run, path: str) -> None:
+    first = "constants for a training of 160,000 images seen (3.2 epochs of cifar-10)"
+    assert run("family", path)[1].splitlines()[0] == first
+    assert run("family", path, "--network", "efficientnet-b0")[1].splitlines()[0] == first
+    for words in (("--rule", "paper"), ("--published",)):
+        assert "training" not in run("family", *words)[1]
+        assert {row["length_images"] for row in json.loads(run("family", *words, "--format", "json")[1])} == {None}
+    exported = ("export", path, "--phi", "1", "--network", "efficientnet-b0", "--to")
+    assert f"# {first}\n" in run(*exported, "timm")[1]
+    assert json.loads(run(*exported, "json")[1])["length"]["images"] == 160_000
+    published = ("export", "--rule", "paper", "--phi", "1", "--to")
+    assert "training" not in run(*published, "timm")[1]
+    assert json.loads(run(*published, "json")[1])["length"] is None
+
+
+def test_the_length_stands_over_the_multipliers_of_a_factory(run, tmp_path: Path) -> None:
+    path = str(tmp_path / "constants.json")
+    details = {"factory": {"name": "mynet:build", "resolution": 32}}
+    dataclasses.replace(RECORD, network=None, details=details).save(path)
+    assert run("family", path)[1].startswith("constants for a training of 160,000 images seen")
+    assert json.loads(run("family", path, "--format", "json")[1])[0]["length_images"] == 160_000
+    table = list(csv.DictReader(io.StringIO(run("family", path, "--format", "csv")[1])))
+    assert table[0]["length_images"] == "160000"
 
 
 def test_the_defaults_are_a_table_from_zero_to_seven(run, path: str) -> None:
@@ -260,7 +291,7 @@ BAD_FILES = {
     "nan": json.dumps(RECORD.to_dict() | {"phi": float("nan")}).encode(),
     "inf": json.dumps(RECORD.to_dict()).replace('"phi": 2.0', '"phi": 1e999').encode(),
     "digits": json.dumps(RECORD.to_dict()).replace('"phi": 2.0', f'"phi": {"9" * 5000}').encode(),
-    "newer": json.dumps(RECORD.to_dict() | {"version": 2}).encode(),
+    "newer": json.dumps(RECORD.to_dict() | {"version": 3}).encode(),
     "older": json.dumps(RECORD.to_dict() | {"version": 0}).encode(),
     "other": b'{"alpha": 1.2}',
     "deep": b"[" * 100_000,
@@ -344,7 +375,9 @@ def test_any_words_end_in_an_exit_status(words: list[str]) -> None:
 def test_as_a_program(path: str) -> None:
     done = shell(f"phiscale family '{path}' --phi -2:2 --format csv")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == format_family(generate_family(PROXY_BASE, RECORD.constants, range(-2, 3)), "csv") + "\n"
+    assert (
+        done.stdout == format_family(generate_family(PROXY_BASE, RECORD.constants, range(-2, 3)), "csv", RECORD) + "\n"
+    )
 
 
 @pytest.mark.parametrize(

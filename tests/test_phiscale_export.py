@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import dataclasses
 import io
@@ -20,15 +21,21 @@ from torch.utils.flop_counter import FlopCounterMode
 from phiscale import (
     EFFICIENTNET_B0,
     EFFICIENTNET_TABLE,
+    FLOPS,
     MOBILENETV2,
     PROXY_BASE,
     PUBLISHED_RULES,
     ROUNDINGS,
+    Length,
     Multipliers,
     NetworkSpec,
+    Observed,
     ScalingConstants,
+    SearchRecord,
     SettingsError,
+    Shares,
     StageSpec,
+    constants_from_shares,
     generate_family,
     published_family,
 )
@@ -44,6 +51,19 @@ GOLDEN = {
 }
 PUBLISHED = {member.name: member for member in published_family()}
 PAPER = PUBLISHED_RULES["paper"].constants
+RECORD = SearchRecord(
+    study="demo",
+    created="2025-01-02T03:04:05Z",
+    constants=constants_from_shares(Shares(0.25, 0.5, 0.25)),
+    cost_model=FLOPS,
+    phi=1.0,
+    network=None,
+    score_name="accuracy",
+    direction="maximize",
+    expected=None,
+    noise=None,
+    best_observed=Observed("trial 7", PAPER, 0.83, 2),
+)
 TORCH_LIBRARIES = ("timm", "torchvision", "transformers")
 
 NARROW = NetworkSpec(
@@ -332,6 +352,30 @@ def test_json_and_toml_hold_the_whole_member(constants: ScalingConstants | None)
     assert tomllib.loads(export_member(member, "toml", constants)) == there
 
 
+@settings(max_examples=40, deadline=None)
+@given(strategies.records())
+def test_every_export_says_the_length_that_its_constants_are_for(record: SearchRecord) -> None:
+    member = scaled(EFFICIENTNET_B0, "paper", 1)
+    length = dataclasses.asdict(record.length) if record.length else None
+    assert json.loads(export_member(member, "json", PAPER, record))["length"] == length
+    toml = tomllib.loads(export_member(member, "toml", PAPER, record)).get("length")
+    assert toml == (length and {name: value for name, value in length.items() if value is not None})
+    for to in (*LIBRARIES, "python"):
+        text = export_member(member, to, PAPER, record)
+        assert ast.dump(ast.parse(text)) == ast.dump(ast.parse(export_member(member, to, PAPER)))
+        assert "\n# constants for a training of " in text
+        said = f"{record.length.images:,} images seen" if record.length else "unstated length"
+        assert said in text
+    (row,) = csv.DictReader(io.StringIO(export_member(member, "csv", PAPER, record)))
+    assert row["length_images"] == (str(record.length.images) if record.length else "")
+
+
+def test_the_length_of_published_constants_is_not_spoken_of() -> None:
+    assert json.loads(export_member(PUBLISHED["b1"], "json", PAPER))["length"] is None
+    assert "length" not in tomllib.loads(export_member(PUBLISHED["b1"], "toml", PAPER))
+    assert "constants for" not in export_member(PUBLISHED["b1"], "timm", PAPER)
+
+
 @given(strategies.networks())
 def test_any_network_survives_toml(spec: NetworkSpec) -> None:
     member = generate_family(spec, PAPER, [0])[0]
@@ -362,9 +406,11 @@ def test_the_python_snippet_needs_nothing() -> None:
 def test_a_name_cannot_become_code(to: str) -> None:
     spec = dataclasses.replace(EFFICIENTNET_B0, name="x\nraise SystemExit('ran')\u2028\r\x0craise SystemExit")
     member = generate_family(spec, PAPER, [0])[0]
-    code = [line for line in export_member(member, to).splitlines() if not line.startswith("#")]
-    assert "SystemExit" not in "\n".join(code)
-    compile(export_member(member, to), "snippet", "exec")
+    data = Length(1000, 100, spec.name)
+    for text in (export_member(member, to), export_member(member, to, record=dataclasses.replace(RECORD, length=data))):
+        code = [line for line in text.splitlines() if not line.startswith("#")]
+        assert "SystemExit" not in "\n".join(code)
+        compile(text, "snippet", "exec")
 
 
 def test_an_unknown_export_is_refused() -> None:

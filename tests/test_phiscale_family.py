@@ -24,6 +24,7 @@ from phiscale import (
     BudgetError,
     ConstraintError,
     ScalingConstants,
+    SearchRecord,
     SettingsError,
     efficientnet_scaling,
     format_family,
@@ -32,7 +33,8 @@ from phiscale import (
     parse_phis,
     published_family,
 )
-from phiscale.family import align_columns, interpolate_dropout, short_number, suited_rounding
+from phiscale.family import align_columns, family_rows, interpolate_dropout, short_number, suited_rounding
+from phiscale.training_length import heading
 from tests import strategies
 
 PAPER = PUBLISHED_RULES["paper"].constants
@@ -249,12 +251,25 @@ def test_row_has_what_was_asked_and_what_came() -> None:
 
 
 def test_json_holds_every_row() -> None:
-    assert json.loads(format_family(FAMILY, "json")) == [member.row() for member in FAMILY]
+    assert json.loads(format_family(FAMILY, "json")) == family_rows(FAMILY, None)
+
+
+@given(strategies.records())
+def test_every_row_has_the_length_that_its_constants_are_for(record: SearchRecord) -> None:
+    length = record.length.images if record.length else None
+    assert family_rows(FAMILY, record) == [{**member.row(), "length_images": length} for member in FAMILY]
+    assert {row["length_images"] for row in json.loads(format_family(FAMILY, "json", record))} == {length}
+    (first, *_) = csv.DictReader(io.StringIO(format_family(FAMILY, "csv", record)))
+    assert first["length_images"] == str(length or "")
+    first, _, table = format_family(FAMILY, "table", record).partition("\n")
+    assert first == heading(record)
+    assert table == format_family(FAMILY, "table")
 
 
 def test_csv_holds_every_column() -> None:
     table = list(csv.DictReader(io.StringIO(format_family(FAMILY, "csv"))))
-    assert [list(row) for row in table] == [list(FAMILY[0].row())] * 2
+    assert [list(row) for row in table] == [[*FAMILY[0].row(), "length_images"]] * 2
+    assert table[0]["length_images"] == ""
     assert table[0]["repeats"] == "1 2 2 3 3 4 1"
     assert [int(row["macs"]) for row in table] == [member.network.cost.macs for member in FAMILY]
     assert [float(row["growth"]) for row in table] == [member.growth for member in FAMILY]

@@ -23,11 +23,11 @@ ROOT = Path(__file__).parent.parent
 EXPORTED = """
 ACTIVATIONS BASELINES CONVNEXT_T EFFICIENTNETV2_B0 EFFICIENTNETV2_S EFFICIENTNET_B0 EFFICIENTNET_TABLE FLOPS MOBILENETV2
 PARAMETERS PROXY_BASE PUBLISHED_RULES RESNET_18 RESNET_50 ROUNDINGS
-BudgetError ConstraintError Cost CostModel DataError Estimate FamilyMember FileError Multipliers NetworkSpec Observed
-PhiscaleError PublishedMember PublishedRule RecordError Rounding ScaledNetwork ScalingConstants SearchRecord
-SettingsError Shares SpecError StageSpec StudyError TrialError check_on_surface constants_from_shares count_cost
-efficientnet_scaling format_family generate_family load_network match_budget multipliers parse_phis published_family
-scale_network shares_from_constants shares_of_direction
+BudgetError ConstraintError Cost CostModel DataError Estimate FamilyMember FileError Horizon Length Multipliers
+NetworkSpec Observed PhiscaleError PublishedMember PublishedRule RecordError Rounding ScaledNetwork ScalingConstants
+SearchRecord SettingsError Shares SpecError StageSpec StudyError TrialError check_on_surface constants_from_shares
+count_cost efficientnet_scaling format_family generate_family load_network match_budget multipliers parse_phis
+published_family scale_network shares_from_constants shares_of_direction
 """
 
 

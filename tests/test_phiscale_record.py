@@ -27,6 +27,8 @@ from phiscale import (
     CostModel,
     Estimate,
     FileError,
+    Horizon,
+    Length,
     Observed,
     RecordError,
     ScalingConstants,
@@ -51,6 +53,8 @@ RECORD = SearchRecord(
     direction="maximize",
     expected=Estimate(0.81, 0.8, 0.82),
     noise=0.01,
+    length=Length(160_000, 50_000, "cifar-10"),
+    horizon=Horizon(1_000_000, determined=False, reason="too far"),
     best_observed=Observed("trial 7", ScalingConstants(1.3, 1.2, 1.03), 0.83, 2),
     region=(Shares(0.25, 0.5, 0.25), Shares(0.3, 0.4, 0.3)),
     baselines=(Observed("paper", ScalingConstants(1.2, 1.1, 1.15), 0.79, 3),),
@@ -92,7 +96,7 @@ def test_round_trip_through_a_file(tmp_path: Path) -> None:
 
 
 def test_a_saved_record_says_what_it_is() -> None:
-    assert (PLAIN["format"], PLAIN["version"]) == ("phiscale-search-record", 1)
+    assert (PLAIN["format"], PLAIN["version"]) == ("phiscale-search-record", 2)
     assert PLAIN["shares"] == pytest.approx({"depth": 0.25, "width": 0.5, "resolution": 0.25})
 
 
@@ -101,6 +105,8 @@ def test_summary() -> None:
     assert lines == [
         "study demo, 2025-01-02T03:04:05Z, one CPU core",
         "alpha 1.1892  beta 1.1892  gamma 1.0905   on alpha * beta**2 * gamma**2 = 2 (macs)",
+        "for a training of 160,000 images seen (3.2 epochs of cifar-10)",
+        "not determined at 1,000,000 images seen (20 epochs of cifar-10): too far",
         "shares of a growth step: depth 25.0%, width 50.0%, resolution 25.0%",
         "expected accuracy at phi 2: 0.8100 (0.8000 to 0.8200)",
         "noise of one evaluation: 0.0100",
@@ -108,9 +114,61 @@ def test_summary() -> None:
         "  paper        0.7900 over 3",
         "note: One proxy, one data set.",
     ]
-    assert (
-        len(summarize(dataclasses.replace(RECORD, expected=None, noise=None, baselines=(), notes=())).splitlines()) == 4
-    )
+    short = dataclasses.replace(RECORD, expected=None, noise=None, baselines=(), notes=(), length=None, horizon=None)
+    lines = summarize(short).splitlines()
+    assert len(lines) == 5
+    assert lines[2] == "training length: not stated by the objective"
+
+
+def test_the_summary_says_where_scores_were_measured_and_how_constants_move() -> None:
+    check = {"rungs": [20_000, 40_000], "longest": 80_000, "bias": 0.0, "coverage": 0.9, "rank": 0.9, "regret": 0.0}
+    shifts = {axis: {"value": 0.0, "low": -0.1, "high": 0.1} for axis in ("depth", "width", "resolution")}
+    details = {"hindcast": {**check, "holds": True}, "drift": shifts}
+    text = summarize(dataclasses.replace(RECORD, details=details))
+    assert "\nno drift seen between the rungs\ncheck: from the rungs up to 40,000 images seen, " in text
+    assert "\nscores of trials and rules are of 80,000 images seen\nbest observed" in text
+
+
+OLD = json.loads((Path(__file__).parent / "golden" / "old_record.json").read_text(encoding="utf-8"))["record"]
+
+
+@pytest.mark.parametrize(
+    ("train", "length"),
+    [
+        ({"epochs": 8, "train_images": 6000}, Length(48_000, 6000, "embedded")),
+        ({"epochs": 8, "train_images": None}, None),  # all images, and their number is not in the record
+        ({"epochs": 8}, None),
+        ({"epochs": True, "train_images": 6000}, None),
+        ({"epochs": 0, "train_images": 6000}, None),
+        ({"epochs": 8.5, "train_images": 6000}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_a_record_of_version_1_has_the_length_of_its_training(train: object, length: Length | None) -> None:
+    record = SearchRecord.from_dict({**OLD, "budget": {**OLD["budget"], "train": train}})
+    assert (record.length, record.horizon) == (length, None)
+    assert record.to_dict()["version"] == 2
+    words = "for a training of 48,000 images seen (8 epochs of embedded)" if length else "not stated by the objective"
+    assert words in summarize(record)
+    assert SearchRecord.from_dict(record.to_dict()) == record
+
+
+def test_a_record_of_version_1_stays_as_it_was_written() -> None:
+    assert "train" not in OLD["budget"]
+    record = SearchRecord.from_dict(OLD)
+    assert record.length is None
+    assert record.constants.as_tuple() == tuple(OLD["constants"].values())
+    with pytest.raises(RecordError, match="length"):
+        SearchRecord.from_dict({**OLD, "version": 2})
+
+
+def test_a_length_in_epochs() -> None:
+    assert Length(160_000, 50_000, "cifar-10").describe() == "160,000 images seen (3.2 epochs of cifar-10)"
+    assert Length(50_000, 50_000).describe() == "50,000 images seen (1 epoch)"
+    assert Length(50_000, None, "cifar-10").describe() == "50,000 images seen"
+    assert RECORD.horizon_length == Length(1_000_000, 50_000, "cifar-10")
+    assert dataclasses.replace(RECORD, horizon=None).horizon_length == RECORD.length
 
 
 # Damage
@@ -240,7 +298,7 @@ def test_any_other_json_is_refused(value: object) -> None:
 DAMAGE = [
     (("format",), "another"),
     (("version",), 0),
-    (("version",), 2),
+    (("version",), 3),
     (("version",), "1"),
     (("version",), True),
     (("version",), None),
@@ -283,6 +341,18 @@ DAMAGE = [
     (("expected", "low"), None),
     (("noise",), -0.1),
     (("noise",), "small"),
+    (("length",), 160_000),
+    (("length", "images"), 0),
+    (("length", "images"), 1.5),
+    (("length", "epoch_images"), 0),
+    (("length", "epoch_images"), "all"),
+    (("length", "data"), ""),
+    (("length", "data"), 3),
+    (("horizon",), 160_000),
+    (("horizon", "images"), 0),
+    (("horizon", "determined"), "no"),
+    (("horizon", "determined"), 0),
+    (("horizon", "reason"), None),
     (("best_observed",), None),
     (("best_observed", "evaluations"), 0),
     (("best_observed", "evaluations"), 1.5),
@@ -317,8 +387,10 @@ def test_damage_that_reader_and_schema_both_refuse(path: tuple[str | int, ...], 
         (("shares", "depth"), 0.5, "sum to 1"),
         (("shares",), {"depth": 1, "width": 0, "resolution": 0}, "do not belong to the constants"),
         (("expected", "low"), 0.9, "low <= score <= high"),
-        (("version",), 2, "newer phiscale; upgrade"),
-        (("version",), 0, "older phiscale; write the record again"),
+        (("version",), 3, "newer phiscale; upgrade"),
+        (("version",), 0, "expected a version of 1 to 2, got 0; take the record from the study again"),
+        (("length", "images"), -1, "images of a length"),
+        (("horizon", "reason"), 1, "expected a horizon with determined"),
         (("format",), "x", "is it another file"),
         (("network", "stages", 3), {}, "stage 3 lacks channels, expansion, kernel, repeats, stride"),
         (("baselines", 0, "score"), None, "observed score"),

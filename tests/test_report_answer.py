@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
 import optuna
 import pytest
 
+from objectives.power_law import MOVING
 from phiscale import FLOPS, Estimate, Observed, SearchRecord
 from report.answer import as_json, cost_range, how_sure, leads, summary
 from report.view import look
@@ -16,6 +18,12 @@ from search.outcome import write_results
 from search.settings import SearchSettings
 from tests.objectives_for_tests import ALWAYS_FAILS, NetworkObjective
 from tests.studies_for_tests import add_confirmation, make_study, run
+
+
+@pytest.fixture(scope="module")
+def beyond(tmp_path_factory: pytest.TempPathFactory):
+    """A study whose constants are for twice the longest rung."""
+    return make_study(tmp_path_factory.mktemp("beyond"), MOVING, trials=24, horizon_images=320_000)
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +83,58 @@ def test_the_keys_for_machines_are_pinned(made) -> None:
     plain = as_json(look(*made))
     assert list(plain) == [
         "study", "state", "trials", "failures", "score", "direction", "cost_model", "cost_ratio", "recommendation",
-        "best_observed", "baselines", "confirmation", "notes",
+        "length", "horizon", "drift", "hindcast", "rungs", "best_observed", "baselines", "confirmation", "notes",
     ]  # fmt: skip
     assert list(plain["trials"]) == ["finished", "pruned", "failed", "cut_off", "running", "waiting"]
     keys = ["alpha", "beta", "gamma", "shares", "phi", "expected", "noise", "region_part"]
     assert list(plain["recommendation"]) == keys
     keys = ["rule", "constants", "score", "evaluations", "error", "ahead", "half_width", "result"]
     assert list(plain["baselines"][0]) == keys
+
+
+def test_length_and_drift_for_machines(made, beyond) -> None:
+    plain = as_json(look(*beyond))
+    assert plain["length"] == {"images": 320_000, "epoch_images": 20_000, "data": "power law"}
+    assert plain["horizon"] == {"images": 320_000, "determined": True, "reason": ""}
+    assert plain["drift"]["width"]["high"] < 0 < plain["drift"]["resolution"]["low"]
+    assert plain["hindcast"]["holds"] is True
+    assert [rung["images"] for rung in plain["rungs"]] == [20_000, 40_000, 80_000, 160_000]
+    json.dumps(plain, allow_nan=False)
+    without = as_json(look(*made))
+    assert [without[name] for name in ("length", "horizon", "drift", "hindcast")] == [None] * 4
+    assert without["rungs"] == []
+
+
+def test_damaged_details_are_left_out_for_machines(beyond) -> None:
+    view = look(*beyond)
+    details = {"drift": 3, "hindcast": [], "rungs": {}}
+    plain = as_json(dataclasses.replace(view, record=dataclasses.replace(view.record, details=details)))
+    assert [plain[name] for name in ("drift", "hindcast", "rungs")] == [None, None, []]
+
+
+def test_how_the_constants_move_is_part_of_the_answer(made, beyond) -> None:
+    said = how_sure(look(*beyond))
+    assert any(line.startswith("Expected accuracy at 320,000 images seen: ") for line in said)
+    assert any(line.startswith("Per doubling of the training length the share of width falls by ") for line in said)
+    assert said[-1].startswith("Check: from the rungs up to 40,000 images seen, the scores at 160,000")
+    assert not any("training length" in line for line in how_sure(look(*made)))
+    assert "training length: not stated by the objective" in summary(look(*made))
+
+
+def test_scores_of_two_lengths_make_no_lead(beyond) -> None:
+    found = leads(look(*beyond).record)
+    assert {(lead.ahead, lead.half_width, lead.result) for lead in found} == {(None, None, "unknown")}
+    text = summary(look(*beyond))
+    assert "for a training of 320,000 images seen (16 epochs of power law)" in text
+    assert "scores of trials and rules are of 160,000 images seen" in text
+    said = how_sure(look(*beyond))
+    assert said[0] == "The rules were measured at 160,000 images seen, so no lead is given at 320,000."
+    assert "ahead of" not in text
+
+
+def test_a_horizon_too_far_is_not_determined(tmp_path: Path) -> None:
+    text = summary(look(*make_study(tmp_path, MOVING, trials=12, horizon_images=1_000_000)))
+    assert "for a training of 160,000 images seen (8 epochs of power law)\nnot determined at 1,000,000 images" in text
 
 
 def test_a_running_study_says_so(made) -> None:

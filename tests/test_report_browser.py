@@ -20,7 +20,7 @@ from report.figures import FIGURES
 from report.live import FIGURES as LIVE_FIGURES
 from tests.dashboards import dashboard_of
 from tests.studies_for_tests import add_confirmation, add_fidelity
-from tests.test_scripts import NETWORK, ROOT, command, search
+from tests.test_scripts import ROOT, command, search
 
 SHOTS = ROOT / "build" / "screenshots"
 pytestmark = pytest.mark.xdist_group("browser")  # one process: one browser, one search
@@ -56,7 +56,7 @@ def browser() -> Iterator[Any]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with every part."""
     results = tmp_path_factory.mktemp("report")
-    search(results, "--study", "s", "--objective", NETWORK, "--trials", "10")
+    search(results, "--study", "s", "--objective", "tests.objectives_for_tests:WITH_RUNGS", "--trials", "10")
     add_confirmation(results / "s")
     add_fidelity(results / "s")
     done = command("report", "--study", "s", "--results", results)

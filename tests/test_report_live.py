@@ -12,10 +12,11 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
+from objectives.power_law import MOVING
 from report.live import FIGURES, NOTE_END, artifact_id, refresh, with_own_words
 from report.view import look
 from search.study import load_study
-from tests.objectives_for_tests import ALWAYS_FAILS, NetworkObjective
+from tests.objectives_for_tests import ALWAYS_FAILS, WITH_RUNGS, NetworkObjective
 from tests.studies_for_tests import make_study, run
 
 
@@ -50,6 +51,35 @@ def test_the_triangle_holds_trials_surface_region_rules_and_recommendation(made)
     assert len(traces["posterior mean"]["a"]) == 231
     place_of = [traces["recommended"][side][0] for side in "bca"]
     assert place_of == pytest.approx(view.record.shares.as_tuple(), abs=1e-4)
+
+
+def test_the_triangle_shows_the_path_over_training_length(made, tmp_path: Path) -> None:
+    study, place = make_study(tmp_path, MOVING, trials=24, horizon_images=320_000)
+    figure = refreshed(study, place)["phiscale-triangle"]
+    traces = {trace["name"]: trace for trace in figure["data"]}
+    path = traces["best at each length"]
+    assert [text.strip("</b>") for text in path["text"]] == ["20k", "40k", "80k", "160k", "320k"]
+    assert path["marker"]["size"] == sorted(path["marker"]["size"])
+    ends = [[path[side][place] for side in "bca"] for place in (0, -1)]
+    assert ends[0][1] - ends[1][1] > 0.2  # width gives way to resolution
+    assert ends[1] == pytest.approx(look(study, place).record.shares.as_tuple(), abs=1e-4)
+    assert traces["trials"]["marker"]["color"] == "white"  # measured at another length than the surface
+    assert traces["posterior mean"]["marker"]["colorbar"]["title"]["text"] == "accuracy at 320,000 images seen"
+    assert "for a training of 320,000 images seen" in figure["layout"]["title"]["text"]
+    without = {trace["name"] for trace in refreshed(*made)["phiscale-triangle"]["data"]}
+    assert "best at each length" not in without
+
+
+def test_scores_are_drawn_over_images_seen(tmp_path: Path) -> None:
+    study, place = make_study(tmp_path, WITH_RUNGS, trials=9)
+    figure = refreshed(study, place)["phiscale-curves"]
+    assert [trace["x"] for trace in figure["data"]] == [[1500, 3000, 6000, 12_000]] * 9
+    assert sorted(trace["y"][-1] for trace in figure["data"]) == pytest.approx(
+        sorted(trial.value for trial in study.trials), abs=1e-5
+    )
+    assert figure["layout"]["xaxis"]["type"] == "log"
+    assert figure["layout"]["xaxis"]["ticktext"] == ["1.5k", "3k", "6k", "12k"]
+    assert "Training length" in get_note(study)
 
 
 def test_the_cost_figure_shows_the_counted_cost(made) -> None:

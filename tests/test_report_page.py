@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
 import json
@@ -15,17 +14,21 @@ from typing import Any
 
 import optuna
 import pytest
+from matplotlib.text import Text
 
-from phiscale import FLOPS, PARAMETERS, SearchRecord, StudyError
+from objectives.power_law import MOVING
+from phiscale import FLOPS, PARAMETERS, Length, SearchRecord, StudyError
 from phiscale.family import short_number
-from report.figures import FIGURES, draw_curves, drawings
-from report.ink import PRINTED
+from report import series
+from report.evidence import evidence_markdown
+from report.figures import FIGURES, draw_baselines, draw_lengths, drawings
+from report.ink import PRINTED, style
 from report.page import html, markdown, note, write_report
 from report.tables import ledger
-from report.triangle import write_triangle
-from report.view import look
+from report.triangle import triangle, write_triangle
+from report.view import StudyView, look
 from search.study import load_study
-from tests.objectives_for_tests import ALWAYS_FAILS, FAILS_SOMETIMES, NetworkObjective
+from tests.objectives_for_tests import ALWAYS_FAILS, FAILS_SOMETIMES, WITH_RUNGS, NetworkObjective
 from tests.studies_for_tests import BAD, BadlyNamed, add_confirmation, add_fidelity, make_study, run, view_of
 
 
@@ -54,7 +57,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    _, place = make_study(tmp_path_factory.mktemp("report"), trials=16)
+    _, place = make_study(tmp_path_factory.mktemp("report"), WITH_RUNGS, trials=16)
     add_confirmation(place)
     add_fidelity(place)
     (place / "config.json").write_text(json.dumps({"command": "python -m scripts.run_search --study s --trials 16"}))
@@ -73,10 +76,11 @@ def test_the_answer_comes_first_and_is_the_record(place: Path, page: Page) -> No
         assert f"{value:.4f}" in start
     assert record.details["confirmation"]["verdict"].replace("+-", "±") in start
     assert f"{record.expected.low:.4f} to {record.expected.high:.4f}" in start
+    assert "For a training of 12,000 images seen (2 epochs of no images)." in start
 
 
 def test_every_part_is_there(place: Path, page: Page) -> None:
-    for word in ("LACS for TPU", "Learning curves", "asked and realised", "matched cost", "Spearman", "torch",
+    for word in ("LACS for TPU", "Training length", "asked and realised", "matched cost", "Spearman", "torch",
                  "python -m scripts.run_search --study s --trials 16", "p corrected"):  # fmt: skip
         assert word in page.text
     assert len([a for a in page.all("svg") if a.get("role") == "img"]) == len(FIGURES)
@@ -140,6 +144,8 @@ def test_markdown_says_the_same(place: Path) -> None:
     assert "    python -m scripts.run_search --study s --trials 16" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) >= 7
+    family = text.partition("## The family\n")[2].partition("\n## ")[0]
+    assert "Constants for a training of 12,000 images seen (2 epochs of no images)." in family
     for table in tables:
         assert len({line.replace(r"\|", "").count("|") for line in table.splitlines()}) == 1
 
@@ -185,7 +191,7 @@ def test_a_single_trial_is_not_called_an_optimum(tmp_path: Path) -> None:
     text = Page(html(view)).text
     assert "too few for a surface" in text
     assert "Expected" not in text
-    assert {"triangle", "curves", "costs", "growth"} <= set(drawings(view))
+    assert {"triangle", "costs", "growth"} <= set(drawings(view))
 
 
 def test_equal_scores_are_said_and_drawn_without_a_surface(tmp_path: Path) -> None:
@@ -268,14 +274,129 @@ def test_the_ledger_counts_what_the_study_holds_equal(place: Path) -> None:
         assert table.rows[3][table.head.index(unit)] == short_number(cost)
 
 
-def test_epochs_are_whole_numbers(place: Path) -> None:
-    view = look(load_study("s", place, None), place)
-    for count in (1, 2, 40):
-        trials = [copy.deepcopy(trial) for trial in view.trials]
-        for trial in trials:
-            trial.set_user_attr("curves", [{"accuracy": [0.5] * count}])
-        figure = draw_curves(dataclasses.replace(view, trials=tuple(trials)), PRINTED)
+@pytest.fixture(scope="module")
+def beyond(tmp_path_factory: pytest.TempPathFactory) -> StudyView:
+    """A study whose constants are for twice the longest rung."""
+    return view_of(tmp_path_factory.mktemp("beyond"), MOVING, trials=24, horizon_images=320_000)
+
+
+def with_length(view: StudyView, images: int) -> StudyView:
+    """The view of constants for another length."""
+    return dataclasses.replace(view, record=dataclasses.replace(view.record, length=Length(images, 20_000)))
+
+
+def texts(figure: Any) -> list[str]:
+    """Every word of a figure."""
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_the_section_on_training_length(beyond: StudyView) -> None:
+    section = markdown(beyond).partition("## Training length\n")[2].partition("\n## ")[0]
+    assert "These constants are for a training of 320,000 images seen (16 epochs of power law)." in section
+    assert "Per doubling of the training length the share of width falls by " in section
+    assert "Check: from the rungs up to 40,000 images seen, the scores at 160,000 were predicted" in section
+    assert "Noise of one training over the range of the networks: " in section
+    rows = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("|")]
+    assert rows == ["images seen", "---", "20,000", "40,000", "80,000", "160,000"]
+    assert [line.split("|")[2].strip() for line in section.splitlines() if line.startswith("|")] == [
+        "epochs", "---:", "1", "2", "4", "8",
+    ]  # fmt: skip
+    assert "Training length" in note(beyond)
+
+
+def test_an_objective_without_lengths_says_so(tmp_path: Path) -> None:
+    view = view_of(tmp_path, trials=9)
+    text = markdown(view)
+    assert text.count("Training length: not stated by the objective.") == 2  # the answer, and the section
+    assert "lengths" not in drawings(view)
+    assert series.drift_path(view) == []
+
+
+def test_a_horizon_that_is_not_determined_stands_with_the_constants(tmp_path: Path) -> None:
+    text = Page(html(view_of(tmp_path, MOVING, trials=12, horizon_images=1_000_000))).text
+    start = text[: text.index("The triangle of shares")]
+    assert "Not determined at 1,000,000 images seen (50 epochs of power law): the horizon is 6.25 times" in start
+
+
+def test_scores_are_drawn_over_images_seen(beyond: StudyView) -> None:
+    axes = draw_lengths(beyond, PRINTED).axes[0]
+    assert axes.get_xscale() == "log"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["20k", "40k", "80k", "160k", "320k"]
+    lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 4]
+    assert len(lines) == 24
+    assert {tuple(line.get_xdata()) for line in lines} == {(20_000, 40_000, 80_000, 160_000)}
+    labels = axes.get_legend_handles_labels()[1]
+    assert set(labels) == {"other trials", "the paper's constants", series.NEAREST, "recommended (expected)"}
+
+
+def test_seeds_of_a_trial_are_averaged_at_each_rung(tmp_path: Path) -> None:
+    view = view_of(tmp_path, MOVING, trials=8, seeds=2)
+    trial = view.trials[2]
+    (curve,) = (curve for curve in series.curves(view) if curve.trial == 2)
+    first, second = trial.user_attrs["rung_scores"]
+    assert curve.values == pytest.approx([(a + b) / 2 for a, b in zip(first, second, strict=True)])
+    assert curve.values[-1] == pytest.approx(trial.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (160_000, ["20k", "40k", "80k", "160k"]),
+        (320_000, ["20k", "40k", "80k", "160k", "320k"]),
+        (40_000, ["20k", "40k", "80k", "160k"]),
+        (60_000, ["20k", "40k", "60k", "80k", "160k"]),
+    ],
+)
+def test_the_path_goes_through_the_recommendation(beyond: StudyView, images: int, labels: list[str]) -> None:
+    view = with_length(beyond, images)
+    path = series.drift_path(view)
+    assert [stop.label for stop in path] == labels
+    (ours,) = (stop for stop in path if stop.is_recommended)
+    assert (ours.lengths, ours.shares) == ((images,), view.record.shares)
+
+
+def test_lengths_with_the_same_best_shares_share_a_label(beyond: StudyView) -> None:
+    rungs = [
+        {**rung, "optimum": {"depth": 0.2, "width": 0.4, "resolution": 0.4}} for rung in beyond.record.details["rungs"]
+    ]
+    still = dataclasses.replace(beyond, record=dataclasses.replace(beyond.record, details={"rungs": rungs}))
+    assert [stop.label for stop in series.drift_path(still)] == ["20k to 160k", "320k"]
+
+
+def test_the_triangle_names_its_length_and_shows_the_path(beyond: StudyView, tmp_path: Path) -> None:
+    with style(PRINTED):
+        figure = triangle(beyond, PRINTED)
         figure.canvas.draw()
-        shown = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-        assert "1" in shown or count > 20
-        assert all(text.replace("\N{MINUS SIGN}", "-").lstrip("-").isdigit() for text in shown), shown
+        found = texts(figure)
+        assert "accuracy at 320,000 images seen, phi 1" in found
+        labels = ["20k", "40k", "80k", "160k", "320k", "paper", "equal", "dollar", "lacs-gpu", "lacs-tpu"]
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text() in labels]
+    assert len(boxes) == len(labels)
+    assert not [1 for one, two in itertools.combinations(boxes, 2) if one.overlaps(two)]
+    write_triangle(tmp_path / "t.svg", beyond)
+    assert "for a training of 320,000 images seen (16 epochs of power law)" in (tmp_path / "t.svg").read_text()
+
+
+def test_dots_are_coloured_only_where_they_can_be_compared_with_the_surface(beyond: StudyView) -> None:
+    assert series.scores_at_length(beyond) is None
+    for place, images in enumerate((20_000, 40_000, 80_000, 160_000)):
+        scores = series.scores_at_length(with_length(beyond, images))
+        assert scores == pytest.approx([row.rung_scores[0][place] for row in beyond.rows if len(row.scores) == 1])
+
+
+def test_scores_of_two_lengths_are_not_drawn_on_one_axis(beyond: StudyView) -> None:
+    figure = draw_baselines(beyond, PRINTED)
+    assert "accuracy at 160,000 images seen" in texts(figure)
+    assert "recommended (expected)" not in texts(figure)
+    assert "recommended (expected)" in texts(draw_baselines(with_length(beyond, 160_000), PRINTED))
+
+
+def test_evidence_names_the_length(tmp_path: Path) -> None:
+    _, place = make_study(tmp_path, WITH_RUNGS, trials=9)
+    (place / "confirm-families.csv").unlink(missing_ok=True)
+    add_confirmation(place)
+    view = look(load_study("s", place, None), place)
+    text = evidence_markdown("Evidence", view, view.record, ["make"])
+    assert text.count("for a training of 12,000 images seen (2 epochs of no images)") == 2  # search and grid
+    assert "Shown for 12,000 images seen (2 epochs of no images): over all sizes" in text
+    assert "other training lengths" in text

@@ -87,7 +87,8 @@ def test_a_search_holds_the_measured_cost_equal(tmp_path: Path) -> None:
         cost_model=model, measured="latency", unit="seconds", estimates=(0.7, 1.2, 1.6), half_widths=(0.1,) * 3,
         r_squared=0.99, points=27, network="proxy-base", device="cpu",
     ).save(path)  # fmt: skip
-    tiny = ("--train.train-images", "60", "--train.validation-images", "30", "--train.epochs", "1")
+    images = ("--train.train-images", "60", "--train.validation-images", "30")
+    tiny = (*images, "--train.images-seen", "64", "--train.rungs", "1")
     done = search(tmp_path, "--study", "s", "--cost-model", path, "--trials", "3", "--baselines", "paper,equal", *tiny)
     assert done.returncode == 0, done.stderr
     for row in trials(tmp_path):

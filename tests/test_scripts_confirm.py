@@ -19,6 +19,7 @@ import pytest
 import scripts.confirm
 from objectives.data import load_data
 from objectives.imageset import ImageSet
+from objectives.settings import TrainSettings
 from phiscale import (
     ROUNDINGS,
     Multipliers,
@@ -33,7 +34,8 @@ from scripts.confirm import ConfirmOptions
 from tests.test_scripts import ROOT, command, search
 from tests.test_scripts_workers import wait_for
 
-TINY = ("--train.train-images", "80", "--train.validation-images", "40", "--train.epochs", "1", "--phi", "1")
+TINY = ("--train.train-images", "80", "--train.validation-images", "40", "--phi", "1")
+TINY += ("--train.images-seen", "256", "--train.batch-size", "16")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_scores_are_of_images_that_the_search_never_saw(study: Path, tmp_path: P
 
     def train(spec: object, images: ImageSet, *_: object, **__: object) -> SimpleNamespace:
         scored.append(images)
-        return SimpleNamespace(score=0.5, seconds=0.0)
+        return SimpleNamespace(scores=(0.5,), seconds=0.0)
 
     monkeypatch.setattr("objectives.training.train_proxy", train)
     scripts.confirm.confirm(scripts.confirm.ConfirmOptions(study="s", results=tmp_path, phis="1", seeds=1, images=60))
@@ -90,6 +92,30 @@ def test_a_verdict_is_written_and_a_second_run_trains_only_what_is_missing(study
     assert len(more) == len(rows) // 2 * 3
 
 
+def test_trainings_are_as_long_as_the_constants_are_for_and_the_verdict_says_so(
+    study: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    folder = shutil.copytree(study / "s", tmp_path / "s")
+    used: list[TrainSettings] = []
+
+    def train(_spec: object, _images: ImageSet, train: TrainSettings, **_: object) -> SimpleNamespace:
+        used.append(train)
+        return SimpleNamespace(scores=(0.5,), seconds=0.0)
+
+    monkeypatch.setattr("objectives.training.train_proxy", train)
+    options = ConfirmOptions(study="s", results=tmp_path, phis="1", seeds=1, images=60)
+    scripts.confirm.confirm(options)
+    assert {(each.images_seen, each.rungs) for each in used} == {(256, 1)}
+    record = SearchRecord.load(folder / "constants.json")
+    assert record.length is not None
+    assert record.details["confirmation"]["verdict"].endswith("after 256 images seen (3.2 epochs of embedded)")
+    used.clear()
+    scripts.confirm.confirm(dataclasses.replace(options, epochs=4.5))
+    assert {each.images_seen for each in used} == {360}  # other lengths are trained anew
+    assert "each training: 360 images seen (4.5 epochs of embedded)" in capsys.readouterr().out
+    assert SearchRecord.load(folder / "constants.json").details["confirmation"]["length"]["images"] == 360
+
+
 def test_processes_change_no_score_and_another_study_can_be_a_rival(study: Path, tmp_path: Path) -> None:
     scores = []
     for workers in (1, 2):
@@ -127,7 +153,7 @@ def confirm_while(
         yield
 
     monkeypatch.setattr("search.workers.deciding", deciding)
-    monkeypatch.setattr("objectives.training.train_proxy", lambda *_, **__: SimpleNamespace(score=0.5, seconds=0.0))
+    monkeypatch.setattr("objectives.training.train_proxy", lambda *_, **__: SimpleNamespace(scores=(0.5,), seconds=0.0))
     scripts.confirm.confirm(ConfirmOptions(study="s", results=results, phis="1", seeds=2, images=60))
     return folder
 
@@ -161,7 +187,7 @@ def test_other_constants_are_not_called_confirmed(study: Path, tmp_path: Path, m
 @pytest.fixture
 def coarse(study: Path, tmp_path: Path, monkeypatch) -> Callable[..., Path]:
     """Confirms a copy of the study as one that was run with other options, without training; its folder."""
-    monkeypatch.setattr("objectives.training.train_proxy", lambda *_, **__: SimpleNamespace(score=0.5, seconds=0.0))
+    monkeypatch.setattr("objectives.training.train_proxy", lambda *_, **__: SimpleNamespace(scores=(0.5,), seconds=0.0))
 
     def run(phi: str, **measure: str) -> Path:
         folder = shutil.copytree(study / "s", tmp_path / "s")
@@ -224,6 +250,9 @@ time.sleep(600)
         (("--seeds", "0"), 2, "seeds of at least 1"),
         (("--phis", "x"), 2, "expected phi as"),
         (("--workers", "0"), 2, "workers of at least 1"),
+        (("--epochs", "0"), 2, "expected more than 0 epochs, got 0.0"),
+        (("--epochs", "nan"), 2, "expected more than 0 epochs, got nan"),
+        (("--epochs", "0.1"), 2, "at least two batches"),
         (("--rivals", "papper"), 2, "'papper'"),
         (("--rivals", "none"), 2, "expected rivals"),
         (("--against", "../x"), 2, "name"),

@@ -25,8 +25,10 @@ QUICK = (
     "64",
     "--train.validation-images",
     "16",
-    "--train.epochs",
-    "1",
+    "--train.images-seen",
+    "128",
+    "--train.rungs",
+    "2",
     "--train.device",
     "cpu",
 )
@@ -100,9 +102,9 @@ def test_phiscale_gives_its_multipliers(folder: Path, capsys: pytest.CaptureFixt
         (member["realised"]["depth"], member["realised"]["width"], member["resolution"]) for member in members
     ]
     assert main(["family", path, "--phi", "1", "--max-resolution", "5", "--format", "csv"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].endswith(",5")
+    assert capsys.readouterr().out.splitlines()[1].endswith(",5,128")
     assert main(["family", path]) == 0
-    assert capsys.readouterr().out == format_multipliers(multiplier_family(record, range(8)), "table") + "\n"
+    assert capsys.readouterr().out == format_multipliers(multiplier_family(record, range(8)), "table", record) + "\n"
     assert main(["family", path, "--network", "resnet-18", "--phi", "1"]) == 0
     assert "MACs" in capsys.readouterr().out
 

@@ -70,6 +70,17 @@ def test_show_speaks_json(results: Path) -> None:
     plain = json.loads(shown.stdout)
     assert plain["trials"]["finished"] == 9
     assert 1 <= plain["recommendation"]["alpha"] <= 2
+    assert plain["length"] is None
+
+
+def test_the_family_stands_under_the_length_it_is_for(tmp_path: Path) -> None:
+    rungs = "tests.objectives_for_tests:WITH_RUNGS"
+    done = search(tmp_path, "--study", "s", "--objective", rungs, "--trials", "9", "--baselines", "none")
+    assert "for a training of 12,000 images seen (2 epochs of no images)" in done.stdout, done.stderr
+    family = command("make_family", "--study", "s", "--results", tmp_path, "--phi", "0:1", "--network", "resnet-18")
+    assert family.stdout.startswith("constants for a training of 12,000 images seen (2 epochs of no images)\n")
+    rows = json.loads((tmp_path / "s" / "family-matched.json").read_text())
+    assert [row["length_images"] for row in rows] == [12_000, 12_000]
 
 
 def test_a_failed_study_is_shown_and_reported(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ ATTRIBUTES = {
     "gamma": 1.15,
     "seconds": 2.5,
     "cost_ratio": 1.01,
+    "rungs": [3000, 6000],
+    "rung_scores": [[0.4, 0.6], [0.1, 0.2]],
     "curves": [{"accuracy": [0.4, 0.6], "train_loss": [1.0, 0.5]}, {"accuracy": [0.1, 0.2]}],
 }
 
@@ -44,8 +46,9 @@ def test_what_is_sent() -> None:
     assert metrics_of(trial()) == {"score": 0.6, "seconds": 2.5, "cost_ratio": 1.01}
     assert metrics_of(trial(state=TrialState.FAIL)) == {"seconds": 2.5, "cost_ratio": 1.01}
     assert list(curves_of(trial())) == [
-        ("epochs/accuracy", 1, 0.4), ("epochs/accuracy", 2, 0.6),
-        ("epochs/train_loss", 1, 1.0), ("epochs/train_loss", 2, 0.5),
+        ("rungs/score", 3000, 0.4), ("rungs/score", 6000, 0.6),
+        ("rungs/accuracy", 3000, 0.4), ("rungs/accuracy", 6000, 0.6),
+        ("rungs/train_loss", 3000, 1.0), ("rungs/train_loss", 6000, 0.5),
     ]  # fmt: skip
     assert list(curves_of(create_trial(value=1.0))) == []
 
@@ -59,7 +62,7 @@ def test_tensorboard(tmp_path: Path) -> None:
 
     events = EventAccumulator(str(tmp_path / "tensorboard" / "trial-0003"))
     events.Reload()
-    assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("epochs/accuracy")] == [(1, 0.4), (2, 0.6)]
+    assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("rungs/accuracy")] == [(3000, 0.4), (6000, 0.6)]
     assert [pytest.approx(event.value) for event in events.Scalars("score")] == [0.6]
     assert any("hparams" in tag for tag in events.PluginTagToContent("hparams"))
     failed = EventAccumulator(str(tmp_path / "tensorboard" / "trial-0004"))
@@ -97,8 +100,8 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [run.info.status for run in runs] == ["FINISHED", "FAILED"]
     assert runs[0].data.params == {"alpha": "1.2", "beta": "1.1", "gamma": "1.15"}
     assert runs[0].data.metrics["score"] == 0.6
-    history = client.get_metric_history(runs[0].info.run_id, "epochs/accuracy")
-    assert [(point.step, point.value) for point in history] == [(1, 0.4), (2, 0.6)]
+    history = client.get_metric_history(runs[0].info.run_id, "rungs/accuracy")
+    assert [(point.step, point.value) for point in history] == [(3000, 0.4), (6000, 0.6)]
 
 
 def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

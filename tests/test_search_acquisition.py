@@ -14,7 +14,7 @@ from search.acquisition import knowledge_gradient, most_informative
 from search.recommend import as_array
 from search.simplex import lattice
 from search.surface import Array, Surface
-from tests.test_search_recommend import INTERIOR, rows_of
+from tests.test_search_recommend import DOWN, INTERIOR, UP, rows_of
 
 POINTS = as_array(lattice(4, FLOPS))
 
@@ -63,13 +63,13 @@ def test_a_point_that_another_worker_evaluates_is_worth_less() -> None:
 
 def test_two_workers_ask_for_different_points() -> None:
     rows = rows_of(INTERIOR, steps=4)
-    first = most_informative(rows, [], FLOPS, "maximize")[0]
-    assert most_informative(rows, [first] * 3, FLOPS, "maximize")[0] != first
+    first = most_informative(rows, [], FLOPS, UP)[0]
+    assert most_informative(rows, [first] * 3, FLOPS, UP)[0] != first
 
 
 def test_a_minimised_score_is_the_mirror_of_a_maximised_one() -> None:
     rows = rows_of(INTERIOR, steps=4)
     mirrored = [dataclasses.replace(row, scores=tuple(-score for score in row.scores)) for row in rows]
-    highest = most_informative(rows, [], FLOPS, "maximize")[0]
-    assert most_informative(mirrored, [], FLOPS, "minimize")[0] == highest
-    assert most_informative(rows, [], FLOPS, "minimize")[0] != highest
+    highest = most_informative(rows, [], FLOPS, UP)[0]
+    assert most_informative(mirrored, [], FLOPS, DOWN)[0] == highest
+    assert most_informative(rows, [], FLOPS, DOWN)[0] != highest

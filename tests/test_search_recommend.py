@@ -11,6 +11,7 @@ import pytest
 
 from objectives.landscape import EDGE, INTERIOR, LandscapeObjective
 from phiscale import FLOPS, PARAMETERS, Shares, StudyError, constants_from_shares
+from search.horizon import Aim
 from search.measurements import Measurement, measurements, trials_csv
 from search.outcome import write_results
 from search.recommend import predict, recommend, replicate_noise
@@ -20,13 +21,15 @@ from search.surface import fit_surface
 from tests.objectives_for_tests import NetworkObjective
 from tests.test_search_run import complete, run
 
+UP, DOWN = Aim("maximize"), Aim("minimize")
+
 
 def rows_of(objective: LandscapeObjective, steps: int = 7, seeds: int = 1) -> list[Measurement]:
     """Measurements of a landscape on a lattice."""
     rows = []
     for index, shares in enumerate(lattice(steps, FLOPS)):
         constants = constants_from_shares(shares, FLOPS)
-        scores = [objective.evaluate(constants, seed=seed, report=lambda *_: None).score for seed in range(seeds)]
+        scores = [objective.evaluate(constants, seed=seed).score for seed in range(seeds)]
         rows.append(Measurement((), constants, shares, tuple(scores), (index,)))
     return rows
 
@@ -35,7 +38,7 @@ def rows_of(objective: LandscapeObjective, steps: int = 7, seeds: int = 1) -> li
 @pytest.mark.parametrize("optimum", [(0.3, 0.5, 0.2), (0.4, 0.6, 0.0), (0.0, 0.0, 1.0)])
 def test_the_optimum_is_found_without_noise(shape: str, optimum: tuple[float, float, float]) -> None:
     objective = LandscapeObjective(optimum=Shares(*optimum), shape=shape)
-    found = recommend(rows_of(objective), FLOPS, "maximize")
+    found = recommend(rows_of(objective), FLOPS, UP)
     assert objective.true_score(objective.best_constants) - objective.true_score(found.constants) < 0.015
     assert found.constants.product() == pytest.approx(2, abs=1e-9)
 
@@ -45,10 +48,10 @@ def test_the_surface_beats_the_luckiest_trial() -> None:
     for seed in range(12):
         objective = dataclasses.replace(INTERIOR, noise=0.03)
         rows = [
-            dataclasses.replace(row, scores=(objective.evaluate(row.constants, seed=seed, report=print).score,))
+            dataclasses.replace(row, scores=(objective.evaluate(row.constants, seed=seed).score,))
             for row in rows_of(dataclasses.replace(objective, noise=0.0))
         ]
-        found = recommend(rows, FLOPS, "maximize")
+        found = recommend(rows, FLOPS, UP)
         top = objective.true_score(objective.best_constants)
         lost["surface"].append(top - objective.true_score(found.constants))
         lost["luckiest"].append(top - objective.true_score(found.best_observed.constants))
@@ -62,10 +65,10 @@ def test_interval_noise_and_region_say_what_is_known() -> None:
     for seed in range(20):
         objective = dataclasses.replace(INTERIOR, noise=0.02, optimum=Shares(0.3, 0.5, 0.2))
         rows = [
-            dataclasses.replace(row, scores=(objective.evaluate(row.constants, seed=seed, report=print).score,))
+            dataclasses.replace(row, scores=(objective.evaluate(row.constants, seed=seed).score,))
             for row in rows_of(dataclasses.replace(objective, noise=0.0))
         ]
-        found = recommend(rows, FLOPS, "maximize")
+        found = recommend(rows, FLOPS, UP)
         assert found.expected is not None
         inside += found.expected.low <= objective.true_score(found.constants) <= found.expected.high
         held += any(np.allclose(shares.as_tuple(), (0.3, 0.5, 0.2)) for shares in found.region)
@@ -79,7 +82,7 @@ def test_interval_noise_and_region_say_what_is_known() -> None:
 def test_more_noise_widens_the_region() -> None:
     parts = []
     for noise in (0.002, 0.3):
-        found = recommend(rows_of(dataclasses.replace(INTERIOR, noise=noise)), FLOPS, "maximize")
+        found = recommend(rows_of(dataclasses.replace(INTERIOR, noise=noise)), FLOPS, UP)
         parts.append(found.details["region_part"])
     assert parts[0] < 0.02 < 0.06 < parts[1]
 
@@ -87,14 +90,14 @@ def test_more_noise_widens_the_region() -> None:
 def test_the_order_of_trials_does_not_matter(tmp_path: Path) -> None:
     study, _ = run(tmp_path, NetworkObjective(), trials=18, method="qmc")
     trials = complete(study)
-    first = recommend(measurements(trials, FLOPS), FLOPS, "maximize")
+    first = recommend(measurements(trials, FLOPS), FLOPS, UP)
     random.Random(0).shuffle(trials)
-    assert recommend(measurements(trials, FLOPS), FLOPS, "maximize") == first
+    assert recommend(measurements(trials, FLOPS), FLOPS, UP) == first
 
 
 def test_a_loss_is_recommended_where_it_is_small() -> None:
     objective = dataclasses.replace(EDGE, direction="minimize", noise=0.0, top=0.9)
-    found = recommend(rows_of(objective), FLOPS, "minimize")
+    found = recommend(rows_of(objective), FLOPS, DOWN)
     assert found.shares.as_tuple() == pytest.approx((0.4, 0.6, 0.0), abs=0.05)
     assert found.expected is not None
     assert found.expected.score == pytest.approx(-0.9, abs=0.02)
@@ -103,21 +106,21 @@ def test_a_loss_is_recommended_where_it_is_small() -> None:
 
 def test_too_few_networks_give_the_best_observed_and_say_so() -> None:
     rows = rows_of(INTERIOR)[:5]
-    found = recommend(rows, FLOPS, "maximize")
+    found = recommend(rows, FLOPS, UP)
     assert found.expected is None
     assert found.region == ()
     assert "too few" in found.notes[0]
     assert found.constants.as_tuple() == pytest.approx(max(rows, key=lambda row: row.score).constants.as_tuple())
-    assert predict(rows, FLOPS, "maximize") is None
+    assert predict(rows, FLOPS, UP) is None
     with pytest.raises(StudyError, match="at least one finished trial"):
-        recommend([], FLOPS, "maximize")
+        recommend([], FLOPS, UP)
 
 
 @pytest.mark.parametrize("score", [0.5, 0.1, 0.0, -2.302585092994046])
 @pytest.mark.parametrize("count", [3, None])
 def test_equal_scores_recommend_nothing_and_say_so(score: float, count: int | None) -> None:
     rows = [dataclasses.replace(row, scores=(score, score)) for row in rows_of(INTERIOR)[:count]]
-    found = recommend(rows, FLOPS, "maximize")
+    found = recommend(rows, FLOPS, UP)
     assert f"all {2 * len(rows)} scores are equal" in found.notes[0]
     assert "nothing can be recommended" in found.notes[0]
     assert found.shares.as_tuple() == pytest.approx((1 / 3, 1 / 3, 1 / 3))
@@ -131,7 +134,7 @@ def test_the_line_of_a_model_without_resolution_has_its_middle() -> None:
         Measurement((), constants_from_shares(shares, PARAMETERS), shares, (0.1,), (index,))
         for index, shares in enumerate(lattice(10, PARAMETERS))
     ]
-    assert recommend(rows, PARAMETERS, "minimize").shares.as_tuple() == pytest.approx((0.5, 0.5, 0.0))
+    assert recommend(rows, PARAMETERS, DOWN).shares.as_tuple() == pytest.approx((0.5, 0.5, 0.0))
 
 
 @pytest.mark.parametrize("score", [0.1, 0.7])
@@ -159,10 +162,10 @@ def test_models_that_disagree_are_reported() -> None:
         a, b, _ = row.shares.as_tuple()
         spike = 0.5 * np.exp(-((a - 0.75) ** 2 + (b - 0.17) ** 2) / 0.006)
         rows.append(dataclasses.replace(row, scores=tuple(score + spike for score in row.scores)))
-    found = recommend(rows, FLOPS, "maximize")
+    found = recommend(rows, FLOPS, UP)
     assert found.details["gp"]["shares"] == pytest.approx([0.75, 0.17, 0.08], abs=0.07)
     assert any("disagree" in note for note in found.notes)
-    assert not any("disagree" in note for note in recommend(rows_of(INTERIOR), FLOPS, "maximize").notes)
+    assert not any("disagree" in note for note in recommend(rows_of(INTERIOR), FLOPS, UP).notes)
 
 
 def test_replicates_tell_the_noise() -> None:

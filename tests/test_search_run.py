@@ -29,7 +29,7 @@ from phiscale import (
     shares_of_direction,
 )
 from phiscale.rounding import ROUNDINGS
-from search.measurements import FAILURE, measurements
+from search.measurements import FAILURE, RUNG_SCORES, RUNGS, measurements
 from search.outcome import write_results
 from search.run import StudyPlace, run_study
 from search.samplers import SPREAD
@@ -43,6 +43,9 @@ from tests.objectives_for_tests import (
     UnreachableObjective,
     interrupted,
 )
+
+MEASURED = {"scores", RUNGS, RUNG_SCORES, "seconds", "device", "peak_memory", "curves"}
+"""Attributes that a trial has once it has ended."""
 
 
 class Silent:
@@ -162,10 +165,10 @@ def test_gp_passes_over_what_cannot_be_built_and_what_failed(tmp_path: Path) -> 
     """A failed trial teaches the surface nothing: its point would be chosen again until the trials are used up."""
 
     class Diverging(UnreachableObjective):
-        def evaluate(self, constants: Any, *, seed: int, report: Any) -> Evaluation:
+        def evaluate(self, constants: Any, *, seed: int) -> Evaluation:
             if shares_of_direction(Multipliers(*constants.as_tuple())).resolution > 0.4:
                 raise TrialError("diverged", "the loss became NaN in epoch 1")
-            return super().evaluate(constants, seed=seed, report=report)
+            return super().evaluate(constants, seed=seed)
 
     study, _ = run(tmp_path, Diverging(), trials=40)
     failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
@@ -287,7 +290,7 @@ def test_a_foreseen_trial_begins_whole(tmp_path: Path, method: str, name: str | 
             run(tmp_path, INTERIOR, storage=storage, **settings)
     (left,) = load_study("s", tmp_path / "s", storage).trials
     assert left.state.name == "RUNNING"
-    assert set(left.user_attrs) == set(first.user_attrs) - {"scores", "seconds", "device", "peak_memory", "curves"}
+    assert set(left.user_attrs) == set(first.user_attrs) - MEASURED
     assert (left.params, left.distributions) == (first.params, first.distributions)
     study, _ = run(tmp_path, INTERIOR, storage=storage, **settings)
     assert [trial.user_attrs.get("redo_of") for trial in study.trials] == [None, 0, None]
@@ -309,8 +312,8 @@ class Odd(NetworkObjective):
     def network(self, constants: Any) -> Any:
         return self.broken.get("network", super().network(constants))
 
-    def evaluate(self, constants: Any, *, seed: int, report: Any) -> Any:
-        evaluation = super().evaluate(constants, seed=seed, report=report)
+    def evaluate(self, constants: Any, *, seed: int) -> Any:
+        evaluation = super().evaluate(constants, seed=seed)
         return self.broken["evaluate"](evaluation) if "evaluate" in self.broken else evaluation
 
 
@@ -323,7 +326,7 @@ class Odd(NetworkObjective):
         ({"describe": {"phi": "big"}}, "'phi' in the objective's .* a number, got 'big'"),
         ({"network": 5}, r"network\(\) to return a ScaledNetwork, a CountedNetwork or None, got 5"),
         ({"evaluate": lambda evaluation: evaluation.score}, r"evaluate\(\) to return an Evaluation"),
-        ({"evaluate": lambda evaluation: dataclasses.replace(evaluation, score="high")}, "whose score is a number"),
+        ({"evaluate": lambda evaluation: dataclasses.replace(evaluation, score="high")}, "whose scores are numbers"),
     ],
 )
 def test_an_objective_that_breaks_the_contract_is_told_what_was_expected(tmp_path: Path, broken, message) -> None:
@@ -337,8 +340,8 @@ def test_networks_that_do_not_grow_have_shares_too(tmp_path: Path, smaller: bool
         def network(self, constants: Any) -> Any:
             return match_budget(PROXY_BASE, constants, phi=-1) if smaller else unchanged
 
-        def evaluate(self, constants: Any, *, seed: int, report: Any) -> Evaluation:
-            return INTERIOR.evaluate(constants, seed=seed, report=report)
+        def evaluate(self, constants: Any, *, seed: int) -> Evaluation:
+            return INTERIOR.evaluate(constants, seed=seed)
 
     unchanged = scale_network(PROXY_BASE, Multipliers(1, 1, 1), ROUNDINGS["exact"])
     study, _ = run(tmp_path, Other(), trials=8)
@@ -403,16 +406,6 @@ def test_a_journal_file_resumes_too(tmp_path: Path) -> None:
     assert (len(complete(study)), len(progress.ended)) == (8, 3)
 
 
-def test_pruned_trials_are_neither_failures_nor_measurements(tmp_path: Path) -> None:
-    study, _ = run(tmp_path, dataclasses.replace(INTERIOR, epochs=8), method="tpe", pruning="median", trials=40)
-    states = {name: [t for t in study.trials if t.state.name == name] for name in ("PRUNED", "FAIL")}
-    assert states["PRUNED"]
-    assert all(t.user_attrs["seconds"] >= 0 and t.intermediate_values for t in states["PRUNED"])
-    assert not states["FAIL"]
-    record = write_results(study, tmp_path / "s", FLOPS, SearchSettings())
-    assert record.budget["trials"]["pruned"] == len(states["PRUNED"])
-
-
 def test_grid_points_that_are_one_network_are_measured_once(tmp_path: Path) -> None:
     objective = NetworkObjective()
     study, progress = run(tmp_path, objective, method="grid", step=0.05, tolerance=0.05)
@@ -444,8 +437,6 @@ def test_results_can_be_read_without_optuna(tmp_path: Path) -> None:
         ({"step": float("nan")}, "step to be finite"),
         ({"tolerance": float("inf")}, "tolerance to be finite"),
         ({"baselines": "papper"}, "'papper'"),
-        ({"pruning": "median"}, "no pruning with the method gp"),
-        ({"pruning": "asha", "method": "tpe"}, "pruning of none"),
     ],
 )
 def test_impossible_settings_say_why(settings: dict[str, Any], message: str) -> None:

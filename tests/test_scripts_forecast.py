@@ -1,0 +1,106 @@
+"""What run_search says before the first trial: data, length, networks, time; and that a dry run leaves nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from objectives.embedded import load_embedded
+from objectives.proxy import ProxyObjective
+from objectives.rungs import plan_rungs, total_steps
+from objectives.settings import TrainSettings
+from phiscale import FLOPS, PROXY_BASE
+from scripts.forecast import Forecast, describe_data, describe_horizon, forecast, network_table
+from search.plan import baseline_constants
+from search.settings import SearchSettings
+from tests.objectives_for_tests import NetworkObjective
+from tests.test_scripts import search
+
+SMALL = ("--train.images-seen", "256", "--train.batch-size", "16", "--train.train-images", "80")
+SMALL += ("--train.validation-images", "40", "--phi", "1")
+
+
+@pytest.fixture(scope="module")
+def objective() -> ProxyObjective:
+    train = TrainSettings(images_seen=256, batch_size=16, device="cpu")
+    return ProxyObjective(PROXY_BASE, load_embedded(train_images=80, validation_images=40), train, phi=1)
+
+
+def test_data_and_length_are_said_in_images_and_epochs(objective: ProxyObjective) -> None:
+    data, length = describe_data(objective)
+    assert data == "data embedded: 14 classes, 80 images to train on and 40 to score on, of 80; 32 x 32 pixels"
+    seen = "256 images seen (3.2 epochs of embedded), scored at 32, 64, 128, 256 images seen"
+    assert length == f"each training: {seen}"
+    assert describe_data(NetworkObjective()) == []
+
+
+def test_a_horizon_out_of_reach_is_said_with_the_length_that_would_reach_it(objective: ProxyObjective) -> None:
+    assert describe_horizon(objective, SearchSettings()) == []
+    assert describe_horizon(objective, SearchSettings(horizon_epochs=6.4)) == [
+        "horizon: 512 images seen (6.4 epochs of embedded)"
+    ]
+    far = describe_horizon(objective, SearchSettings(horizon_images=1025))
+    assert "more than 4 times the longest rung: constants will be given for the longest rung" in far[0]
+    assert far[1].endswith("--train.images-seen 257")
+
+
+def test_the_time_is_that_of_all_trainings_between_the_quickest_and_the_slowest(
+    objective: ProxyObjective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[int] = []
+
+    def estimate(_self: object, network: object) -> float:
+        timed.append(network.cost.activations)  # type: ignore[attr-defined]
+        return 10.0 if len(timed) == 1 else 30.0
+
+    monkeypatch.setattr(ProxyObjective, "estimate_seconds", estimate)
+    found = forecast(objective, SearchSettings(trials=30, seeds=2), FLOPS, 2)
+    assert found == Forecast(60, 10.0, 30.0, 2)
+    assert found.describe() == "about 10 min for 60 trainings of 10 s to 30 s each, 2 side by side"
+    assert len(timed) == 2
+    assert timed == sorted(timed)
+    assert forecast(NetworkObjective(), SearchSettings(), FLOPS, 1) is None
+    points = forecast(objective, SearchSettings(method="lattice", step=0.5, baselines="none"), FLOPS, 1)
+    assert points is not None
+    assert points.trainings == 6
+
+
+def test_an_estimate_is_made_of_the_time_of_a_step_and_of_scoring(objective: ProxyObjective, monkeypatch) -> None:
+    constants = baseline_constants("width", FLOPS)
+    assert constants is not None
+    network = objective.network(constants)
+    rungs = plan_rungs(objective.train, 80)
+    timed = min(12, rungs[-1].steps // 2)
+    clock = iter([0.0, 2.0 * timed, 2.0 * timed + 7.0])  # before and after the steps, and after scoring
+    monkeypatch.setattr("objectives.training.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert objective.estimate_seconds(network) == pytest.approx(2.0 * total_steps(rungs) + 4 * 7.0)
+
+
+def test_every_planned_network_stands_in_the_table_with_its_cost(objective: ProxyObjective) -> None:
+    lines = network_table(objective, SearchSettings(baselines="paper,width"), FLOPS).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["paper", "width"]
+    assert "MACs" in lines[0]
+    growth = [float(line.split()[-1]) for line in lines[1:]]
+    assert growth == pytest.approx([2.0, 2.0], rel=0.02)
+    axes = network_table(objective, SearchSettings(baselines="none"), FLOPS).splitlines()
+    assert [line.split()[0] for line in axes[1:]] == ["depth", "width", "resolution", "equal"]
+
+
+def test_a_dry_run_prints_the_plan_and_leaves_nothing(tmp_path: Path) -> None:
+    done = search(tmp_path / "results", "--study", "s", "--trials", "9", "--dry-run", *SMALL)
+    assert done.returncode == 0, done.stderr
+    for text in ("data embedded", "each training: 256 images seen", "resolution", "time: about", "9 trainings"):
+        assert text in done.stdout
+    assert not (tmp_path / "results").exists()
+    wrong = search(tmp_path / "results", "--study", "s", "--horizon-images", "5", "--dry-run", *SMALL)
+    assert (wrong.returncode, "expected a horizon of at least the shortest rung of 32" in wrong.stderr) == (2, True)
+
+
+def test_a_search_says_its_plan_before_the_first_trial(tmp_path: Path) -> None:
+    done = search(tmp_path, "--study", "s", "--trials", "1", "--baselines", "paper", *SMALL)
+    assert done.returncode == 0, done.stderr
+    before, _, _ = done.stdout.partition("trial 0")
+    assert "each training: 256 images seen (3.2 epochs of embedded)" in before
+    assert "time: about" in before

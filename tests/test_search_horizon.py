@@ -1,0 +1,409 @@
+"""Scores at rungs to the score at the horizon: what its noise is, what the region holds, and what the check refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from objectives.power_law import KINKED, MOVING, PowerLawObjective
+from phiscale import FLOPS, Shares, constants_from_shares
+from phiscale.training_length import FARTHEST
+from search.drift import drift, rung_summaries
+from search.horizon import (
+    Aim,
+    LineSurface,
+    Scale,
+    fit_lines,
+    law_scale,
+    line_parts,
+    plain_scale,
+    rung_noise,
+)
+from search.measurements import Measurement
+from search.recommend import REGION_STEPS, Recommendation, as_array, predict, recommend, surface_at
+from search.samplers import spread_point
+from search.settings import SearchSettings
+from search.simplex import constants_at, lattice, shares_at
+from search.surface import Array, Surface
+from tests.strategies import reals
+
+UP = Aim("maximize", "accuracy")
+RUNGS = (20_000, 40_000, 80_000, 160_000)
+LONGEST = RUNGS[-1]
+SEEDS = 30
+
+
+def rows_of(objective: PowerLawObjective, count: int, seed: int) -> list[Measurement]:
+    """Trials at the points of the low-discrepancy sequence, each trained once."""
+    rows = []
+    for index in range(count):
+        point = spread_point(SearchSettings(method="qmc", seed=seed), index, ("u", "v"))
+        constants = constants_at(point, FLOPS)
+        scores = objective.evaluate(constants, seed=seed).rungs
+        measured = (scores[LONGEST],), (index,), tuple(scores), (tuple(scores.values()),)
+        rows.append(Measurement((), constants, shares_at(point, FLOPS), *measured))
+    return rows
+
+
+def holds(region: tuple[Shares, ...], shares: tuple[float, float, float]) -> bool:
+    """Whether a point lies within half a step of one of the region."""
+    half = 0.5 / REGION_STEPS + 1e-9
+    return any(max(abs(a - b) for a, b in zip(point.as_tuple(), shares, strict=True)) <= half for point in region)
+
+
+def towards(images: int) -> Aim:
+    return dataclasses.replace(UP, horizon=images)
+
+
+# the closed form
+
+
+@pytest.fixture(scope="module")
+def moving() -> list[dict[int, Recommendation]]:
+    """Recommendations at two and four times the longest rung, for every seed."""
+    found = []
+    for seed in range(SEEDS):
+        rows = rows_of(MOVING, 40, seed)
+        found.append({times: recommend(rows, FLOPS, towards(times * LONGEST)) for times in (2, 4)})
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [2, 4])
+def test_the_region_at_the_horizon_holds_the_optimum_there_and_not_the_one_of_the_longest_rung(
+    moving: list[dict[int, Recommendation]], times: int
+) -> None:
+    regions = [found[times].region for found in moving]
+    assert sum(holds(region, MOVING.best_shares(times * LONGEST)) for region in regions) >= 0.85 * SEEDS
+    assert sum(not holds(region, MOVING.best_shares(LONGEST)) for region in regions) >= 0.85 * SEEDS
+    assert np.median([len(region) for region in regions]) < 0.1 * len(lattice(REGION_STEPS, FLOPS))
+
+
+@pytest.mark.slow
+def test_networks_that_leave_their_power_laws_are_refused_and_others_are_not(
+    moving: list[dict[int, Recommendation]],
+) -> None:
+    wrongly = sum(bool(reason_of(found[2])) for found in moving)
+    refused = sum(
+        "do not predict the longest one" in reason_of(recommend(rows_of(KINKED, 40, seed), FLOPS, towards(2 * LONGEST)))
+        for seed in range(SEEDS)
+    )
+    assert refused >= 0.85 * SEEDS
+    assert wrongly <= 0.15 * SEEDS
+
+
+def reason_of(found: Recommendation) -> str:
+    """Why its horizon is not determined."""
+    assert found.outlook is not None
+    return found.outlook.reason
+
+
+def test_noise_that_hides_the_order_is_called_noise_with_what_would_help() -> None:
+    loud = dataclasses.replace(MOVING, noise=0.05, drift=(0.0, 0.0, 0.0), steepness=0.02)
+    reasons = [reason_of(recommend(rows_of(loud, 40, seed), FLOPS, towards(2 * LONGEST))) for seed in range(5)]
+    assert all("a longest rung of 320,000 images seen would determine it" in reason for reason in reasons)
+    assert sum("noise hides the order of the networks" in reason for reason in reasons) >= 3, reasons
+
+
+def test_between_the_rungs_no_check_is_needed() -> None:
+    rows = rows_of(KINKED, 24, 0)
+    for images in (20_000, 100_000, 160_000):
+        found = recommend(rows, FLOPS, towards(images))
+        assert found.outlook is not None
+        assert (found.outlook.reason, found.length) == ("", images)
+
+
+def test_a_horizon_that_is_not_determined_gives_the_constants_of_the_longest_rung() -> None:
+    rows = rows_of(MOVING, 40, 0)
+    longest = recommend(rows, FLOPS, UP)
+    assert longest.outlook is None
+    far = recommend(rows, FLOPS, towards(int(FARTHEST * LONGEST) + 1))
+    assert far.outlook is not None
+    assert "nothing is claimed beyond 4 times; a longest rung of 160,001 images seen" in far.outlook.reason
+    assert (far.shares, far.region, far.length) == (longest.shares, longest.region, LONGEST)
+    assert recommend(rows, FLOPS, towards(int(FARTHEST * LONGEST))).length == FARTHEST * LONGEST
+
+
+def test_with_too_few_rungs_nothing_checks_an_extrapolation() -> None:
+    rows = rows_of(dataclasses.replace(MOVING, rungs=RUNGS[1:]), 20, 0)
+    outlook = recommend(rows, FLOPS, towards(2 * LONGEST)).outlook
+    assert outlook is not None
+    assert "4 rungs or more would determine it" in outlook.reason
+
+
+def test_too_few_networks_determine_no_horizon() -> None:
+    found = recommend(rows_of(MOVING, 6, 0), FLOPS, towards(2 * LONGEST))
+    assert found.outlook is not None
+    assert found.outlook.reason
+    assert found.length == LONGEST
+
+
+def test_scores_do_not_depend_on_the_scale_of_the_surface() -> None:
+    """A prediction at the horizon is in the unit of the scores, as at a rung."""
+    rows = rows_of(dataclasses.replace(MOVING, noise=1e-5), 40, 0)
+    for images in (LONGEST, 2 * LONGEST):
+        shown = predict(rows, FLOPS, towards(images), steps=10)
+        assert shown is not None
+        inside = shown.shares.min(axis=1) > 0.05
+        points = [Shares(*map(float, shares)) for shares in shown.shares[inside]]
+        true = [MOVING.true_score(constants_from_shares(shares), images) for shares in points]
+        assert shown.mean[inside] == pytest.approx(true, abs=0.003)
+        assert shown.deviation.max() < 0.05
+
+
+# the lines
+
+
+@pytest.mark.parametrize(("times", "promised"), [(1, 0.84), (2, 1.2), (4, 1.6)])
+def test_the_noise_at_the_horizon_is_as_promised(times: int, promised: float) -> None:
+    """Of one training: with x = 0..3 doublings its variance is 1/4 + (x - 1.5)^2 / 5, in that of one score."""
+    generator = np.random.default_rng(0)
+    shares, values = generator.dirichlet((1, 1, 1), 40_000), 0.3 * generator.standard_normal((40_000, 4))
+    level, slope, centre = line_parts(shares, values, RUNGS)
+    reach = math.log2(times * LONGEST) - centre
+    calculated = math.sqrt(1 / 4 + (1.5 + math.log2(times)) ** 2 / 5)
+    assert calculated == pytest.approx(promised, abs=0.05)
+    assert (level + reach * slope).std() / 0.3 == pytest.approx(calculated, rel=0.03)
+    assert np.corrcoef(level, slope)[0, 1] == pytest.approx(0, abs=0.02)  # so their variances add up
+
+
+@given(st.lists(reals(-5, 5), min_size=2, max_size=2), reals(0, 5))
+def test_a_training_on_its_line_is_predicted_exactly(line: list[float], doublings: float) -> None:
+    x = np.log2(RUNGS)
+    values = np.array([line[0] + line[1] * x])
+    level, slope, centre = line_parts(np.array([[0.2, 0.3, 0.5]]), values, RUNGS)
+    at = math.log2(LONGEST) + doublings
+    assert level[0] + (at - centre) * slope[0] == pytest.approx(line[0] + line[1] * at, abs=1e-9)
+
+
+def test_noisy_rungs_near_the_ceiling_count_less() -> None:
+    """Of a thousand images a few are wrong: on the scale of the law their number is mostly noise."""
+    generator = np.random.default_rng(0)
+    shares = generator.dirichlet((1, 1, 1), 60)
+    errors = np.array([0.2, 0.08, 0.03, 0.004]) * np.exp(0.2 * (shares[:, :1] - 0.3))
+    scores = 1 - generator.binomial(1000, errors) / 1000
+    values = law_scale(scores, "maximize", "accuracy").to_values(scores)
+    noise = rung_noise(shares, values)
+    assert noise[3] > 2 * noise[0]
+    binomial = 1 / np.sqrt(1000 * errors.mean(axis=0))  # deviation of the logarithm of the count of errors
+    assert noise / noise[0] == pytest.approx(binomial / binomial[0], rel=0.5)
+    _, _, centre = line_parts(shares, values, RUNGS)
+    assert centre < np.log2(RUNGS).mean() - 0.3
+    few = rung_noise(shares[:8], values[:8])
+    assert few.tolist() == [1, 1, 1, 1]
+
+
+# scales
+
+
+@given(st.sampled_from(["log error", "log loss", "score"]), st.sampled_from([1.0, -1.0]), st.data())
+def test_scales_there_and_back(kind: str, sign: float, data: st.DataObject) -> None:
+    low, high = {"log error": (-3, 1 - 5e-4), "log loss": (1e-6, 1e3), "score": (-1e3, 1e3)}[kind]
+    scores = np.array(data.draw(st.lists(reals(low, high), min_size=2, max_size=6)))
+    scale = Scale(kind, {"log error": 1.0, "log loss": -1.0}.get(kind, sign))
+    values = scale.to_values(scores)
+    assert scale.to_scores(values) == pytest.approx(scores, rel=1e-9, abs=1e-9)
+    better = np.argsort(scale.sign * scores, kind="stable")
+    assert (np.diff(values[better]) >= 0).all()  # a better score has a larger value
+    step = 1e-6
+    changes = (scale.to_scores(values + step) - scale.to_scores(values - step)) / (2 * step)
+    assert np.abs(changes) == pytest.approx(scale.slope(values), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scores", "direction", "name", "kind"),
+    [
+        ([0.2, 1.0], "maximize", "accuracy", "log error"),
+        ([0.2, 71.0], "maximize", "accuracy", "score"),
+        ([0.2, 1.0], "maximize", "reward", "score"),
+        ([0.2, 3.0], "minimize", "log_loss", "log loss"),
+        ([0.0, 3.0], "minimize", "log_loss", "score"),
+        ([-1.0, 3.0], "minimize", "energy", "score"),
+    ],
+)
+def test_the_scale_follows_the_score(scores: list[float], direction: str, name: str, kind: str) -> None:
+    assert law_scale(np.array(scores), direction, name).kind == kind
+
+
+def test_a_perfect_score_has_a_value() -> None:
+    scale = law_scale(np.array([0.5, 1.0]), "maximize", "accuracy")
+    assert np.isfinite(scale.to_values(np.array([1.0]))).all()
+
+
+def test_a_minimised_loss_is_the_same_question() -> None:
+    """The loss of every training is the error of the moving law."""
+    rows = rows_of(MOVING, 24, 1)
+    turned = [
+        dataclasses.replace(
+            row,
+            scores=tuple(1 - score for score in row.scores),
+            rung_scores=tuple(tuple(1 - score for score in scores) for scores in row.rung_scores),
+        )
+        for row in rows
+    ]
+    found = recommend(rows, FLOPS, towards(2 * LONGEST))
+    mirrored = recommend(turned, FLOPS, Aim("minimize", "loss", 2 * LONGEST))
+    assert mirrored.region == found.region
+    assert mirrored.shares == found.shares
+    assert mirrored.expected is not None
+    assert found.expected is not None
+    assert mirrored.expected.score == pytest.approx(1 - found.expected.score)
+    assert mirrored.expected.low < mirrored.expected.score < mirrored.expected.high
+
+
+# the surface at the horizon
+
+
+class Normal(Surface):
+    """A surface of known moments, whose draws come sorted, as those of a mixture come by its models."""
+
+    def __init__(self, mean: Array, covariance: Array) -> None:
+        object.__setattr__(self, "known", (mean, covariance))
+
+    def moments(self, shares: Array) -> tuple[Array, Array]:
+        return self.known  # type: ignore[attr-defined]
+
+    def means(self, shares: Array) -> Array:
+        return self.known[0]  # type: ignore[attr-defined]
+
+    def predict(self, shares: Array) -> tuple[Array, Array]:
+        return self.known[0], np.sqrt(np.diag(self.known[1]))  # type: ignore[attr-defined]
+
+    def draws(self, shares: Array, count: int, seed: int) -> Array:
+        found = np.random.default_rng(seed).multivariate_normal(*self.known, size=count)  # type: ignore[attr-defined]
+        return found[np.argsort(found[:, 0])]
+
+
+def test_moments_and_prediction_are_those_of_the_draws() -> None:
+    generator, shares = np.random.default_rng(0), np.eye(3)
+    parts = []
+    for _ in range(2):
+        root = generator.normal(size=(3, 3))
+        parts.append(Normal(generator.normal(size=3), root @ root.T))
+    surface = LineSurface(parts[0], parts[1], 2.5)
+    mean, covariance = surface.moments(shares)
+    drawn = surface.draws(shares, 40_000, seed=0)
+    scale = np.sqrt(np.diag(covariance))
+    assert np.abs(drawn.mean(axis=0) - mean).max() < 0.02 * scale.max()
+    assert np.abs(np.cov(drawn.T) - covariance).max() < 0.03 * np.outer(scale, scale).max()
+    predicted, deviation = surface.predict(shares)
+    assert predicted == pytest.approx(mean)
+    assert surface.means(shares) == pytest.approx(mean)
+    assert deviation == pytest.approx(scale)
+
+
+def test_a_fitted_surface_draws_what_it_predicts_and_widens_with_the_distance() -> None:
+    rows = rows_of(MOVING, 40, 0)
+    points = as_array(lattice(5, FLOPS))
+    widths = []
+    for times in (1.5, 2, 4):
+        surface, _ = surface_at(rows, towards(int(times * LONGEST)))
+        mean, deviation = surface.predict(points)
+        drawn = surface.draws(points, 4000, seed=3)
+        assert np.abs(drawn.mean(axis=0) - mean).max() < 0.2 * deviation.max()
+        assert drawn.std(axis=0) == pytest.approx(deviation, rel=0.4)
+        widths.append(deviation.mean())
+    assert widths == sorted(widths)
+    assert widths[2] > 1.2 * widths[0]
+
+
+def test_at_a_rung_the_surface_is_that_of_its_own_scores() -> None:
+    rows = rows_of(MOVING, 24, 0)
+    shares = as_array([row.shares for row in rows])
+    for index, images in enumerate(RUNGS):
+        surface, scale = surface_at(rows, towards(images))
+        assert scale == plain_scale("maximize")
+        assert isinstance(surface, Surface)
+        own = np.array([row.rung_scores[0][index] for row in rows])
+        assert np.abs(surface.means(shares) - own).max() < 0.03
+    lines, _ = surface_at(rows, towards(2 * LONGEST))
+    assert isinstance(lines, LineSurface)
+    values = law_scale(np.array([0.5]), "maximize", "accuracy").to_values(
+        np.array([row.rung_scores[0] for row in rows])
+    )
+    assert fit_lines(shares, values, RUNGS, 2 * LONGEST).means(shares) == pytest.approx(lines.means(shares))
+
+
+# the drift
+
+STILL = dataclasses.replace(MOVING, drift=(0.0, 0.0, 0.0), optimum=Shares(0.3, 0.4, 0.3))
+
+
+def drift_of(objective: PowerLawObjective, seed: int):
+    rows = rows_of(objective, 40, seed)
+    scores = np.array([row.rung_scores[0] for row in rows])
+    arguments = as_array([row.shares for row in rows]), scores, RUNGS, plain_scale("maximize")
+    return drift(*arguments, lattice(REGION_STEPS, FLOPS)), rung_summaries(*arguments, lattice(REGION_STEPS, FLOPS))
+
+
+def test_the_interval_of_the_drift_holds_it_and_it_is_seen_only_where_it_is() -> None:
+    held, seen, seen_still = 0, 0, 0
+    for seed in range(10):
+        found, summaries = drift_of(MOVING, seed)
+        assert found is not None
+        shifts = (found.depth, found.width, found.resolution)
+        inside = [shift.low <= true <= shift.high for shift, true in zip(shifts, MOVING.drift, strict=True)]
+        held += sum(inside)
+        seen += found.is_seen
+        assert [summary.images for summary in summaries] == list(RUNGS)
+        for shift in shifts:
+            assert shift.low <= shift.value <= shift.high
+        still, _ = drift_of(STILL, seed)
+        assert still is not None
+        seen_still += still.is_seen
+    assert held >= 0.8 * 30
+    assert seen >= 9
+    assert seen_still <= 3
+
+
+def test_the_path_follows_the_optimum_and_its_noise_is_that_of_the_scores() -> None:
+    quiet = dataclasses.replace(MOVING, noise=1e-4)
+    _, summaries = drift_of(quiet, 0)
+    for summary in summaries:
+        assert summary.optimum.as_tuple() == pytest.approx(quiet.best_shares(summary.images), abs=0.08)
+    _, loud = drift_of(dataclasses.replace(MOVING, noise=0.01), 0)
+    assert [summary.noise for summary in loud] == pytest.approx([0.01] * 4, rel=0.5)
+    assert all(0 < summary.noise_part < 1 for summary in loud)
+
+
+def test_every_rung_has_its_own_uncertainty_though_all_score_the_same() -> None:
+    rows = rows_of(dataclasses.replace(STILL, noise=0.02), 20, 0)
+    shares, scores = as_array([row.shares for row in rows]), np.array([row.rung_scores[0] for row in rows])
+    same = np.repeat(scores[:, :1], 4, axis=1)
+    found = drift(shares, same, RUNGS, plain_scale("maximize"), lattice(REGION_STEPS, FLOPS))
+    assert found is not None
+    for shift in (found.depth, found.width, found.resolution):
+        assert shift.low < 0 < shift.high
+    assert not found.is_seen
+
+
+def test_a_rung_of_equal_scores_shows_no_optimum() -> None:
+    rows = rows_of(MOVING, 20, 0)
+    shares = as_array([row.shares for row in rows])
+    scores = np.array([row.rung_scores[0] for row in rows])
+    scores[:, :2] = 0.1
+    arguments = shares, scores, RUNGS, plain_scale("maximize"), lattice(REGION_STEPS, FLOPS)
+    assert [summary.images for summary in rung_summaries(*arguments)] == list(RUNGS[2:])
+    assert drift(*arguments) is not None
+    scores[:, 2] = 0.1
+    assert drift(*arguments) is None
+
+
+def test_the_hindcast_measures_what_it_says() -> None:
+    """Bias, rank correlation and regret against a calculation by hand."""
+    rows = rows_of(MOVING, 30, 2)
+    checked = recommend(rows, FLOPS, UP).details["hindcast"]
+    assert (list(checked["rungs"]), checked["longest"], checked["networks"]) == ([20_000, 40_000], LONGEST, 30)
+    values = -np.log(1 - np.array([row.rung_scores[0] for row in rows]))
+    shares = as_array([row.shares for row in rows])
+    predicted = fit_lines(shares, values[:, :2], RUNGS[:2], LONGEST).means(shares)
+    assert checked["bias"] == pytest.approx(float((np.exp(-values[:, 3]) - np.exp(-predicted)).mean()))
+    plain = stats.spearmanr(predicted, values[:, 3]).statistic
+    assert plain <= checked["rank"] <= 1
+    assert checked["regret"] >= 0
