@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from objectives.training import ProxyRun
 
 Budget = Literal["matched", "nominal"]
+_LONGEST = 2**53
+"""Images seen in the longest training that can be asked for: what a float counts exactly."""
 
 
 class ProxyObjective:
@@ -154,7 +156,7 @@ class ProxyObjective:
 def with_length(train: TrainSettings, data: ImageSet) -> TrainSettings:
     """The settings with their length in images seen: as asked for, else the default for these data and this device."""
     if train.epochs is not None:
-        images = max(1, round(train.epochs * data.epoch_images))
+        images = max(1, round(min(train.epochs * data.epoch_images, _LONGEST)))
     elif train.images_seen is not None:
         images = train.images_seen
     elif data.name == EMBEDDED:

@@ -127,6 +127,8 @@ def _observed(rows: Sequence[Measurement]) -> tuple[Array, Array, tuple[int, ...
     """Shares (n, 3) and scores (n, k) of every evaluation, and the lengths of the k rungs; k is 1 without rungs."""
     shares = as_array([row.shares for row in rows for _ in row.scores])
     lengths = rows[0].rungs
+    if any(row.rungs != lengths for row in rows):
+        raise StudyError("expected trials with the same rungs, got others; search again under another --study")
     if lengths:
         return shares, np.array([scores for row in rows for scores in row.rung_scores]), lengths
     return shares, np.array(_evaluations(rows))[:, None], ()

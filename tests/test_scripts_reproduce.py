@@ -20,7 +20,8 @@ def reproduce(folder: Path, *arguments: str):
 
 @pytest.mark.slow
 def test_all_stages_end_in_a_statement_and_a_second_run_trains_nothing(tmp_path: Path) -> None:
-    extra = "--extra=--train.train-images 60 --train.validation-images 30 --train.images-seen 128 --train.batch-size 8 --phi 1"
+    small = "--train.train-images 60 --train.validation-images 30 --train.images-seen 128 --train.batch-size 8"
+    extra = f"--extra={small} --phi 1"
     done = reproduce(tmp_path, extra)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "evidence" / "e.md").read_text()
