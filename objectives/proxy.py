@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from objectives.contract import CountedNetwork, Evaluation
@@ -10,7 +12,7 @@ from objectives.embedded import EMBEDDED
 from objectives.factory import Factory, FactoryMember, first_line, match_factory
 from objectives.imageset import ImageSet
 from objectives.rate_plane import RatePlane
-from objectives.rungs import REAL_LENGTHS, plan_rungs
+from objectives.rungs import LONGEST, REAL_LENGTHS, plan_rungs
 from objectives.settings import TrainSettings
 from phiscale import _checks
 from phiscale.constants import FLOPS, CostModel, ScalingConstants
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from objectives.training import ProxyRun
 
 Budget = Literal["matched", "nominal"]
-_LONGEST = 2**53
-"""Images seen in the longest training that can be asked for: what a float counts exactly."""
 
 
 class ProxyObjective:
@@ -125,19 +125,14 @@ class ProxyObjective:
         """About how long one training of the network takes here. Raises ``TrialError``."""
         from objectives.training import estimate_seconds
 
-        return estimate_seconds(self._trainable(network), self.data, self.train)
+        with _factory_errors(network):
+            return estimate_seconds(self._trainable(network), self.data, self.train)
 
     def _train(self, network: ScaledNetwork | CountedNetwork, seed: int) -> ProxyRun:
         from objectives.training import train_proxy  # torch takes a second to import; tables of networks need none
 
-        try:
+        with _factory_errors(network):
             return train_proxy(self._trainable(network), self.data, self._settings(network), seed=seed)
-        except PhiscaleError:
-            raise
-        except (RuntimeError, ValueError, TypeError) as error:
-            if isinstance(network, ScaledNetwork):
-                raise
-            raise TrialError("factory", f"{network.source} cannot be trained: {first_line(error)}") from error
 
     def _settings(self, network: ScaledNetwork | CountedNetwork) -> TrainSettings:
         """How the network is trained: at its own learning rate where there is a plane of rates."""
@@ -153,10 +148,23 @@ class ProxyObjective:
         return cast("Factory", self.base).member(network.realised)
 
 
+@contextlib.contextmanager
+def _factory_errors(network: ScaledNetwork | CountedNetwork) -> Iterator[None]:
+    """Turn what a person's own network raises into ``TrialError``; errors of ours stay as they are."""
+    try:
+        yield
+    except PhiscaleError:
+        raise
+    except (RuntimeError, ValueError, TypeError) as error:
+        if isinstance(network, ScaledNetwork):
+            raise
+        raise TrialError("factory", f"{network.source} cannot be trained: {first_line(error)}") from error
+
+
 def with_length(train: TrainSettings, data: ImageSet) -> TrainSettings:
     """The settings with their length in images seen: as asked for, else the default for these data and this device."""
     if train.epochs is not None:
-        images = max(1, round(min(train.epochs * data.epoch_images, _LONGEST)))
+        images = max(1, round(min(train.epochs * data.epoch_images, LONGEST + 1)))
     elif train.images_seen is not None:
         images = train.images_seen
     elif data.name == EMBEDDED:

@@ -20,6 +20,10 @@ REAL_LENGTHS = {"cpu": 60_000, "cuda": 500_000}
 """Images seen up to the longest rung where nothing is asked for, by the kind of device."""
 
 
+LONGEST = 10**12
+"""Images seen in the longest training that can be asked for."""
+
+
 @dataclass(frozen=True)
 class Rung:
     """One length at which a training is scored."""
@@ -34,7 +38,9 @@ class Rung:
 
 def rung_lengths(longest: int, count: int) -> tuple[int, ...]:
     """Images seen at each rung, shortest first: halves of halves of the longest. Raises ``SettingsError``."""
-    if longest / 2 ** (count - 1) < 1:
+    if longest > LONGEST:
+        raise SettingsError(f"expected at most {LONGEST:,} images seen, got more; use a shorter length")
+    if longest < 2 ** (count - 1):
         raise SettingsError(f"expected at most {longest.bit_length()} rungs up to {longest} images seen, got {count}")
     return tuple(round(longest / 2**halvings) for halvings in reversed(range(count)))
 

@@ -18,6 +18,7 @@ from objectives.network import Network
 from objectives.pixels import DeviceImages, EpochPlan
 from objectives.replay import Replayed
 from objectives.settings import TrainSettings
+from phiscale.errors import TrialError
 
 
 class TrainingSteps:
@@ -121,6 +122,11 @@ class Snapshot:
     @torch.no_grad()
     def put_back(self, state: list[torch.Tensor], device: torch.device) -> None:
         """Write the copy over the state."""
+        if [tensor.shape for tensor in state] != [kept.shape for kept in self.tensors]:
+            raise TrialError(
+                "factory",
+                "expected a network whose parameters and buffers keep their shapes once it trains, got others",
+            )
         for tensor, kept in zip(state, self.tensors, strict=True):
             tensor.copy_(kept)
         torch.set_rng_state(self.random)

@@ -69,7 +69,7 @@ def train_proxy(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: Tra
 
 
 def estimate_seconds(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> float:
-    """About how long one training takes on this machine: timed are its start, a few steps, and scoring once.
+    """About how long one training takes on this machine: timed are a few steps, and scoring once.
 
     Raises what ``train_proxy`` raises.
     """

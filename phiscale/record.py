@@ -273,7 +273,7 @@ def _upgraded(value: Any) -> Any:
     train, data = (part if isinstance(part, dict) else {} for part in (_train(value["budget"]), value["data"]))
     epochs, images, name = train.get("epochs"), train.get("train_images"), data.get("name")
     known = all(type(number) is int and number > 0 for number in (epochs, images))
-    length = {"images": epochs * images, "epoch_images": images, "data": name} if known else None  # type: ignore[operator]
+    length = {"images": epochs * images, "epoch_images": None, "data": name} if known else None  # type: ignore[operator]
     return {"length": length, "horizon": None, **value}
 
 

@@ -174,13 +174,20 @@ def _record(
     trials = [trial for trial in study.get_trials(deepcopy=False) if is_attempt(trial)]
     try:
         written = SearchRecord.load(folder / RECORD)
-        if written.study == study.study_name and sum(written.budget["trials"].values()) == len(trials):
+        same = written.study == study.study_name and sum(written.budget["trials"].values()) == len(trials)
+        asked = config.get("search") if isinstance(config, dict) else None
+        if same and (asked is None or _horizon_of(written.budget["search"]) == _horizon_of(asked)):
             return written
     except (RecordError, KeyError, AttributeError, TypeError):
         pass
     search = _search_settings(config)
     aim = aim_of(search, study.user_attrs[SETTINGS_KEY], study.direction.name.lower())
     return make_record(study, rows, recommend(rows, cost_model, aim), cost_model, search)
+
+
+def _horizon_of(search: Any) -> tuple[Any, ...]:
+    """What the settings of a search ask of the horizon."""
+    return tuple(search.get(name) for name in ("horizon_epochs", "horizon_images")) if isinstance(search, dict) else ()
 
 
 def _search_settings(config: Any) -> SearchSettings | None:

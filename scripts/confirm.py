@@ -241,6 +241,10 @@ def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
     path = options.folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
+        if "rungs" not in config["train"]:
+            raise StudyError(
+                f"expected a study with rungs in {path}, got one of an older version; run the search again"
+            )
         train = TrainSettings(**config["train"])
         measure = ObjectiveSettings(**{**config["measure"], "data": options.data or config["measure"]["data"]})
         seed = config["search"]["seed"]

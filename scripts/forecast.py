@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeGuard
 
 from objectives.contract import AnyNetwork
 from objectives.proxy import ProxyObjective
 from phiscale.constants import CostModel
-from phiscale.errors import BudgetError, ConstraintError
+from phiscale.errors import BudgetError, ConstraintError, TrialError
 from phiscale.family import align_columns, short_number
 from phiscale.network import ScaledNetwork
 from phiscale.record import Length
-from phiscale.training_length import FARTHEST
-from search.horizon import aim_of
+from search.claims import network_at
+from search.horizon import aim_of, out_of_reach
 from search.plan import PlannedPoint, baseline_constants, plan_points
+from search.run import described
 from search.settings import DEFAULT_TRIALS, SearchSettings
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ _SHAPES = ("depth", "width", "resolution", "equal")
 
 def describe_data(objective: Objective) -> list[str]:
     """The images, the length of a training and its rungs; nothing for an objective of a person's own."""
-    if not isinstance(objective, ProxyObjective):
+    if not _is_proxy(objective):
         return []
     data, rungs = objective.data, objective.rungs
     length = Length(rungs[-1], data.epoch_images, data.name)
@@ -41,20 +43,19 @@ def describe_data(objective: Objective) -> list[str]:
 
 
 def describe_horizon(objective: Objective, settings: SearchSettings) -> list[str]:
-    """The length for which constants are asked, where that is not the longest rung; raises ``SettingsError``."""
-    aim = aim_of(settings, objective.describe(), objective.direction)
+    """The length for which constants are asked, where that is not the longest rung.
+
+    Raises ``SettingsError`` for a horizon of which the rungs can say nothing, and for an objective that says nothing of
+    itself that can be used.
+    """
+    plain = described(objective)
+    aim = aim_of(settings, plain, objective.direction)
     if aim.horizon is None:
         return []
-    if not isinstance(objective, ProxyObjective):
-        return [f"horizon: {Length(aim.horizon).describe()}"]
-    asked = f"horizon: {Length(aim.horizon, objective.data.epoch_images, objective.data.name).describe()}"
-    if aim.horizon <= FARTHEST * objective.rungs[-1]:
-        return [asked]
-    enough = math.ceil(aim.horizon / FARTHEST)
-    return [
-        f"{asked}, more than {FARTHEST:g} times the longest rung: constants will be given for the longest rung",
-        f"for constants at the horizon, train longer: --train.images-seen {enough}",
-    ]
+    epoch, name = (objective.data.epoch_images, objective.data.name) if _is_proxy(objective) else (None, None)
+    lines = [f"horizon: {Length(aim.horizon, epoch, name).describe()}"]
+    reason = out_of_reach(aim.horizon, plain["rungs"])
+    return [*lines, f"constants will be given for the longest rung: {reason}"] if reason else lines
 
 
 @dataclass(frozen=True)
@@ -79,18 +80,21 @@ class Forecast:
 
 
 def forecast(objective: Objective, settings: SearchSettings, cost_model: CostModel, workers: int) -> Forecast | None:
-    """Time a few steps of the networks with the fewest and the most activations; None for a person's own objective.
+    """Time a few steps of the networks with the fewest and the most activations.
 
-    Raises ``TrialError`` where neither can be trained.
+    None for a person's own objective, and where none of these networks can be trained: the trials will say why.
     """
-    if not isinstance(objective, ProxyObjective):
+    if not _is_proxy(objective):
         return None
     found = {n.fingerprint: n for n in _extremes(objective, cost_model)}
     networks = sorted(found.values(), key=lambda network: network.cost.activations)
-    if not networks:
+    seconds = []
+    for network in dict.fromkeys((*networks[:1], *networks[-1:])):
+        with contextlib.suppress(TrialError):
+            seconds.append(objective.estimate_seconds(network))
+    if not seconds:
         return None
-    seconds = sorted(objective.estimate_seconds(network) for network in dict.fromkeys((networks[0], networks[-1])))
-    return Forecast(_trials(objective, settings, cost_model) * settings.seeds, seconds[0], seconds[-1], workers)
+    return Forecast(_trials(objective, settings, cost_model) * settings.seeds, min(seconds), max(seconds), workers)
 
 
 def network_table(objective: Objective, settings: SearchSettings, cost_model: CostModel) -> str:
@@ -105,7 +109,7 @@ def network_table(objective: Objective, settings: SearchSettings, cost_model: Co
 
 def _network_cells(objective: Objective, point: PlannedPoint, cost_model: CostModel) -> list[str]:
     try:
-        network = objective.network(point.constants)
+        network = network_at(objective, point.constants)
     except (BudgetError, ConstraintError) as error:
         return ["", "", "", "", f"none: {error}"]
     if network is None:
@@ -122,7 +126,7 @@ def _trials(objective: Objective, settings: SearchSettings, cost_model: CostMode
 
 
 def _planned(objective: Objective, settings: SearchSettings, cost_model: CostModel) -> tuple[list[PlannedPoint], int]:
-    return plan_points(settings, cost_model, objective.network)
+    return plan_points(settings, cost_model, partial(network_at, objective))
 
 
 def _axes(cost_model: CostModel) -> list[PlannedPoint]:
@@ -138,6 +142,10 @@ def _extremes(objective: ProxyObjective, cost_model: CostModel) -> list[AnyNetwo
         except (BudgetError, ConstraintError):
             continue
     return found
+
+
+def _is_proxy(objective: Objective) -> TypeGuard[ProxyObjective]:
+    return isinstance(objective, ProxyObjective)
 
 
 def _duration(seconds: float) -> str:

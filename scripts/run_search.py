@@ -61,7 +61,7 @@ class SearchOptions:
     quiet: bool = False
     """Print the result only."""
     dry_run: bool = False
-    """Print data, networks, their cost and the time that the study would take, and stop. Nothing is written."""
+    """Print data, networks, their cost and the time that a new study would take, and stop. No study is made."""
 
     def __post_init__(self) -> None:
         check_study_name(self.study)

@@ -79,5 +79,5 @@ def knowledge_gradient(surface: Fitted, points: Array, pending: Array) -> Array:
 
 
 def _spread(covariance: Array, noise: float) -> NDArray[np.float64]:
-    """Standard deviation of one evaluation at each point, as far as it can be foretold."""
+    """Standard deviation of one evaluation at each point, as far as it can be predicted."""
     return np.sqrt(np.maximum(np.diag(covariance), 0.0) + max(noise, 1e-12) ** 2)

@@ -53,11 +53,6 @@ class Drift:
     width: Shift
     resolution: Shift
 
-    @property
-    def is_seen(self) -> bool:
-        """Whether the interval of any share leaves 0 out."""
-        return any(not shift.low <= 0 <= shift.high for shift in (self.depth, self.width, self.resolution))
-
 
 def rung_summaries(
     shares: Array, scores: Array, lengths: Sequence[int], scale: Scale, points: Sequence[Shares]

@@ -11,7 +11,11 @@ Each training has a line ``level + slope * (x - centre)``: a power law of its er
 neighbouring networks are alike, so one surface is fitted to each, and the surface at the horizon is
 ``level surface + reach * slope surface`` with ``reach`` the doublings from the centre. Its variance is the sum of both,
 so it widens with the distance by itself. Weighted by the noise of each rung, level and slope of a training have
-independent errors.
+independent errors. Trainings of one network count once, by their mean: they share what rounding made of that network,
+which no repetition averages out.
+
+No real network keeps its power law for ever. Beyond the longest rung the slope of each corner of the triangle may bend
+by a tenth (one standard deviation) of the mean slope, and that of the points between in proportion.
 
 Sources: Hestness et al. 2017, "Deep learning scaling is predictable, empirically" (power laws of the error);
 Alabdulmohsin et al. 2023, arXiv 2305.13035 (the best shape moves with compute).
@@ -22,12 +26,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from objectives.rungs import LONGEST
 from phiscale.errors import SettingsError
+from phiscale.training_length import FARTHEST
 from search.settings import SearchSettings
 from search.surface import Array, Calibration, Model, Surface, fit_surface
 
@@ -35,6 +41,9 @@ LEAST_COVERAGE, LEAST_RANK = 0.75, 0.5
 """The hindcast's intervals of contrasts, which should hold in 90 %, and its rank correlation have to reach these; the
 rank correlation only as far as noise allows, see ``Hindcast.least_rank``."""
 _RANK_DRAWS = 400
+_BEND = 0.1
+"""Standard deviation of the bend of a corner's slope, as a part of the mean slope: from the lattice of CIFAR-10
+(``benchmarks/bench_horizon.py``), where rungs up to 40,000 images seen predict 160,000."""
 _LEAST_ERROR = 5e-4
 """Error rates below this count as this: half an image of a thousand."""
 _LEAST_RELIABILITY = 0.25
@@ -42,8 +51,6 @@ _LEAST_RELIABILITY = 0.25
 _Z90 = 1.6449
 _FEWEST_REPEATS = 6
 """Repeated trainings from which the noise is taken; with fewer it is the surface's estimate."""
-_LONGEST = 1e15
-"""Images seen; a horizon in epochs beyond it counts as this."""
 _ENOUGH_FOR_NOISE = 12
 """Trainings below which every rung counts the same."""
 
@@ -143,6 +150,8 @@ class LineSurface:
     slope: Fitted
     reach: float
     """Doublings from the centre of the rungs."""
+    bend: float = 0.0
+    """Standard deviation by which the value at a corner may leave its line."""
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -161,7 +170,7 @@ class LineSurface:
 
     def only(self, kinds: Sequence[str]) -> LineSurface:
         """With the models of these kinds alone."""
-        return LineSurface(self.level.only(kinds), self.slope.only(kinds), self.reach)
+        return replace(self, level=self.level.only(kinds), slope=self.slope.only(kinds))
 
     def means(self, shares: Array) -> Array:
         """Expected value at shares (N, 3)."""
@@ -170,24 +179,34 @@ class LineSurface:
     def predict(self, shares: Array) -> tuple[Array, Array]:
         """Expected value and its standard deviation."""
         (level, level_deviation), (slope, slope_deviation) = self.level.predict(shares), self.slope.predict(shares)
-        return level + self.reach * slope, np.hypot(level_deviation, self.reach * slope_deviation)
+        lines = np.hypot(level_deviation, self.reach * slope_deviation)
+        return level + self.reach * slope, np.hypot(lines, self.bend * np.linalg.norm(shares, axis=1))
 
     def moments(self, shares: Array) -> tuple[Array, Array]:
         """Expected value (N,) and covariance (N, N)."""
         (level, level_spread), (slope, slope_spread) = self.level.moments(shares), self.slope.moments(shares)
-        return level + self.reach * slope, level_spread + self.reach**2 * slope_spread
+        bends = self.bend**2 * shares @ shares.T
+        return level + self.reach * slope, level_spread + self.reach**2 * slope_spread + bends
 
     def draws(self, shares: Array, count: int, seed: int) -> Array:
         """``count`` surfaces from the posterior, (count, N)."""
         generator = np.random.default_rng([seed, 1])  # draws come ordered by model: shuffled, the pairs are independent
         slopes = generator.permutation(self.slope.draws(shares, count, seed + 1))
-        return self.level.draws(shares, count, seed) + self.reach * slopes
+        bends = self.bend * generator.standard_normal((count, 3)) @ shares.T
+        return self.level.draws(shares, count, seed) + self.reach * slopes + bends
+
+
+def network_means(groups: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Shares (N, 3) and mean values (N, k) of networks given by shares (3,) and the values of their trainings."""
+    return np.array([place for place, _ in groups]), np.array([values.mean(axis=0) for _, values in groups])
 
 
 def fit_lines(shares: Array, values: Array, lengths: Sequence[int], length: float) -> Fitted:
-    """The surface at ``length`` from the values (n, k) of trainings at shares (n, 3) at two or more rungs."""
+    """The surface at ``length`` from the values (n, k) of networks at shares (n, 3) at two or more rungs."""
     level, slope, centre = line_parts(shares, values, lengths)
-    return LineSurface(fit(shares, level), fit(shares, slope), math.log2(length) - centre)
+    beyond = max(0.0, math.log2(length / lengths[-1]))
+    bend = _BEND * abs(float(slope.mean())) * beyond
+    return LineSurface(fit(shares, level), fit(shares, slope), math.log2(length) - centre, bend)
 
 
 def line_parts(shares: Array, values: Array, lengths: Sequence[int]) -> tuple[Array, Array, float]:
@@ -234,14 +253,15 @@ class Hindcast:
     prediction itself expects of it."""
     regret: float
     """Score lost at the longest rung by the constants that the short rungs recommend, by the surface fitted there."""
-    trainings: float
-    """Times as many trainings as there were, with which noise would not hide the order; at most 1 where it does not."""
+    repeats: float
+    """Times as many trainings of every network as there were, with which noise would not hide the order; at most 1
+    where it does not."""
     networks: int
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; an infinite number of trainings becomes None."""
+        """JSON values; an infinite number of repeats becomes None."""
         plain = asdict(self) | {"rungs": list(self.rungs), "holds": self.holds}
-        return plain | {"trainings": self.trainings if math.isfinite(self.trainings) else None}
+        return plain | {"repeats": self.repeats if math.isfinite(self.repeats) else None}
 
     def describe(self) -> str:
         """Coverage and rank correlation in words."""
@@ -264,15 +284,15 @@ def hindcast(
     short = [index for index, length in enumerate(lengths) if 4 * length <= lengths[-1]]
     if len(short) < 2:
         return None
-    shares = np.concatenate([np.tile(place, (len(values), 1)) for place, values in groups])
-    values = np.concatenate([values for _, values in groups])
-    places = np.array([place for place, _ in groups])
-    counts = np.array([len(values) for _, values in groups], dtype=float)
-    measured = np.array([values[:, -1].mean() for _, values in groups])
-    predicted = fit_lines(shares, values[:, short], [lengths[index] for index in short], lengths[-1])
-    known = fit(shares, values[:, -1])
+    places, values = network_means(groups)
+    measured = values[:, -1]
+    predicted = fit_lines(places, values[:, short], [lengths[index] for index in short], lengths[-1])
+    known = fit(places, measured)
     mean, covariance = predicted.moments(places)
-    noise = (_replicate_noise(groups) or known.noise) ** 2 / counts
+    repeated = _replicate_noise(groups)
+    noise = np.full(len(groups), known.noise**2)
+    if repeated is not None:
+        noise = repeated**2 / np.array([len(trainings) for _, trainings in groups])
     reliable = _reliability(measured, noise), _prediction_reliability(mean, covariance)
     chosen = lattice[int(np.argmax(predicted.means(lattice)))]
     at_longest = scale.to_scores(known.means(np.vstack([chosen, lattice])))
@@ -280,11 +300,11 @@ def hindcast(
         rungs=tuple(lengths[index] for index in short),
         longest=lengths[-1],
         bias=float((scale.to_scores(mean) - scale.to_scores(measured)).mean()),
-        coverage=_contrast_coverage(mean - measured, covariance, known.noise**2 / counts),
+        coverage=_contrast_coverage(mean - measured, covariance, np.full(len(groups), known.noise**2)),
         rank=_rank(mean, measured, reliable),
         least_rank=_least_rank(mean, covariance, noise, reliable),
         regret=float(np.abs(at_longest[0] - at_longest[1:][int(np.argmax(known.means(lattice)))])),
-        trainings=_trainings(min(reliable)),
+        repeats=_repeats(min(reliable)),
         networks=len(groups),
     )
 
@@ -343,8 +363,8 @@ def _corrected_ranks(predicted: Array, measured: Array, reliable: tuple[float, f
     return np.asarray(np.minimum(1.0, plain / math.sqrt(math.prod(reliable))))
 
 
-def _trainings(reliability: float) -> float:
-    """Factor on the number of trainings that lifts a reliability to its bound; infinite where nothing but noise is."""
+def _repeats(reliability: float) -> float:
+    """Factor on the trainings of every network that lifts a reliability to its bound; infinite where all is noise."""
     if reliability <= 0:
         return math.inf
     return (1 / reliability - 1) / (1 / _LEAST_RELIABILITY - 1)
@@ -361,6 +381,24 @@ def aim_of(settings: SearchSettings | None, described: Mapping[str, Any], direct
     return Aim(direction, str(named or "score"), horizon)
 
 
+def out_of_reach(horizon: int, lengths: Sequence[int]) -> str:
+    """Why rungs of these lengths can never determine the horizon, and what could: a phrase; empty where they can."""
+    longest = lengths[-1]
+    if lengths[0] <= horizon <= longest:
+        return ""
+    if horizon > FARTHEST * longest:
+        return (
+            f"the horizon is {horizon / longest:.3g} times the longest rung, and nothing is claimed beyond {FARTHEST} "
+            f"times; a longest rung of {math.ceil(horizon / FARTHEST):,} images seen could determine it"
+        )
+    if sum(4 * length <= longest for length in lengths) < 2:
+        return (
+            "fewer than two rungs lie at or below a quarter of the longest, so nothing checks the extrapolation; "
+            "4 rungs or more could determine it"
+        )
+    return ""
+
+
 def _asked_horizon(settings: SearchSettings, described: Mapping[str, Any]) -> int | None:
     """The horizon in images seen that the settings ask for; None for the longest rung."""
     epochs, images = settings.horizon_epochs, settings.horizon_images
@@ -374,7 +412,7 @@ def _asked_horizon(settings: SearchSettings, described: Mapping[str, Any]) -> in
         one = data.get("epoch_images") if isinstance(data, Mapping) else None
         if not isinstance(one, int | float) or not 0 < one < math.inf:
             raise SettingsError("expected data whose epoch is known for --horizon-epochs; use --horizon-images")
-        images = round(min(epochs * one, _LONGEST))
+        images = round(min(epochs * one, LONGEST))
     if images is None or images < rungs[0]:
         raise SettingsError(
             f"expected a horizon of at least the shortest rung of {rungs[0]:,} images seen, got {images or 0:,}; "

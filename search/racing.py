@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from phiscale.constants import CostModel
-from search.horizon import Aim
+from search.horizon import Aim, out_of_reach
 from search.measurements import Measurement, measurements
 from search.recommend import FEWEST, as_array, recommend, surface_at
 from search.settings import SPREAD_FIRST, SearchSettings
@@ -62,7 +62,10 @@ def reason_to_stop(study: Study, settings: SearchSettings, cost_model: CostModel
     rows = measurements(study.get_trials(deepcopy=False), cost_model)
     if sum(len(row.scores) for row in rows) < _ENOUGH_TO_STOP:
         return None
-    details = recommend(rows, cost_model, aim).details
+    found = recommend(rows, cost_model, aim)
+    if found.outlook and found.outlook.reason and not out_of_reach(found.outlook.images, rows[0].rungs):
+        return None  # more trials may still determine the horizon
+    details = found.details
     part, gain = details.get("region_part"), details.get("expected_gain")
     if part is None or gain is None:
         return None

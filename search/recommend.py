@@ -29,6 +29,8 @@ from search.horizon import (
     fit_lines,
     hindcast,
     law_scale,
+    network_means,
+    out_of_reach,
     plain_scale,
 )
 from search.measurements import Measurement
@@ -45,7 +47,7 @@ FEWEST = 8
 """Networks below which no surface is fitted."""
 _Z90 = 1.6449
 _MOST_TIMES = 20
-"""Times as many trainings beyond which more of them are no advice."""
+"""Times as many trainings of every network beyond which more of them are no advice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,12 @@ def surface_at(rows: Sequence[Measurement], aim: Aim) -> tuple[Fitted, Scale]:
         scale = plain_scale(aim.direction)
         return fit(shares, scale.to_values(scores[:, -1 if length is None else lengths.index(length)])), scale
     scale = law_scale(scores, aim.direction, aim.score_name)
-    return fit_lines(shares, scale.to_values(scores), lengths, length), scale
+    return fit_lines(*network_means(_groups(rows, scale)), lengths, length), scale
+
+
+def _groups(rows: Sequence[Measurement], scale: Scale) -> list[tuple[Array, Array]]:
+    """Shares (3,) of every network, and the values of its trainings at the rungs (m, k)."""
+    return [(np.array(row.shares.as_tuple()), scale.to_values(np.array(row.rung_scores))) for row in rows]
 
 
 def _observed(rows: Sequence[Measurement]) -> tuple[Array, Array, tuple[int, ...]]:
@@ -151,6 +158,8 @@ def recommend(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> R
         reason = "" if aim.horizon == longest else "too few networks have been measured"
         outlook = Outlook(images=aim.horizon, reason=reason)
     if len(rows) > 1 and are_equal(np.array(_evaluations(rows))):
+        if outlook and outlook.reason:
+            outlook = dataclasses.replace(outlook, reason="all scores at the longest rung are equal")
         return dataclasses.replace(_undecided(rows, cost_model, observed), length=longest, outlook=outlook)
     if len(rows) < FEWEST:
         note = f"{len(rows)} networks are too few for a surface ({FEWEST} are needed): this is the best observed trial"
@@ -160,10 +169,12 @@ def recommend(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> R
     with one_thread():
         checked = _hindcast(rows, cost_model, aim)
         if outlook is not None:
-            outlook = _outlook(outlook.images, rows[0].rungs, checked, sum(len(row.scores) for row in rows))
+            seeds = statistics.fmean(len(row.scores) for row in rows)
+            outlook = _outlook(outlook.images, rows[0].rungs, checked, seeds)
         length = outlook.images if outlook and not outlook.reason else longest
         fitted = surface_at(rows, dataclasses.replace(aim, horizon=length))
-        found = _from_surface(rows, cost_model, fitted, best, observed)
+        measured = fitted if length == longest else surface_at(rows, dataclasses.replace(aim, horizon=None))
+        found = _from_surface(rows, cost_model, fitted, measured, best, observed)
         details = found.details | _over_length(rows, cost_model, aim)
     details["hindcast"] = None if checked is None else checked.to_json()
     return dataclasses.replace(found, details=details, length=length, outlook=outlook)
@@ -173,8 +184,7 @@ def _hindcast(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> H
     if not rows[0].rungs:
         return None
     scale = law_scale(_observed(rows)[1], aim.direction, aim.score_name)
-    groups = [(as_array([row.shares])[0], scale.to_values(np.array(row.rung_scores))) for row in rows]
-    return hindcast(groups, rows[0].rungs, scale, as_array(lattice(REGION_STEPS, cost_model)))
+    return hindcast(_groups(rows, scale), rows[0].rungs, scale, as_array(lattice(REGION_STEPS, cost_model)))
 
 
 def _over_length(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> dict[str, Any]:
@@ -186,37 +196,22 @@ def _over_length(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -
     return drift.as_json(drift.rung_summaries(*arguments), drift.drift(*arguments))
 
 
-def _outlook(horizon: int, lengths: Sequence[int], checked: Hindcast | None, trainings: int) -> Outlook:
-    """Whether the rungs say anything about the horizon; if not, why, and what would."""
-    longest = lengths[-1]
-    if lengths[0] <= horizon <= longest:
-        return Outlook(images=horizon, reason="")
-    if horizon > FARTHEST * longest:
-        reason = (
-            f"the horizon is {horizon / longest:.3g} times the longest rung, and nothing is claimed beyond "
-            f"{FARTHEST:g} times; a longest rung of {math.ceil(horizon / FARTHEST):,} images seen would determine it"
-        )
-    elif checked is None:
-        reason = (
-            "fewer than two rungs lie at or below a quarter of the longest, so nothing checks the extrapolation; "
-            "4 rungs or more would determine it"
-        )
-    elif checked.holds:
-        reason = ""
-    elif checked.rank is None and checked.coverage >= LEAST_COVERAGE:
-        more = ""
-        if checked.trainings <= _MOST_TIMES:
-            more = f"about {math.ceil(trainings * checked.trainings / 10) * 10} trainings in all, or "
-        reason = (
-            "noise hides the order of the networks, so nothing checks the extrapolation; "
-            f"{more}a longest rung of {horizon:,} images seen would determine it"
-        )
-    else:
-        reason = (
-            f"the rungs up to {checked.rungs[-1]:,} images seen do not predict the longest one "
-            f"({checked.describe()}); a longest rung of {horizon:,} images seen would determine it"
-        )
-    return Outlook(images=horizon, reason=reason)
+def _outlook(horizon: int, lengths: Sequence[int], checked: Hindcast | None, seeds: float) -> Outlook:
+    """Whether the rungs say anything about the horizon; if not, why, and what could help.
+
+    ``seeds`` is the mean number of trainings of a network.
+    """
+    reason = out_of_reach(horizon, lengths)
+    if reason or horizon <= lengths[-1] or checked is None or checked.holds:
+        return Outlook(images=horizon, reason=reason)
+    longer = f"a longest rung of {horizon:,} images seen could determine it"
+    if checked.rank is not None or checked.coverage < LEAST_COVERAGE:
+        failed = f"the rungs up to {checked.rungs[-1]:,} images seen do not predict the longest one"
+        return Outlook(images=horizon, reason=f"{failed} ({checked.describe()}); {longer}")
+    more = math.ceil(seeds * checked.repeats) if checked.repeats <= _MOST_TIMES else 0
+    repeated = f"about {more} trainings of every network (--seeds), or " if more else ""
+    hidden = "noise hides the order of the networks, so nothing checks the extrapolation"
+    return Outlook(images=horizon, reason=f"{hidden}; {repeated}{longer}")
 
 
 def _undecided(rows: Sequence[Measurement], cost_model: CostModel, observed: Observed) -> Recommendation:
@@ -236,9 +231,11 @@ def _from_surface(
     rows: Sequence[Measurement],
     cost_model: CostModel,
     fitted: tuple[Fitted, Scale],
+    measured: tuple[Fitted, Scale],
     best: Measurement,
     observed: Observed,
 ) -> Recommendation:
+    """``fitted`` is the surface at the length of the recommendation, ``measured`` that of the trials' own scores."""
     surface, scale = fitted
     top = _highest(surface, cost_model)
     mean, deviation = surface.predict(as_array([top]))
@@ -246,13 +243,14 @@ def _from_surface(
     steepness = float(scale.slope(mean)[0])
     region, gain = optimum_region(surface, top, cost_model)
     opinions, disagreement = second_opinions(surface, scale, lattice(REGION_STEPS, cost_model))
-    noise = surface.noise * steepness
+    own, plain = measured
+    noise = own.noise
     notes = (*_cautions(rows, surface, noise, region, cost_model), *disagreement)
     details = {
         "models": {model.name: model.weight for model in surface.models},
         "calibration": asdict(surface.calibration),
         "replicate_noise": replicate_noise(rows),
-        "optimism": scale.sign * (best.score - _at(surface, best.shares, scale)) if scale.kind == "score" else None,
+        "optimism": plain.sign * (best.score - _at(own, best.shares, plain)),
         "region_part": len(region) / len(lattice(REGION_STEPS, cost_model)),
         "expected_gain": gain * steepness,
         **opinions,

@@ -75,7 +75,7 @@ def run_study(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     check_method(settings, len(parameter_names(cost_model)))
-    aim = aim_of(settings, _described(objective), objective.direction)
+    aim = aim_of(settings, described(objective), objective.direction)
     worker = Worker(place.folder)
     try:
         with storage_errors(place.storage, place.folder, "finished trials are kept; mend that, and run the same again"):
@@ -122,7 +122,7 @@ def _prepare(
     place: StudyPlace, objective: Objective, cost_model: CostModel, settings: SearchSettings, worker: Worker
 ) -> tuple[Study, int, list[str]]:
     """The study with its plan enqueued, its total number of trials, and what a person should know of both."""
-    comparable = {**_described(objective), "cost_model": vars(cost_model)}
+    comparable = {**described(objective), "cost_model": vars(cost_model)}
     points, stated = plan_points(settings, cost_model, partial(claims.network_at, objective))
     study = open_study(place.name, place.folder, place.storage, objective.direction, comparable)
     claims.enqueue_plan(study, points, cost_model)
@@ -139,15 +139,15 @@ def _prepare(
     return study, total, notes
 
 
-def _described(objective: Objective) -> dict[str, Any]:
+def described(objective: Objective) -> dict[str, Any]:
     """The objective's description as JSON values. Raises ``SettingsError`` where it is not one, ``SpecError``."""
-    described = objective.describe()
+    said = objective.describe()
     try:
-        plain = json.loads(json.dumps(described))
+        plain = json.loads(json.dumps(said))
     except (TypeError, ValueError) as error:
         raise SettingsError(f"expected the objective's describe() to return JSON values: {error}") from None
     if not isinstance(plain, dict):
-        raise SettingsError(f"expected the objective's describe() to return a dictionary, got {described!r}")
+        raise SettingsError(f"expected the objective's describe() to return a dictionary, got {said!r}")
     for name, kind in _KINDS.items():
         if plain.get(name) is not None and not isinstance(plain[name], kind):
             what = "a dictionary" if kind is Mapping else "a number"

@@ -28,8 +28,8 @@ class SearchSettings:
     """Which constants a study measures, and how often."""
 
     method: Method = "gp"
-    """gp: where a fitted surface expects to learn most, and an even spread in turn; qmc: an even spread; grid: the
-    paper's steps; lattice: even shares."""
+    """gp: where a fitted surface expects to learn most, and an even spread in turn; tpe, cmaes: by the scores of the
+    longest rung, whatever the horizon; qmc: an even spread; grid: the paper's steps; lattice: even shares."""
     trials: int | None = None
     """Trials in total, earlier runs and baselines included. Default: 40, or all points of a grid."""
     seeds: int = 1

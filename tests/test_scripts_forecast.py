@@ -42,8 +42,9 @@ def test_a_horizon_out_of_reach_is_said_with_the_length_that_would_reach_it(obje
         "horizon: 512 images seen (6.4 epochs of embedded)"
     ]
     far = describe_horizon(objective, SearchSettings(horizon_images=1025))
-    assert "more than 4 times the longest rung: constants will be given for the longest rung" in far[0]
-    assert far[1].endswith("--train.images-seen 257")
+    assert far[0].startswith("horizon: 1,025 images seen")
+    assert far[1].startswith("constants will be given for the longest rung: the horizon is 4 times the longest rung")
+    assert far[1].endswith("a longest rung of 257 images seen could determine it")
 
 
 def test_the_time_is_that_of_all_trainings_between_the_quickest_and_the_slowest(

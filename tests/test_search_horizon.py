@@ -14,7 +14,7 @@ from scipy import stats
 from objectives.power_law import KINKED, MOVING, PowerLawObjective
 from phiscale import FLOPS, Shares, constants_from_shares
 from phiscale.training_length import FARTHEST
-from search.drift import drift, rung_summaries
+from search.drift import Drift, drift, rung_summaries
 from search.horizon import (
     Aim,
     LineSurface,
@@ -107,7 +107,7 @@ def reason_of(found: Recommendation) -> str:
 def test_noise_that_hides_the_order_is_called_noise_with_what_would_help() -> None:
     loud = dataclasses.replace(MOVING, noise=0.05, drift=(0.0, 0.0, 0.0), steepness=0.02)
     reasons = [reason_of(recommend(rows_of(loud, 40, seed), FLOPS, towards(2 * LONGEST))) for seed in range(5)]
-    assert all("a longest rung of 320,000 images seen would determine it" in reason for reason in reasons)
+    assert all("a longest rung of 320,000 images seen could determine it" in reason for reason in reasons)
     assert sum("noise hides the order of the networks" in reason for reason in reasons) >= 3, reasons
 
 
@@ -134,7 +134,7 @@ def test_with_too_few_rungs_nothing_checks_an_extrapolation() -> None:
     rows = rows_of(dataclasses.replace(MOVING, rungs=RUNGS[1:]), 20, 0)
     outlook = recommend(rows, FLOPS, towards(2 * LONGEST)).outlook
     assert outlook is not None
-    assert "4 rungs or more would determine it" in outlook.reason
+    assert "4 rungs or more could determine it" in outlook.reason
 
 
 def test_too_few_networks_determine_no_horizon() -> None:
@@ -342,6 +342,11 @@ def drift_of(objective: PowerLawObjective, seed: int):
     return drift(*arguments, lattice(REGION_STEPS, FLOPS)), rung_summaries(*arguments, lattice(REGION_STEPS, FLOPS))
 
 
+def is_seen(found: Drift) -> bool:
+    """Whether the interval of any share leaves 0 out."""
+    return any(not shift.low <= 0 <= shift.high for shift in (found.depth, found.width, found.resolution))
+
+
 def test_the_interval_of_the_drift_holds_it_and_it_is_seen_only_where_it_is() -> None:
     held, seen, seen_still = 0, 0, 0
     for seed in range(10):
@@ -350,13 +355,13 @@ def test_the_interval_of_the_drift_holds_it_and_it_is_seen_only_where_it_is() ->
         shifts = (found.depth, found.width, found.resolution)
         inside = [shift.low <= true <= shift.high for shift, true in zip(shifts, MOVING.drift, strict=True)]
         held += sum(inside)
-        seen += found.is_seen
+        seen += is_seen(found)
         assert [summary.images for summary in summaries] == list(RUNGS)
         for shift in shifts:
             assert shift.low <= shift.value <= shift.high
         still, _ = drift_of(STILL, seed)
         assert still is not None
-        seen_still += still.is_seen
+        seen_still += is_seen(still)
     assert held >= 0.8 * 30
     assert seen >= 9
     assert seen_still <= 3
@@ -380,7 +385,7 @@ def test_every_rung_has_its_own_uncertainty_though_all_score_the_same() -> None:
     assert found is not None
     for shift in (found.depth, found.width, found.resolution):
         assert shift.low < 0 < shift.high
-    assert not found.is_seen
+    assert not is_seen(found)
 
 
 def test_a_rung_of_equal_scores_shows_no_optimum() -> None:
