@@ -67,7 +67,7 @@ class ScoreTable:
         """(score, seconds) at each rung, NaN where the training diverged; None where a rung is missing."""
         place = setting.key, network.fingerprint, str(seed)
         found = {
-            str(row["rung"]): (float(row["score"] or math.nan), float(row["seconds"] or 0))
+            str(row["rung"]): (math.nan if row["score"] == "" else float(row["score"]), float(row["seconds"]))
             for row in self._rows
             if _place(row) == place
         }

@@ -15,7 +15,7 @@ independent errors. Trainings of one network count once, by their mean: they sha
 which no repetition averages out.
 
 No real network keeps its power law for ever. Beyond the longest rung the slope of each corner of the triangle may bend
-by a tenth (one standard deviation) of the mean slope, and that of the points between in proportion.
+by a fifth (one standard deviation) of the mean slope, and that of the points between in proportion.
 
 Sources: Hestness et al. 2017, "Deep learning scaling is predictable, empirically" (power laws of the error);
 Alabdulmohsin et al. 2023, arXiv 2305.13035 (the best shape moves with compute).
@@ -41,7 +41,7 @@ LEAST_COVERAGE, LEAST_RANK = 0.75, 0.5
 """The hindcast's intervals of contrasts, which should hold in 90 %, and its rank correlation have to reach these; the
 rank correlation only as far as noise allows, see ``Hindcast.least_rank``."""
 _RANK_DRAWS = 400
-_BEND = 0.1
+_BEND = 0.2
 """Standard deviation of the bend of a corner's slope, as a part of the mean slope: from the lattice of CIFAR-10
 (``benchmarks/bench_horizon.py``), where rungs up to 40,000 images seen predict 160,000."""
 _LEAST_ERROR = 5e-4

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 import phiscale
-
-settings.register_profile("shared", deadline=None)  # other programs may hold the processor
-settings.load_profile("shared")
 
 
 def reals(low: float, high: float) -> st.SearchStrategy[float]:

@@ -42,7 +42,7 @@ _SMALL_TRAINING += ("--train.validation-images", "16")
 SMALL = {
     "run_search": ("--trials", "2", "--baselines", "none", "--quiet", "--cache", "cache", *_SMALL_TRAINING),
     "make_family": (),
-    "confirm": ("--phis", "1", "--seeds", "1", "--images", "16", "--epochs", "0.1"),
+    "confirm": ("--phis", "1", "--seeds", "1", "--images", "16", "--epochs", "2"),
     "calibrate_cost": ("--metric", "macs"),  # counted: times of a busy machine may fit nothing
     "check_proxy": ("--points", "6", "--seeds", "2", *_SMALL_TRAINING),
     "export_onnx": ("--phi", "1", "--budget", "nominal"),

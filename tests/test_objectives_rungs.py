@@ -169,7 +169,7 @@ def test_four_rungs_take_at_most_a_quarter_more_than_the_longest(images, batch):
         planned = plan_rungs(settings, 10**5)
     except SettingsError:
         return
-    assert total_steps(planned) <= 1.25 * planned[-1].steps
+    assert total_steps(planned) <= 1.25 * planned[-1].steps + len(planned)  # each cooldown is of whole steps
 
 
 def test_rungs_are_halves_of_halves():

@@ -154,7 +154,7 @@ def searching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             break
     yield results
     running.terminate()
-    running.communicate(timeout=60)
+    running.communicate(timeout=400)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 NETWORK = "tests.objectives_for_tests:NetworkObjective"
 
 
-def command(script: str, *arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def command(script: str, *arguments: str | Path, timeout: float = 540) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-W", "error", "-m", f"scripts.{script}", *map(str, arguments)]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
 

@@ -17,10 +17,20 @@ import objectives.training
 from objectives.rate_plane import RatePlane
 from objectives.settings import TrainSettings
 from objectives.training import ProxyRun
-from phiscale import PhiscaleError, SettingsError, StudyError, TrialError
+from phiscale import (
+    PROXY_BASE,
+    PUBLISHED_RULES,
+    PhiscaleError,
+    SettingsError,
+    StudyError,
+    TrialError,
+    match_budget,
+)
 from scripts.check_proxy import CheckOptions, check
+from scripts.rung_scores import ScoreTable, Setting
 from scripts.setup import ObjectiveSettings
 from tests.test_scripts import command
+from tests.tiny_data import striped_images
 
 TRAIN = TrainSettings(
     device="cpu", images_seen=400, rungs=3, train_images=80, validation_images=40, batch_size=10, learning_rate=0.2
@@ -289,3 +299,13 @@ def test_mistakes_end_with_status_2(tmp_path: Path, arguments: tuple[str, str]) 
     done = command("check_proxy", "--study", "c", "--results", tmp_path, *arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_score_of_zero_is_a_score(tmp_path: Path) -> None:
+    data = striped_images()
+    setting = Setting(data=data, train=TrainSettings(images_seen=256, batch_size=16, rungs=2))
+    network = match_budget(PROXY_BASE, PUBLISHED_RULES["paper"].constants, phi=2)
+    table = ScoreTable(tmp_path / "scores.csv")
+    table.add(setting, network, 0, [(0.0, 1.0), (0.5, 2.0)])
+    assert table.get(setting, network, 0) == [(0.0, 1.0), (0.5, 2.0)]
+    assert ScoreTable(tmp_path / "scores.csv").get(setting, network, 0) == [(0.0, 1.0), (0.5, 2.0)]
