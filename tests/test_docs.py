@@ -48,8 +48,8 @@ SMALL = {
     "export_onnx": ("--phi", "1", "--budget", "nominal"),
 }
 """Commands that are executed, and what is appended so that each takes about a second: a later option wins."""
-PARSED_ONLY = ("--workers", "--storage", "--track mlflow", "--track wandb", "CUDA_VISIBLE_DEVICES")
-"""What other processes, servers, large packages and GPUs are needed for."""
+PARSED_ONLY = ("--workers", "--rate-plane", "--storage", "--track mlflow", "--track wandb", "CUDA_VISIBLE_DEVICES")
+"""What other processes, servers, files that a command writes only at need, large packages and GPUs are needed for."""
 PROGRAMS = ("optuna-dashboard", "tensorboard")
 """Other people's programs that stay running: their options are looked up in their help."""
 
