@@ -33,7 +33,7 @@ from report.view import StudyView
 from scripts.confirm import OURS
 from scripts.console import run_command
 from scripts.studies import StudyOptions
-from search.horizon import Fitted, Scale, aim_of
+from search.horizon import Scale, aim_of
 from search.plan import baseline_constants
 from search.recommend import as_array, surface_at
 from search.settings import BASELINE_RULES
@@ -59,6 +59,7 @@ class Rule:
     """A rule at the horizon."""
 
     name: str
+    note: str
     predicted: float
     low: float
     high: float
@@ -133,14 +134,17 @@ def _rules(view: StudyView, record: SearchRecord, length: int) -> tuple[list[Rul
     aim = aim_of(None, view.settings, view.direction)
     surface, scale = surface_at(view.rows, type(aim)(aim.direction, aim.score_name, length))
     measured = {row["name"]: row for row in view.confirmed_families}
-    names = [name for name in (OURS, *BASELINE_RULES) if name in measured]
+    names = [name for name in BASELINE_RULES if name in measured]
+    same = [name for name in names if measured[name]["mean"] == measured[OURS]["mean"]]  # one network, trained once
+    names = names if same else [OURS, *names]
+    notes = dict.fromkeys(same, "recommended for this length") | {_OLD: "recommended after 12,000 images seen"}
     places = as_array([_shares(name, record) for name in names])
     mean, covariance = surface.moments(places)
     rules = [
-        _rule(name, measured[name], float(m), math.sqrt(float(v)), scale)
+        _rule(name, notes.get(name, ""), measured[name], float(m), math.sqrt(float(v)), scale)
         for name, m, v in zip(names, mean, np.diag(covariance), strict=True)
     ]
-    covered = _covered(rules, mean, covariance, surface, scale)
+    covered = _covered(rules, mean, covariance, scale)
     return sorted(rules, key=lambda rule: -rule.mean), covered
 
 
@@ -153,16 +157,21 @@ def _shares(name: str, record: SearchRecord) -> Any:
     return shares_of_direction(Multipliers(*constants.as_tuple()), record.cost_model)
 
 
-def _rule(name: str, row: dict[str, str], mean: float, deviation: float, scale: Scale) -> Rule:
+def _rule(name: str, note: str, row: dict[str, str], mean: float, deviation: float, scale: Scale) -> Rule:
     middle, low, high = scale.to_scores(np.array([mean, mean - _Z90 * deviation, mean + _Z90 * deviation])).tolist()
-    return Rule(name, middle, low, high, float(row["mean"]), float(row["sd"] or 0), int(row["n"]))
+    return Rule(name, note, middle, low, high, float(row["mean"]), float(row["sd"] or 0), int(row["n"]))
 
 
-def _covered(rules: Sequence[Rule], mean: Any, covariance: Any, surface: Fitted, scale: Scale) -> float:
+def _covered(rules: Sequence[Rule], mean: Any, covariance: Any, scale: Scale) -> float:
+    """Part of the measured differences inside their predicted 90 % intervals, the noise of the measured means added."""
+    pooled = math.sqrt(statistics.fmean(rule.deviation**2 for rule in rules))
     found = []
     for i, j in itertools.combinations(range(len(rules)), 2):
         measured = scale.to_values(np.array([rules[i].mean, rules[j].mean]))
-        noise = surface.noise**2 * (1 / rules[i].seeds + 1 / rules[j].seeds)
+        noise = sum(
+            (pooled / float(scale.slope(scale.to_values(np.array(rules[k].mean))))) ** 2 / rules[k].seeds
+            for k in (i, j)
+        )
         variance = covariance[i, i] + covariance[j, j] - 2 * covariance[i, j] + noise
         error = (mean[i] - mean[j]) - (measured[0] - measured[1])
         found.append(abs(error) <= _Z90 * math.sqrt(variance))
@@ -175,7 +184,7 @@ def _table(rules: Sequence[Rule], length: int) -> str:
         "|---|---|---|---|---|",
     ]
     for rule in rules:
-        note = " (recommended after 12,000 images seen)" if rule.name == _OLD else ""
+        note = f" ({rule.note})" if rule.note else ""
         predicted = f"{rule.predicted:.4f} ({rule.low:.4f} to {rule.high:.4f})"
         lines.append(f"| {rule.name}{note} | {predicted} | {rule.mean:.4f} | {rule.deviation:.4f} | {rule.seeds} |")
     return "\n".join(lines)
