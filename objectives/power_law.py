@@ -96,7 +96,7 @@ class PowerLawObjective:
         return Evaluation(score=scores[self.rungs[-1]], seconds=seconds, device="none", rungs=scores)
 
 
-MOVING = PowerLawObjective(optimum=Shares(0.2, 0.7, 0.1), drift=(0.0, -0.1, 0.1), steepness=0.5, noise=0.005)
+MOVING = PowerLawObjective(optimum=Shares(0.2, 0.6, 0.2), drift=(0.0, -0.08, 0.08), noise=0.005)
 """From width towards resolution, as on photographs."""
 KINKED = dataclasses.replace(MOVING, kink_at=40_000, kink=-4.0)
 """The drift turns round after the second rung."""

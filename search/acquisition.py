@@ -11,6 +11,7 @@ expectation is taken over equally likely outcomes instead of exactly).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from phiscale.constants import CostModel, Shares
-from search.horizon import Aim, Fitted
+from search.horizon import Aim, Fitted, LineSurface
 from search.measurements import FAILURE, Measurement, measurements
 from search.recommend import FEWEST, REGION_STEPS, as_array, surface_at
 from search.settings import SPREAD_FIRST
@@ -60,6 +61,8 @@ def most_informative(
     points = lattice(REGION_STEPS, cost_model)
     with one_thread():
         surface, _ = surface_at(rows, aim)
+        if isinstance(surface, LineSurface):  # no training at these rungs teaches how lines bend beyond them
+            surface = replace(surface, bend=0.0)
         gradient = knowledge_gradient(surface, as_array(points), as_array(pending))
     return [points[index] for index in np.argsort(-gradient, kind="stable")]
 

@@ -63,13 +63,17 @@ def towards(images: int) -> Aim:
 
 # the closed form
 
+LAW = dataclasses.replace(MOVING, optimum=Shares(0.2, 0.7, 0.1), drift=(0.0, -0.1, 0.1), steepness=0.5)
+"""A law whose best shares move far beyond what a bend of the lines could do."""
+BROKEN = dataclasses.replace(LAW, kink_at=KINKED.kink_at, kink=KINKED.kink)
+
 
 @pytest.fixture(scope="module")
 def moving() -> list[dict[int, Recommendation]]:
     """Recommendations at two and four times the longest rung, for every seed."""
     found = []
     for seed in range(SEEDS):
-        rows = rows_of(MOVING, 40, seed)
+        rows = rows_of(LAW, 40, seed)
         found.append({times: recommend(rows, FLOPS, towards(times * LONGEST)) for times in (2, 4)})
     return found
 
@@ -80,8 +84,8 @@ def test_the_region_at_the_horizon_holds_the_optimum_there_and_not_the_one_of_th
     moving: list[dict[int, Recommendation]], times: int
 ) -> None:
     regions = [found[times].region for found in moving]
-    assert sum(holds(region, MOVING.best_shares(times * LONGEST)) for region in regions) >= 0.85 * SEEDS
-    assert sum(not holds(region, MOVING.best_shares(LONGEST)) for region in regions) >= 0.85 * SEEDS
+    assert sum(holds(region, LAW.best_shares(times * LONGEST)) for region in regions) >= 0.85 * SEEDS
+    assert sum(not holds(region, LAW.best_shares(LONGEST)) for region in regions) >= 0.85 * SEEDS
     assert np.median([len(region) for region in regions]) < 0.1 * len(lattice(REGION_STEPS, FLOPS))
 
 
@@ -91,7 +95,7 @@ def test_networks_that_leave_their_power_laws_are_refused_and_others_are_not(
 ) -> None:
     wrongly = sum(bool(reason_of(found[2])) for found in moving)
     refused = sum(
-        "do not predict the longest one" in reason_of(recommend(rows_of(KINKED, 40, seed), FLOPS, towards(2 * LONGEST)))
+        "do not predict the longest one" in reason_of(recommend(rows_of(BROKEN, 40, seed), FLOPS, towards(2 * LONGEST)))
         for seed in range(SEEDS)
     )
     assert refused >= 0.85 * SEEDS
