@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.reference_loop import PLAIN, train_reference
-from objectives.imageset import ImageSet
-from objectives.settings import TrainSettings
-from objectives.training import train_proxy
+from objectives.data.imageset import ImageSet
+from objectives.training.settings import TrainSettings
+from objectives.training.train import train_proxy
 from phiscale import PROXY_BASE, PUBLISHED_RULES, match_budget
 from phiscale.spec import NetworkSpec
 from search.confirm import half_width
@@ -57,7 +57,7 @@ def agreement(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, *, see
 
 def main() -> None:
     """The command."""
-    from objectives.data import load_data
+    from objectives.data.load import load_data
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="a folder or an .npz file, as for run_search (the embedded images)")

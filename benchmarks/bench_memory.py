@@ -1,4 +1,4 @@
-"""Memory of a trial: what ``objectives.needs`` estimates against what a training takes, each in a fresh process.
+"""Memory of a trial: the estimate of ``objectives.training.memory_needed`` against what a training takes.
 
 Measured is by how much the largest resident size of the process grows while it trains (Linux, CPU); the process has
 torch and the images in memory before.
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from objectives.imageset import Images, ImageSet
-from objectives.settings import Precision, TrainSettings
+from objectives.data.imageset import Images, ImageSet
+from objectives.training.settings import Precision, TrainSettings
 from phiscale import BASELINES, ROUNDINGS, Multipliers, NetworkSpec, scale_network
 
 _CLASSES = 10
@@ -138,8 +138,8 @@ def measure(case: Case) -> tuple[int, int]:
     """Bytes: the estimate, and the growth of this process's largest resident size."""
     import torch
 
-    from objectives.needs import needed_bytes
-    from objectives.training import train_proxy
+    from objectives.training.memory_needed import needed_bytes
+    from objectives.training.train import train_proxy
 
     spec, data, settings = case.spec(), case.data(), case.settings()
     estimate = needed_bytes(spec, settings, data, torch.device("cpu"))

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.contestants import ALL, NAMES, ONE, PLAIN, RUNGS, Case, Contestant, cases
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale.files import write_text
 
 EVIDENCE = Path(__file__).parents[1] / "results" / "evidence"
@@ -204,8 +204,8 @@ def _loading(count: int = 7500) -> str:
     """Seconds until the images of a default trial are there: the embedded set, and a folder of as many PNG files."""
     from PIL import Image
 
-    from objectives.data import load_data
-    from objectives.imageset import ImageSet
+    from objectives.data.imageset import ImageSet
+    from objectives.data.load import load_data
 
     train, validation = count * 4 // 5, count // 5
 

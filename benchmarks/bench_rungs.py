@@ -24,8 +24,9 @@ from statistics import correlation, fmean, stdev
 from typing import Any
 from unittest import mock
 
-from objectives import rungs, training
-from objectives.settings import TrainSettings
+from objectives.training import rungs
+from objectives.training import train as training
+from objectives.training.settings import TrainSettings
 from phiscale.baselines import PROXY_BASE
 from phiscale.constants import FLOPS
 from phiscale.matching import match_budget
@@ -100,7 +101,7 @@ def _recipe_name(job: Job) -> str:
 
 @cache
 def _data(options: BenchOptions) -> Any:
-    from objectives.data import load_data
+    from objectives.data.load import load_data
 
     return load_data(options.data, validation_images=options.validation_images)
 

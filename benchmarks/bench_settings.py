@@ -4,8 +4,8 @@ Run: python -m benchmarks.bench_settings                 # a few minutes; nothin
 
 Steps of training on random images, every setting in turn, several rounds; and one pass of scoring with batch
 normalisation as it is and folded into the convolutions. Prints tables in Markdown. The engine's rule is one thread,
-channels_last, float32 and joined layers (``objectives/machine.py``, ``objectives/cpu_layers.py``); the last column says
-by how much each setting is faster than it.
+channels_last, float32 and joined layers (``objectives/training/device.py``, ``objectives/cpu/layers.py``); the last
+column says by how much each setting is faster than it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.contestants import Case, cases
-from objectives.cpu_layers import fit_to_device
-from objectives.network import build_network, folded
-from objectives.settings import TrainSettings
-from objectives.steps import make_optimiser
+from objectives.cpu.layers import fit_to_device
+from objectives.networks.build import build_network, folded
+from objectives.training.settings import TrainSettings
+from objectives.training.steps import make_optimiser
 
 _BATCH, _SCORED = 32, 250
 
@@ -40,7 +40,7 @@ class Setting:
     layout: torch.memory_format
     dtype: torch.dtype
     joined: bool = False
-    """Whether the layers are those of ``objectives/cpu_layers.py``, which are for channels_last and float32."""
+    """Whether the layers are those of ``objectives/cpu/layers.py``, which are for channels_last and float32."""
 
     @property
     def name(self) -> str:

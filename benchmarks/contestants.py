@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from objectives.imageset import ImageSet
-from objectives.rungs import plan_rungs
-from objectives.settings import TrainSettings
+from objectives.data.imageset import ImageSet
+from objectives.training.rungs import plan_rungs
+from objectives.training.settings import TrainSettings
 from phiscale import EFFICIENTNET_B0, PROXY_BASE, PUBLISHED_RULES, Multipliers, match_budget, scale_network
 from phiscale.rounding import ROUNDINGS
 from phiscale.spec import NetworkSpec
@@ -121,7 +121,7 @@ def _serve(pipe: Connection, name: str, born: float) -> None:
 
 def _trainer(name: str) -> Callable[[NetworkSpec, TrainSettings, int], Trial]:
     from benchmarks import reference_loop
-    from objectives.data import load_data
+    from objectives.data.load import load_data
 
     held: dict[tuple[int | None, int], ImageSet] = {}
 
@@ -151,7 +151,7 @@ def _trainer(name: str) -> Callable[[NetworkSpec, TrainSettings, int], Trial]:
 
 
 def _phiscale(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, seed: int) -> Trial:
-    from objectives.training import train_proxy
+    from objectives.training.train import train_proxy
 
     run = train_proxy(spec, data, settings, seed=seed)
     images = plan_rungs(settings, len(data.train_labels))[-1].steps * min(settings.batch_size, len(data.train_labels))

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import cast
 
-from objectives.data import load_data
+from objectives.data.load import load_data
 from objectives.proxy import ProxyObjective
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale import PROXY_BASE, PUBLISHED_RULES, ScaledNetwork, ScalingConstants, Shares, constants_from_shares
 from phiscale.files import write_text
 

@@ -1,9 +1,9 @@
 """The training that a person would write inside an Optuna objective: what the proxy engine is measured against.
 
-Same network, weights, order of images, augmentation, optimiser, learning rates and loss as ``objectives.training``, in
-the way of Optuna's own PyTorch example (examples/pytorch/pytorch_simple.py): a ``Dataset`` that turns one image at a
-time into a tensor, a ``DataLoader``, float32, torch's memory layout and threads as they come. ``TUNED`` is the same
-after the usual advice.
+Same network, weights, order of images, augmentation, optimiser, learning rates and loss as
+``objectives.training.train``, in the way of Optuna's own PyTorch example (examples/pytorch/pytorch_simple.py): a
+``Dataset`` that turns one image at a time into a tensor, a ``DataLoader``, float32, torch's memory layout and threads
+as they come. ``TUNED`` is the same after the usual advice.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from objectives.imageset import Images, ImageSet, Labels
-from objectives.network import build_network
-from objectives.pixels import EpochPlan
-from objectives.settings import TrainSettings
-from objectives.training import settling_images, stream_seed
+from objectives.data.imageset import Images, ImageSet, Labels
+from objectives.networks.build import build_network
+from objectives.training.device_images import EpochPlan
+from objectives.training.settings import TrainSettings
+from objectives.training.train import settling_images, stream_seed
 from phiscale.spec import NetworkSpec
 
 

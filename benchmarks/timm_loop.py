@@ -19,10 +19,10 @@ from torch.utils.data import Dataset
 
 from benchmarks.reference_loop import LoopRun, learning_rates
 from benchmarks.torchvision_operators import declare_operators
-from objectives.imageset import Images, ImageSet, Labels
-from objectives.network import build_network
-from objectives.settings import TrainSettings
-from objectives.training import stream_seed
+from objectives.data.imageset import Images, ImageSet, Labels
+from objectives.networks.build import build_network
+from objectives.training.settings import TrainSettings
+from objectives.training.train import stream_seed
 from phiscale.spec import NetworkSpec
 
 _WORKERS = 4

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from objectives.contract import CountedNetwork, Evaluation
-from objectives.embedded import EMBEDDED
-from objectives.factory import Factory, FactoryMember, first_line, match_factory
-from objectives.imageset import ImageSet
-from objectives.rate_plane import RatePlane
-from objectives.rungs import LONGEST, REAL_LENGTHS, plan_rungs
-from objectives.settings import TrainSettings
+from objectives.data.embedded import EMBEDDED
+from objectives.data.imageset import ImageSet
+from objectives.networks.factory import Factory, FactoryMember, first_line, match_factory
+from objectives.training.rate_plane import RatePlane
+from objectives.training.rungs import LONGEST, REAL_LENGTHS, plan_rungs
+from objectives.training.settings import TrainSettings
 from phiscale import _checks
 from phiscale.constants import FLOPS, CostModel, ScalingConstants
 from phiscale.errors import BudgetError, PhiscaleError, SettingsError, TrialError
@@ -24,7 +24,7 @@ from phiscale.scaling import multipliers
 from phiscale.spec import NetworkSpec
 
 if TYPE_CHECKING:
-    from objectives.training import ProxyRun
+    from objectives.training.train import ProxyRun
 
 Budget = Literal["matched", "nominal"]
 
@@ -123,13 +123,15 @@ class ProxyObjective:
 
     def estimate_seconds(self, network: ScaledNetwork | CountedNetwork) -> float:
         """About how long one training of the network takes here. Raises ``TrialError``."""
-        from objectives.training import estimate_seconds
+        from objectives.training.train import estimate_seconds
 
         with _factory_errors(network):
             return estimate_seconds(self._trainable(network), self.data, self.train)
 
     def _train(self, network: ScaledNetwork | CountedNetwork, seed: int) -> ProxyRun:
-        from objectives.training import train_proxy  # torch takes a second to import; tables of networks need none
+        from objectives.training.train import (
+            train_proxy,  # torch takes a second to import; tables of networks need none
+        )
 
         with _factory_errors(network):
             return train_proxy(self._trainable(network), self.data, self._settings(network), seed=seed)
@@ -170,7 +172,7 @@ def with_length(train: TrainSettings, data: ImageSet) -> TrainSettings:
     elif data.name == EMBEDDED:
         images = 2 * data.epoch_images
     else:
-        from objectives.machine import choose_device
+        from objectives.training.device import choose_device
 
         images = REAL_LENGTHS[choose_device(train.device).type]
     return dataclasses.replace(train, epochs=None, images_seen=images)

@@ -25,7 +25,7 @@ import torch
 from filelock import FileLock
 
 from objectives.alive import hold, is_held, let_go
-from objectives.memory import free_memory, give_back, total_memory
+from objectives.training.memory import free_memory, give_back, total_memory
 
 _PART = 0.9
 """Part of the device's memory that the needs of all trainings may sum to."""

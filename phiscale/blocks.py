@@ -1,7 +1,7 @@
 """Counted cost of the parts of a network: layers, the five kinds of block, and the three kinds of stem.
 
 A count is (multiply-accumulates, parameters, activations); ``phiscale.cost`` says what enters it. What is counted here
-is built in ``objectives/blocks.py`` from the same ``StageSpec``.
+is built in ``objectives/networks/blocks.py`` from the same ``StageSpec``.
 """
 
 from __future__ import annotations

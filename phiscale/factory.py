@@ -1,6 +1,7 @@
 """The family of a person's own factory, read from a record: the multipliers and pixels to call it with.
 
-phiscale cannot build such networks, so that their cost is counted by the search itself (``objectives/factory.py``).
+phiscale cannot build such networks, so that their cost is counted by the search itself
+(``objectives/networks/factory.py``).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale.baselines import BASELINES, PROXY_BASE
 from phiscale.calibration import Calibration
 from phiscale.constants import CostModel, Multipliers
@@ -97,8 +97,8 @@ def _costs(networks: list[ScaledNetwork], options: CalibrateOptions) -> tuple[li
     """Costs of the networks, their unit, and the device."""
     if options.metric in ("macs", "params", "activations"):
         return [float(network.cost.by_metric(options.metric)) for network in networks], "count", "counted"
-    from objectives.machine import choose_device, device_name
-    from objectives.timing import UNITS, measure
+    from objectives.training.device import choose_device, device_name
+    from objectives.training.timing import UNITS, measure
 
     device = choose_device(options.train.device)
     metric: Literal["latency", "train-step", "memory"] = options.metric  # type: ignore[assignment]

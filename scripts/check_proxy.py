@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale.constants import Shares, constants_from_shares
 from phiscale.errors import BudgetError, DataError, SettingsError, StudyError
 from phiscale.family import align_columns
@@ -40,8 +40,8 @@ from scripts.setup import ObjectiveSettings, choose_baseline, make_data
 from search.study import check_study_name
 
 if TYPE_CHECKING:
-    from objectives.imageset import ImageSet
-    from objectives.rate_plane import BestRates, RatePlane
+    from objectives.data.imageset import ImageSet
+    from objectives.training.rate_plane import BestRates, RatePlane
 
 _AXES = ("depth", "width", "resolution")
 _FEWEST = 6
@@ -149,7 +149,7 @@ def _networks(options: CheckOptions, base: NetworkSpec) -> list[ScaledNetwork]:
 
 def _shapes(options: CheckOptions, base: NetworkSpec) -> dict[str, ScaledNetwork]:
     """Networks grown along one axis alone, and along all equally; raises ``StudyError`` where fewer than two differ."""
-    from objectives.rate_plane import shape_shares
+    from objectives.training.rate_plane import shape_shares
 
     points = shape_shares(options.measure.cost_model)
     found: dict[str, tuple[str, ScaledNetwork]] = {}
@@ -231,7 +231,7 @@ def _order_table(rows: list[dict[str, Any]], reference: str, seconds: float) -> 
 
 def _rates(options: CheckOptions, own: Setting, shapes: dict[str, ScaledNetwork], table: ScoreTable) -> dict[str, Any]:
     """Train the shapes at three learning rates; print and return the best, and write the plane where they differ."""
-    from objectives.rate_plane import FACTORS
+    from objectives.training.rate_plane import FACTORS
 
     networks = list(shapes.values())
     settings = [own.at_rate(factor) for factor in FACTORS]
@@ -266,7 +266,7 @@ def _best_rates(measured: list[Scores], own: Setting) -> dict[int, BestRates]:
     """The best rates at the shortest and the longest rung, by images seen."""
     import numpy as np
 
-    from objectives.rate_plane import best_rates
+    from objectives.training.rate_plane import best_rates
 
     found = {}
     for index in dict.fromkeys((0, len(own.rungs) - 1)):
@@ -310,7 +310,7 @@ def _conclude_rates(options: CheckOptions, own: Setting, shapes: dict[str, Scale
 
 
 def _plane(options: CheckOptions, own: Setting, shapes: dict[str, ScaledNetwork], best: BestRates) -> RatePlane:
-    from objectives.rate_plane import fit_plane, shares_of_network
+    from objectives.training.rate_plane import fit_plane, shares_of_network
 
     model = options.measure.cost_model
     base = next(iter(shapes.values())).base

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objectives.rungs import plan_rungs
-from objectives.settings import TrainSettings
+from objectives.training.rungs import plan_rungs
+from objectives.training.settings import TrainSettings
 from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError
 from phiscale.family import parse_phis
@@ -43,8 +43,8 @@ from search.settings import BASELINE_RULES, SearchSettings
 from search.study import check_study_name
 
 if TYPE_CHECKING:
-    from objectives.imageset import ImageSet
-    from objectives.rate_plane import RatePlane
+    from objectives.data.imageset import ImageSet
+    from objectives.training.rate_plane import RatePlane
 
 OURS = "recommended"
 _COLUMNS = ("setting", "phi", "fingerprint", "seed", "score", "macs", "params", "activations", "seconds", "failure")
@@ -235,7 +235,7 @@ def _check_rivals(entries: list[Entry], options: ConfirmOptions) -> None:
 
 def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
     """The settings of the study, with unseen images. Raises ``StudyError`` where they cannot be had."""
-    from objectives.data import load_test_part
+    from objectives.data.load import load_test_part
     from objectives.proxy import with_length
 
     path = options.folder / "config.json"

@@ -71,8 +71,8 @@ def main() -> int:
 
 def export_onnx(options: OnnxOptions) -> None:
     """Write the file and say what it holds and how near onnxruntime is to torch."""
-    from objectives.network import build_network
-    from objectives.onnx_file import network_with_weights, write_checked
+    from objectives.networks.build import build_network
+    from objectives.networks.onnx_file import network_with_weights, write_checked
 
     record = load_record(options.family())
     (member,) = make_members(options.family(), record)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale.errors import PhiscaleError, SettingsError, StudyError
 from scripts.console import PlainProgress, make_progress, run_command
 from scripts.crew import Crew, is_helper

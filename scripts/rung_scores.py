@@ -15,14 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objectives.rungs import Rung, plan_rungs, total_steps
-from objectives.settings import TrainSettings
+from objectives.training.rungs import Rung, plan_rungs, total_steps
+from objectives.training.settings import TrainSettings
 from phiscale.errors import StudyError, TrialError
 from phiscale.network import ScaledNetwork
 from scripts.tables import read_rows, write_rows
 
 if TYPE_CHECKING:
-    from objectives.imageset import ImageSet
+    from objectives.data.imageset import ImageSet
 
 _COLUMNS = ("setting", "images", "learning_rate", "fingerprint", "seed", "rung", "score", "seconds")
 
@@ -123,7 +123,7 @@ def measure(
 
 def _train(setting: Setting, network: ScaledNetwork, seed: int, *, may_diverge: bool) -> list[tuple[float, float]]:
     """(score, seconds) at each rung. Raises ``StudyError`` for a training that failed."""
-    from objectives.training import train_proxy
+    from objectives.training.train import train_proxy
 
     rungs = setting.rungs
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from objectives.contract import Objective
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale.baselines import BASELINES, PROXY_BASE
 from phiscale.calibration import Calibration
 from phiscale.constants import ACTIVATIONS, FLOPS, PARAMETERS, CostModel
@@ -22,9 +22,9 @@ from phiscale.rounding import rounding_by_name
 from phiscale.spec import NetworkSpec, load_network
 
 if TYPE_CHECKING:
-    from objectives.factory import Factory
-    from objectives.imageset import ImageSet
-    from objectives.rate_plane import RatePlane
+    from objectives.data.imageset import ImageSet
+    from objectives.networks.factory import Factory
+    from objectives.training.rate_plane import RatePlane
 
 COST_MODELS = {"macs": FLOPS, "params": PARAMETERS, "activations": ACTIVATIONS}
 
@@ -106,14 +106,14 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int)
 
 def load_rate_plane(settings: ObjectiveSettings) -> RatePlane | None:
     """The learning rates by shape that were asked for. Raises ``RecordError`` for a file that holds none."""
-    from objectives.rate_plane import RatePlane
+    from objectives.training.rate_plane import RatePlane
 
     return RatePlane.load(settings.rate_plane) if settings.rate_plane else None
 
 
 def make_data(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> ImageSet:
     """The images of a study, split into a training and a validation part."""
-    from objectives.data import load_data
+    from objectives.data.load import load_data
 
     return load_data(
         settings.data,
@@ -145,7 +145,7 @@ def choose_baseline(settings: ObjectiveSettings, source: int) -> NetworkSpec:
 
 def make_factory(settings: ObjectiveSettings, source: int) -> Factory:
     """The factory asked for; the resolution of its baseline is --resolution, or fits the source as the default's."""
-    from objectives.factory import Factory
+    from objectives.networks.factory import Factory
 
     name = str(settings.factory)
     build = _attribute(name, "--factory")

@@ -11,12 +11,12 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale.errors import StudyError, TrialError
 from phiscale.spec import NetworkSpec
 
 if TYPE_CHECKING:
-    from objectives.imageset import ImageSet
+    from objectives.data.imageset import ImageSet
 
 Job = tuple[NetworkSpec, int, float]
 """A network, the seed and the learning rate to train it with."""
@@ -65,7 +65,7 @@ def _train_shared(job: Job) -> dict[str, Any]:
 
 
 def _train(spec: NetworkSpec, seed: int, rate: float, images: ImageSet, train: TrainSettings) -> dict[str, Any]:
-    from objectives.training import train_proxy
+    from objectives.training.train import train_proxy
 
     try:
         run = train_proxy(spec, images, dataclasses.replace(train, learning_rate=rate), seed=seed)

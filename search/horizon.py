@@ -31,7 +31,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from objectives.rungs import LONGEST
+from objectives.training.rungs import LONGEST
 from phiscale.errors import SettingsError
 from phiscale.training_length import FARTHEST
 from search.settings import SearchSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from objectives.contract import AnyNetwork, Objective
-from objectives.factory import Factory
+from objectives.networks.factory import Factory
 from objectives.proxy import Budget, ProxyObjective
 from phiscale.errors import BudgetError, ConstraintError
 from phiscale.files import write_text

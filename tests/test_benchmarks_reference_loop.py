@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from benchmarks.bench_agreement import agreement
 from benchmarks.reference_loop import PLAIN, TUNED, train_reference
-from objectives import steps, training
-from objectives.settings import TrainSettings
+from objectives.training import steps
+from objectives.training import train as training
+from objectives.training.settings import TrainSettings
 from tests.tiny_data import TINY, striped_images
 
 SETTINGS = TrainSettings(device="cpu", images_seen=256, rungs=1, warmup=0.1, batch_size=16, learning_rate=0.1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from objectives.factory import Factory, match_factory
+from objectives.networks.factory import Factory, match_factory
 from phiscale import BASELINES, FLOPS, PUBLISHED_RULES, NetworkSpec, StageSpec, count_cost, match_budget
 from phiscale.cli import main
 from phiscale.spec import BLOCKS

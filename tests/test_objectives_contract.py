@@ -14,7 +14,7 @@ from objectives.contract import Evaluation, Objective
 from objectives.landscape import CORNER, EDGE, INTERIOR, LandscapeObjective
 from objectives.power_law import KINKED, MOVING
 from objectives.proxy import ProxyObjective
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale import (
     ACTIVATIONS,
     FLOPS,

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from objectives import decode, folder, memory
-from objectives.data import load_data, load_image_folder, load_npz, load_test_part
-from objectives.imageset import ImageSet, split_labels
+from objectives.data import decode, folder
+from objectives.data.imageset import ImageSet, split_labels
+from objectives.data.load import load_data, load_image_folder, load_npz, load_test_part
+from objectives.training import memory
 from phiscale import DataError, SettingsError
 
 

@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from objectives import embedded
-from objectives.data import load_data, load_test_part
-from objectives.embedded import CLASSES, SIDE, draw_images, load_embedded
+from objectives.data import embedded
+from objectives.data.embedded import CLASSES, SIDE, draw_images, load_embedded
+from objectives.data.load import load_data, load_test_part
 
 
 def test_the_set_is_the_same_on_every_machine():

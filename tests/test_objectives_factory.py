@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from objectives.contract import CountedNetwork, Objective
-from objectives.factory import Factory, build_member, count_member, match_factory
-from objectives.network import Network
+from objectives.networks.build import Network
+from objectives.networks.factory import Factory, build_member, count_member, match_factory
 from objectives.proxy import ProxyObjective
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale import (
     ACTIVATIONS,
     FLOPS,

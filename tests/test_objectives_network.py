@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from objectives.network import Network, build_network, folded
-from objectives.settings import TrainSettings
-from objectives.training import train_proxy
+from objectives.networks.build import Network, build_network, folded
+from objectives.training.settings import TrainSettings
+from objectives.training.train import train_proxy
 from phiscale import (
     BASELINES,
     CONVNEXT_T,

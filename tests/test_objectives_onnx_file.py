@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from objectives import onnx_file
-from objectives.network import build_network
-from objectives.onnx_file import largest_difference, network_with_weights, to_onnx, write_checked
+from objectives.networks import onnx_file
+from objectives.networks.build import build_network
+from objectives.networks.onnx_file import largest_difference, network_with_weights, to_onnx, write_checked
 from phiscale import EFFICIENTNET_B0, FLOPS, PUBLISHED_RULES, DataError, Observed, SearchRecord, generate_family
 from tests.interop import require
 from tests.tiny_data import TINY

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from objectives import pixels
-from objectives.pixels import DeviceImages, EpochPlan
+from objectives.training import device_images as pixels
+from objectives.training.device_images import DeviceImages, EpochPlan
 from tests.tiny_data import striped_images
 
 CPU = torch.device("cpu")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-import objectives.training
+import objectives.training.train
 from objectives.proxy import ProxyObjective
-from objectives.rate_plane import RatePlane, best_rates, fit_plane, shape_shares, shares_of_network
-from objectives.settings import TrainSettings
-from objectives.training import ProxyRun
+from objectives.training.rate_plane import RatePlane, best_rates, fit_plane, shape_shares, shares_of_network
+from objectives.training.settings import TrainSettings
+from objectives.training.train import ProxyRun
 from phiscale import (
     FLOPS,
     PARAMETERS,
@@ -230,7 +230,7 @@ def rates(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         seen.append(settings.learning_rate)
         return run_of(settings)
 
-    monkeypatch.setattr(objectives.training, "train_proxy", train)
+    monkeypatch.setattr(objectives.training.train, "train_proxy", train)
     return seen
 
 

@@ -12,12 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from objectives import pixels, replay, steps
-from objectives.network import build_network
-from objectives.replay import Replayed
-from objectives.rungs import plan_rungs, total_steps
-from objectives.settings import TrainSettings
-from objectives.training import train_proxy
+from objectives.networks.build import build_network
+from objectives.training import cuda_graph as replay
+from objectives.training import device_images as pixels
+from objectives.training import steps
+from objectives.training.cuda_graph import Replayed
+from objectives.training.rungs import plan_rungs, total_steps
+from objectives.training.settings import TrainSettings
+from objectives.training.train import train_proxy
 from tests.tiny_data import TINY, striped_images
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
@@ -175,7 +177,7 @@ def test_a_training_of_replayed_steps_is_the_training(acted, monkeypatch):
 
             return undo
 
-    monkeypatch.setattr("objectives.training.TrainingSteps", OnAGpu)
+    monkeypatch.setattr("objectives.training.train.TrainingSteps", OnAGpu)
     assert train_proxy(spec, data, QUICK, seed=3).curves == plain
     assert len(made) == len(acted["graphs"]) == 1
     assert acted["graphs"][0].replays == total_steps(plan_rungs(QUICK, len(data.train_labels))) - 3

@@ -17,12 +17,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from objectives import memory, needs, room, training
+from objectives import room
 from objectives.alive import hold, let_go
-from objectives.factory import Factory
-from objectives.needs import needed_bytes, scoring_batch
-from objectives.settings import TrainSettings
-from objectives.training import train_proxy
+from objectives.networks.factory import Factory
+from objectives.training import memory
+from objectives.training import memory_needed as needs
+from objectives.training import train as training
+from objectives.training.memory_needed import needed_bytes, scoring_batch
+from objectives.training.settings import TrainSettings
+from objectives.training.train import train_proxy
 from phiscale import EFFICIENTNET_B0, Multipliers
 from tests.factories_for_tests import plain
 from tests.tiny_data import TINY, striped_images

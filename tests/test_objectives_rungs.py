@@ -10,14 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives import training
-from objectives.factory import Factory
-from objectives.pixels import DeviceImages
+from objectives.networks.factory import Factory
 from objectives.proxy import ProxyObjective, with_length
-from objectives.rungs import REAL_LENGTHS, cooldown_rates, plan_rungs, rung_lengths, total_steps, trunk_rates
-from objectives.settings import TrainSettings
-from objectives.steps import TrainingSteps
-from objectives.training import train_proxy
+from objectives.training import train as training
+from objectives.training.device_images import DeviceImages
+from objectives.training.rungs import REAL_LENGTHS, cooldown_rates, plan_rungs, rung_lengths, total_steps, trunk_rates
+from objectives.training.settings import TrainSettings
+from objectives.training.steps import TrainingSteps
+from objectives.training.train import train_proxy
 from phiscale import Multipliers, SettingsError
 from tests.factories_for_tests import steered_by_a_buffer
 from tests.strategies import reals
@@ -281,7 +281,7 @@ def test_a_length_in_epochs_is_of_the_whole_training_part():
 
 def test_the_default_length_depends_on_the_data_and_the_device(monkeypatch):
     assert with_length(TrainSettings(device="cpu"), DATA).images_seen == REAL_LENGTHS["cpu"] == 60_000
-    monkeypatch.setattr("objectives.machine.choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("objectives.training.device.choose_device", lambda _: torch.device("cuda"))
     assert with_length(TrainSettings(), DATA).images_seen == REAL_LENGTHS["cuda"] == 500_000
     assert with_length(TrainSettings(), dataclasses.replace(DATA, name="embedded")).images_seen == 2 * DATA.epoch_images
     asked = TrainSettings(images_seen=640)

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale import SettingsError
 
 
@@ -70,7 +70,9 @@ def test_every_field_has_help_of_its_own():
             assert isinstance(after.value.value, str)
 
 
-@pytest.mark.parametrize("module", ["objectives", "objectives.contract", "objectives.settings", "objectives.landscape"])
+@pytest.mark.parametrize(
+    "module", ["objectives", "objectives.contract", "objectives.training.settings", "objectives.landscape"]
+)
 def test_light_modules_load_nothing_heavy(module):
     code = (
         f"import sys, {module}; "
@@ -83,7 +85,7 @@ def test_light_modules_load_nothing_heavy(module):
 
 def test_torch_is_loaded_by_the_first_training_only():
     code = (
-        "import sys, objectives.data, objectives.proxy, objectives.embedded; "
+        "import sys, objectives.data.load, objectives.proxy, objectives.data.embedded; "
         "sys.exit(', '.join({'torch', 'optuna', 'scipy'} & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

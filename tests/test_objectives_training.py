@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from objectives import steps, training
-from objectives.machine import autocast, choose_device
-from objectives.pixels import EpochPlan
-from objectives.rungs import cooldown_rates, plan_rungs, trunk_rates
-from objectives.settings import TrainSettings
-from objectives.training import train_proxy
+from objectives.training import steps
+from objectives.training import train as training
+from objectives.training.device import autocast, choose_device
+from objectives.training.device_images import EpochPlan
+from objectives.training.rungs import cooldown_rates, plan_rungs, trunk_rates
+from objectives.training.settings import TrainSettings
+from objectives.training.train import train_proxy
 from phiscale import SettingsError, TrialError
 from tests.tiny_data import TINY, striped_images
 

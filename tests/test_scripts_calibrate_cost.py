@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from objectives.settings import TrainSettings
-from objectives.timing import measure
+from objectives.training.settings import TrainSettings
+from objectives.training.timing import measure
 from phiscale import PROXY_BASE, CostModel, DataError, Multipliers, count_cost
 from phiscale.calibration import Calibration
 from scripts.calibrate_cost import CalibrateOptions, design, fit

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import objectives.training
-from objectives.rate_plane import RatePlane
-from objectives.settings import TrainSettings
-from objectives.training import ProxyRun
+import objectives.training.train
+from objectives.training.rate_plane import RatePlane
+from objectives.training.settings import TrainSettings
+from objectives.training.train import ProxyRun
 from phiscale import (
     PROXY_BASE,
     PUBLISHED_RULES,
@@ -69,7 +69,7 @@ def height(spec: Any) -> float:
 def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
     """Longer trainings keep the order of networks, the shortest reverses it."""
     made = Trainings(lambda spec, _, length: -height(spec) if length == 100 else height(spec))
-    monkeypatch.setattr(objectives.training, "train_proxy", made)
+    monkeypatch.setattr(objectives.training.train, "train_proxy", made)
     return made
 
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 import scripts.confirm
-from objectives.data import load_data
-from objectives.imageset import ImageSet
-from objectives.settings import TrainSettings
+from objectives.data.imageset import ImageSet
+from objectives.data.load import load_data
+from objectives.training.settings import TrainSettings
 from phiscale import (
     ROUNDINGS,
     Multipliers,
@@ -54,7 +54,7 @@ def test_scores_are_of_images_that_the_search_never_saw(study: Path, tmp_path: P
         scored.append(images)
         return SimpleNamespace(scores=(0.5,), seconds=0.0)
 
-    monkeypatch.setattr("objectives.training.train_proxy", train)
+    monkeypatch.setattr("objectives.training.train.train_proxy", train)
     scripts.confirm.confirm(scripts.confirm.ConfirmOptions(study="s", results=tmp_path, phis="1", seeds=1, images=60))
     seen = load_data(train_images=80, validation_images=40, seed=0)
     assert {images.fingerprint for images in scored} == {scored[0].fingerprint}
@@ -102,7 +102,7 @@ def test_trainings_are_as_long_as_the_constants_are_for_and_the_verdict_says_so(
         used.append(train)
         return SimpleNamespace(scores=(0.5,), seconds=0.0)
 
-    monkeypatch.setattr("objectives.training.train_proxy", train)
+    monkeypatch.setattr("objectives.training.train.train_proxy", train)
     options = ConfirmOptions(study="s", results=tmp_path, phis="1", seeds=1, images=60)
     scripts.confirm.confirm(options)
     assert {(each.images_seen, each.rungs) for each in used} == {(256, 1)}
@@ -153,7 +153,9 @@ def confirm_while(
         yield
 
     monkeypatch.setattr("search.workers.deciding", deciding)
-    monkeypatch.setattr("objectives.training.train_proxy", lambda *_, **__: SimpleNamespace(scores=(0.5,), seconds=0.0))
+    monkeypatch.setattr(
+        "objectives.training.train.train_proxy", lambda *_, **__: SimpleNamespace(scores=(0.5,), seconds=0.0)
+    )
     scripts.confirm.confirm(ConfirmOptions(study="s", results=results, phis="1", seeds=2, images=60))
     return folder
 
@@ -187,7 +189,9 @@ def test_other_constants_are_not_called_confirmed(study: Path, tmp_path: Path, m
 @pytest.fixture
 def coarse(study: Path, tmp_path: Path, monkeypatch) -> Callable[..., Path]:
     """Confirms a copy of the study as one that was run with other options, without training; its folder."""
-    monkeypatch.setattr("objectives.training.train_proxy", lambda *_, **__: SimpleNamespace(scores=(0.5,), seconds=0.0))
+    monkeypatch.setattr(
+        "objectives.training.train.train_proxy", lambda *_, **__: SimpleNamespace(scores=(0.5,), seconds=0.0)
+    )
 
     def run(phi: str, **measure: str) -> Path:
         folder = shutil.copytree(study / "s", tmp_path / "s")

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from objectives.embedded import load_embedded
+from objectives.data.embedded import load_embedded
 from objectives.proxy import ProxyObjective
-from objectives.rungs import plan_rungs, total_steps
-from objectives.settings import TrainSettings
+from objectives.training.rungs import plan_rungs, total_steps
+from objectives.training.settings import TrainSettings
 from phiscale import FLOPS, PROXY_BASE
 from scripts.forecast import Forecast, describe_data, describe_horizon, forecast, network_table
 from search.plan import baseline_constants
@@ -75,7 +75,7 @@ def test_an_estimate_is_made_of_the_time_of_a_step_and_of_scoring(objective: Pro
     rungs = plan_rungs(objective.train, 80)
     timed = min(12, rungs[-1].steps // 2)
     clock = iter([0.0, 2.0 * timed, 2.0 * timed + 7.0])  # before and after the steps, and after scoring
-    monkeypatch.setattr("objectives.training.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr("objectives.training.train.time", SimpleNamespace(perf_counter=lambda: next(clock)))
     assert objective.estimate_seconds(network) == pytest.approx(2.0 * total_steps(rungs) + 4 * 7.0)
 
 

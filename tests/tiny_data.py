@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from objectives.imageset import AUGMENTATIONS, ImageSet
+from objectives.data.imageset import AUGMENTATIONS, ImageSet
 from phiscale import NetworkSpec, StageSpec
 
 TINY = NetworkSpec(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from objectives.imageset import Images
+from objectives.data.imageset import Images
 from phiscale.errors import DataError
 
 LARGEST_COMMON_SIDE = 256
@@ -56,7 +56,7 @@ def most_in_memory(files: Sequence[Path], side: int | None) -> int:
     """
     import torch
 
-    from objectives.memory import total_memory
+    from objectives.training.memory import total_memory
 
     sample = files[:: max(1, len(files) // _SAMPLED)]
     stored = 3 * (side or _common_side([_shorter_side(file) for file in sample])) ** 2

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from objectives.blocks import Block, ChannelNorm, ConvNeXtBlock, conv_norm, make_block
-from objectives.factory import FactoryMember, build_member
+from objectives.networks.blocks import Block, ChannelNorm, ConvNeXtBlock, conv_norm, make_block
+from objectives.networks.factory import FactoryMember, build_member
 from phiscale.spec import NetworkSpec
 
 

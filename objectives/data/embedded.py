@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from objectives.imageset import Images, ImageSet, Labels
+from objectives.data.imageset import Images, ImageSet, Labels
 
 SIDE = 32
 """Side of the images, in pixels."""

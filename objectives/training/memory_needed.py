@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import torch
 
-from objectives.factory import FactoryMember, count_member
-from objectives.imageset import ImageSet
-from objectives.machine import is_halved
-from objectives.memory import total_memory
-from objectives.settings import TrainSettings
+from objectives.data.imageset import ImageSet
+from objectives.networks.factory import FactoryMember, count_member
+from objectives.training.device import is_halved
+from objectives.training.memory import total_memory
+from objectives.training.settings import TrainSettings
 from phiscale.cost import count_cost
 from phiscale.spec import NetworkSpec
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from objectives.cpu_layers import fit_to_device
-from objectives.machine import autocast, memory_errors, reserved
-from objectives.network import build_network
-from objectives.settings import TrainSettings
+from objectives.cpu.layers import fit_to_device
+from objectives.networks.build import build_network
+from objectives.training.device import autocast, memory_errors, reserved
+from objectives.training.settings import TrainSettings
 from phiscale.spec import NetworkSpec
 
 Metric = Literal["latency", "train-step", "memory"]

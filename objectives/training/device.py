@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale.errors import SettingsError, TrialError
 
 _THREADS = 1

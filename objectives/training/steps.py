@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from objectives.machine import autocast
-from objectives.network import Network
-from objectives.pixels import DeviceImages, EpochPlan
-from objectives.replay import Replayed
-from objectives.settings import TrainSettings
+from objectives.networks.build import Network
+from objectives.training.cuda_graph import Replayed
+from objectives.training.device import autocast
+from objectives.training.device_images import DeviceImages, EpochPlan
+from objectives.training.settings import TrainSettings
 from phiscale.errors import TrialError
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from objectives.imageset import Images, Labels
-from objectives.memory import free_memory
+from objectives.data.imageset import Images, Labels
+from objectives.training.memory import free_memory
 
 _CHUNK = 2**24
 """Values that are resized at a time."""

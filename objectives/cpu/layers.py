@@ -1,7 +1,7 @@
 """Layers that train fast on a CPU: convolution, batch normalisation and activation as one; squeeze-excitation.
 
 The same functions and gradients as torch's layers, up to rounding: a 1 x 1 convolution is one matrix product over all
-pixels, the rest are the loops of ``objectives/cpu_kernels.py``, and each is one node of the graph of gradients. In
+pixels, the rest are the loops of ``objectives/cpu/kernels.py``, and each is one node of the graph of gradients. In
 evaluation torch's layers run as they are.
 """
 
@@ -13,11 +13,11 @@ import numba
 import torch
 from torch import Tensor, nn
 
-from objectives import cpu_kernels
-from objectives.blocks import SqueezeExcitation
-from objectives.machine import is_halved
-from objectives.network import Network
-from objectives.settings import TrainSettings
+from objectives.cpu import kernels as cpu_kernels
+from objectives.networks.blocks import SqueezeExcitation
+from objectives.networks.build import Network
+from objectives.training.device import is_halved
+from objectives.training.settings import TrainSettings
 from phiscale.errors import TrialError
 
 _KINDS = {nn.ReLU: cpu_kernels.RELU, nn.ReLU6: cpu_kernels.RELU6, nn.SiLU: cpu_kernels.SILU}

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from objectives.decode import fit_square
-from objectives.imageset import Images, Labels
+from objectives.data.decode import fit_square
+from objectives.data.imageset import Images, Labels
 from phiscale.errors import DataError
 
 

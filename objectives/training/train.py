@@ -18,17 +18,25 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from objectives.cpu_layers import fit_to_device
-from objectives.factory import FactoryMember
-from objectives.imageset import ImageSet
-from objectives.machine import autocast, choose_device, device_name, is_halved, memory_errors, peak_memory, reserved
-from objectives.needs import needed_bytes, scoring_batch
-from objectives.network import build_network, folded
-from objectives.pixels import DeviceImages, EpochPlan
+from objectives.cpu.layers import fit_to_device
+from objectives.data.imageset import ImageSet
+from objectives.networks.build import build_network, folded
+from objectives.networks.factory import FactoryMember
 from objectives.room import room
-from objectives.rungs import Rung, cooldown_rates, plan_rungs, total_steps, trunk_rates
-from objectives.settings import TrainSettings
-from objectives.steps import TrainingSteps
+from objectives.training.device import (
+    autocast,
+    choose_device,
+    device_name,
+    is_halved,
+    memory_errors,
+    peak_memory,
+    reserved,
+)
+from objectives.training.device_images import DeviceImages, EpochPlan
+from objectives.training.memory_needed import needed_bytes, scoring_batch
+from objectives.training.rungs import Rung, cooldown_rates, plan_rungs, total_steps, trunk_rates
+from objectives.training.settings import TrainSettings
+from objectives.training.steps import TrainingSteps
 from phiscale.errors import TrialError
 from phiscale.spec import NetworkSpec
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from objectives.imageset import Labels
+from objectives.data.imageset import Labels
 from phiscale.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})

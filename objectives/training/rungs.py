@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from objectives.settings import TrainSettings
+from objectives.training.settings import TrainSettings
 from phiscale.errors import SettingsError
 
 REAL_LENGTHS = {"cpu": 60_000, "cuda": 500_000}

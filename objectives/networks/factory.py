@@ -83,7 +83,7 @@ class Factory:
 
 @dataclass(frozen=True)
 class FactoryMember:
-    """One network of a factory, in the form in which a spec is trained (``objectives/training.py``)."""
+    """One network of a factory, in the form in which a spec is trained (``objectives/training/train.py``)."""
 
     factory: str
     build: Build

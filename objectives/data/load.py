@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from objectives.arrays import read_arrays
-from objectives.decode import decode_files, most_in_memory
-from objectives.embedded import EMBEDDED, embedded_test_part, load_embedded
-from objectives.folder import ImageTree, test_tree, training_tree
-from objectives.imageset import Images, ImageSet, Indices, Labels, Split, split_labels
+from objectives.data.arrays import read_arrays
+from objectives.data.decode import decode_files, most_in_memory
+from objectives.data.embedded import EMBEDDED, embedded_test_part, load_embedded
+from objectives.data.folder import ImageTree, test_tree, training_tree
+from objectives.data.imageset import Images, ImageSet, Indices, Labels, Split, split_labels
 from phiscale import _checks
 from phiscale.errors import DataError, SettingsError
 

@@ -1,0 +1,1 @@
+"""Compiled layers that make small networks quick on a CPU."""

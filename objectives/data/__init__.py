@@ -1,0 +1,1 @@
+"""Image sets: read from folders and arrays, or drawn (the embedded set)."""

@@ -1,0 +1,1 @@
+"""PyTorch networks from specs and from a person's own factory."""

@@ -1,0 +1,1 @@
+"""Training one network: trunk, rungs, cooldowns, and the device it runs on."""
