@@ -31,13 +31,13 @@ from torch.nn import functional
 
 from benchmarks.gpu_checks import AUGMENTATIONS, RATE, Bench, failures, parity, small
 from benchmarks.reference_loop import PLAIN, learning_rates, train_reference
-from objectives.machine import device_name, is_halved
-from objectives.memory import give_back
-from objectives.needs import needed_bytes
-from objectives.network import build_network
-from objectives.pixels import DeviceImages, EpochPlan
-from objectives.steps import TrainingSteps
-from objectives.training import train_proxy
+from objectives.networks.build import build_network
+from objectives.training.device import device_name, is_halved
+from objectives.training.device_images import DeviceImages, EpochPlan
+from objectives.training.memory import give_back
+from objectives.training.memory_needed import needed_bytes
+from objectives.training.steps import TrainingSteps
+from objectives.training.train import train_proxy
 from phiscale import NetworkSpec
 from phiscale.files import write_text
 from scripts.trainings import train_all
@@ -109,7 +109,7 @@ def env(bench: Bench) -> None:
 
 
 def _cudnn_version() -> int | None:
-    return torch.backends.cudnn.version() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call, no-any-return]
+    return torch.backends.cudnn.version() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ def _seconds(bench: Bench, steps: TrainingSteps, first: int, count: int) -> floa
 def _resident(bench: Bench, spec: NetworkSpec) -> float:
     """Seconds of a training, unscored, as the fastest public trainers do it.
 
-    Images are on the GPU, an epoch is augmented at once, the network runs in bfloat16, and nothing waits for the device.
+    Images are on the GPU, an epoch is augmented at once, and the network runs in bfloat16.
     """
     device, data, settings = bench.device, bench.data, bench.settings()
     bench.synchronize()
@@ -313,7 +313,8 @@ def memory(bench: Bench) -> None:
 
 def _memory_here(bench: Bench, case: MemoryCase) -> dict[str, int]:
     """MiB that the training takes in this process, which has done nothing before; the context is not counted."""
-    settings = bench.settings(batch_size=case.batch, images_seen=bench.images, rungs=1 if bench.quick else 2)
+    length = max(bench.images, 4 * case.batch)
+    settings = bench.settings(batch_size=case.batch, images_seen=length, rungs=2)
     estimate = needed_bytes(case.spec, settings, bench.data, bench.device)
     before = torch.cuda.mem_get_info()[0]  # opens the device
     allocated = train_proxy(case.spec, bench.data, settings, seed=0).peak_memory
