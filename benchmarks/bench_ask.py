@@ -18,7 +18,7 @@ from phiscale.constants import FLOPS, constants_from_shares
 from search import horizon
 from search.acquisition import most_informative
 from search.measurements import Measurement
-from search.recommend import recommend
+from search.recommendation import recommend
 from search.simplex import shares_at
 
 

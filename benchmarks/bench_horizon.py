@@ -24,8 +24,8 @@ import numpy as np
 
 from phiscale.family import align_columns
 from phiscale.files import write_text
-from scripts.console import run_command
-from scripts.studies import StudyOptions
+from scripts.shared.console import run_command
+from scripts.shared.studies import StudyOptions
 from search.horizon import Scale, fit, fit_lines, line_parts, plain_scale
 from search.surface import Array
 

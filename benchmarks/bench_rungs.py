@@ -30,8 +30,8 @@ from objectives.training.settings import TrainSettings
 from phiscale.baselines import PROXY_BASE
 from phiscale.constants import FLOPS
 from phiscale.matching import match_budget
-from scripts.console import run_command
-from scripts.tables import read_rows, write_rows
+from scripts.shared.console import run_command
+from scripts.shared.tables import read_rows, write_rows
 from search.plan import baseline_constants
 from search.settings import BASELINE_RULES
 

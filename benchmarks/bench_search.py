@@ -89,7 +89,7 @@ def phiscale_method(method: Method) -> Competitor:
         from objectives.contract import Evaluation
         from search.horizon import Aim
         from search.measurements import measurements
-        from search.recommend import recommend
+        from search.recommendation import recommend
         from search.run import StudyPlace, run_study
         from search.settings import SearchSettings
 
@@ -266,7 +266,7 @@ def _region_columns(form: ClosedForm, answer: Answer) -> dict[str, Any]:
     """Whether the region holds the best point of its own lattice, and how large it is."""
     if not answer.region:
         return {}
-    from search.recommend import REGION_STEPS
+    from search.recommendation import REGION_STEPS
 
     points = fine_lattice(REGION_STEPS)
     best = points[int(np.argmax(form.scores(points)))]

@@ -31,11 +31,11 @@ from phiscale.record import SearchRecord
 from phiscale.training_length import training
 from report.view import StudyView
 from scripts.confirm import OURS
-from scripts.console import run_command
-from scripts.studies import StudyOptions
+from scripts.shared.console import run_command
+from scripts.shared.studies import StudyOptions
 from search.horizon import Scale, aim_of
 from search.plan import baseline_constants
-from search.recommend import as_array, surface_at
+from search.recommendation import as_array, surface_at
 from search.settings import BASELINE_RULES
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _figure(view: StudyView, record: SearchRecord, rules: Sequence[Rule], length
     """Score against length: the surface of every rung at each rule, and prediction and measurement at the horizon."""
     from matplotlib.figure import Figure
 
-    from report.ink import PRINTED, style
+    from report.style import PRINTED, style
 
     aim = aim_of(None, view.settings, view.direction)
     with style(PRINTED):

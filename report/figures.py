@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from phiscale.training_length import is_measured
 from report import series
 from report.answer import RULES, leads
-from report.ink import VARIABLE, Ink, inline_svg, style
+from report.style import VARIABLE, Ink, inline_svg, style
 from report.triangle import triangle
 from report.view import StudyView
 

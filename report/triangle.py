@@ -16,8 +16,8 @@ from phiscale.constants import Shares
 from phiscale.files import write_bytes
 from phiscale.training_length import training
 from report import series
-from report.ink import PRINTED, Ink, style
 from report.labels import Box, place_labels
+from report.style import PRINTED, Ink, style
 from report.view import StudyView
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from phiscale.record import SearchRecord
 from search.claims import is_attempt, is_cut_off
 from search.horizon import aim_of
 from search.measurements import Measurement, measurements, trial_row
-from search.outcome import families, make_record
 from search.racing import STOPPED
-from search.recommend import Prediction, predict, recommend
+from search.recommendation import Prediction, predict, recommend
+from search.results import families, make_record
 from search.settings import SearchSettings
 from search.study import SETTINGS_KEY
 
@@ -100,7 +100,7 @@ class StudyView:
 
     @cached_property
     def family(self) -> dict[str, Any] | None:
-        """The family at phi 0 to 7, see ``search.outcome.families``; None without a record or a network."""
+        """The family at phi 0 to 7, see ``search.results.families``; None without a record or a network."""
         if self.record is None or self.record.network is None:
             return None
         written = read_json(self.folder / "family.json")

@@ -24,7 +24,7 @@ from phiscale.errors import DataError, SettingsError
 from phiscale.network import ScaledNetwork, scale_network
 from phiscale.rounding import ROUNDINGS
 from phiscale.spec import NetworkSpec, load_network
-from scripts.console import run_command
+from scripts.shared.console import run_command
 
 _LARGEST = 4.0
 """Cost of the largest network of the design by axis, as a multiple of the baseline's multiply-accumulates."""

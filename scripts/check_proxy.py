@@ -33,10 +33,10 @@ from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
 from phiscale.rounding import rounding_by_name
 from phiscale.spec import NetworkSpec
-from scripts.console import run_command
 from scripts.report import renew_report
-from scripts.rung_scores import Scores, ScoreTable, Setting, measure
-from scripts.setup import ObjectiveSettings, choose_baseline, make_data
+from scripts.shared.console import run_command
+from scripts.shared.rung_scores import Scores, ScoreTable, Setting, measure
+from scripts.shared.setup import ObjectiveSettings, choose_baseline, make_data
 from search.study import check_study_name
 
 if TYPE_CHECKING:

@@ -34,10 +34,10 @@ from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
 from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
-from scripts.console import run_command
 from scripts.report import renew_report
-from scripts.setup import ObjectiveSettings, load_rate_plane, make_data
-from scripts.tables import read_rows, write_rows
+from scripts.shared.console import run_command
+from scripts.shared.setup import ObjectiveSettings, load_rate_plane, make_data
+from scripts.shared.tables import read_rows, write_rows
 from scripts.trainings import train_all
 from search.settings import BASELINE_RULES, SearchSettings
 from search.study import check_study_name
@@ -330,7 +330,7 @@ def _keep(confirmation: dict[str, Any], confirmed: SearchRecord, path: Path) -> 
 
     Raises ``StudyError``, and leaves that record alone, where it recommends something else than ``confirmed``.
     """
-    from search.outcome import say_the_same
+    from search.results import say_the_same
 
     record = SearchRecord.load(path)
     if not say_the_same(record, confirmed):

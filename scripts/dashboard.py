@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phiscale.errors import PhiscaleError, SettingsError, StudyError
-from scripts.console import run_command, say_error
-from scripts.studies import StudyOptions
+from scripts.shared.console import run_command, say_error
+from scripts.shared.studies import StudyOptions
 from search.study import SETTINGS_KEY, check_study_name
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import Literal
 from phiscale.errors import SettingsError
 from phiscale.family import short_number
 from phiscale.training_length import heading
-from scripts.console import run_command
 from scripts.make_family import FamilyOptions, load_record, make_members
+from scripts.shared.console import run_command
 
 
 @dataclass(frozen=True, kw_only=True)

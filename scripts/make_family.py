@@ -20,8 +20,8 @@ from phiscale.files import write_text
 from phiscale.record import SearchRecord
 from phiscale.rounding import rounding_by_name
 from phiscale.spec import load_network
-from scripts.console import run_command
 from scripts.report import renew_report
+from scripts.shared.console import run_command
 from search.study import check_study_name
 
 

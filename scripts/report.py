@@ -16,8 +16,8 @@ from typing import Annotated
 import tyro
 
 from phiscale.errors import PhiscaleError
-from scripts.console import run_command
-from scripts.studies import StudyOptions
+from scripts.shared.console import run_command
+from scripts.shared.studies import StudyOptions
 
 
 @dataclass(frozen=True, kw_only=True)

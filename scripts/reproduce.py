@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from phiscale.errors import SettingsError, StudyError
-from scripts.console import run_command
+from scripts.shared.console import run_command
 from search.study import check_study_name
 
 Stage = Literal["lattice", "search", "grid", "confirm", "summary"]
@@ -111,8 +111,8 @@ def summarise(options: ReproduceOptions) -> None:
     from phiscale.record import SearchRecord
     from report.evidence import evidence_markdown
     from report.figures import draw_confirmed
-    from report.ink import PRINTED, style
-    from scripts.studies import StudyOptions
+    from report.style import PRINTED, style
+    from scripts.shared.studies import StudyOptions
 
     view = StudyOptions(study=options.study("summary"), results=options.results).look()
     if view.confirmation is None:

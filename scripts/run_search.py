@@ -22,10 +22,10 @@ import tyro
 
 from objectives.training.settings import TrainSettings
 from phiscale.errors import PhiscaleError, SettingsError, StudyError
-from scripts.console import PlainProgress, make_progress, run_command
 from scripts.crew import Crew, is_helper
-from scripts.setup import ObjectiveSettings, make_objective
-from scripts.tracking import Tracker, tracking
+from scripts.shared.console import PlainProgress, make_progress, run_command
+from scripts.shared.setup import ObjectiveSettings, make_objective
+from scripts.shared.tracking import Tracker, tracking
 from search.settings import SearchSettings
 from search.storage import put_log_away, redact, storage_errors
 from search.study import check_study_name
@@ -113,7 +113,7 @@ def plan_of(objective: Objective, options: SearchOptions, *, with_networks: bool
 
     Raises ``SettingsError`` for a horizon of which the rungs can say nothing.
     """
-    from scripts.forecast import describe_data, describe_horizon, forecast, network_table
+    from scripts.shared.forecast import describe_data, describe_horizon, forecast, network_table
 
     cost_model = options.measure.cost_model
     lines = [*describe_data(objective), *describe_horizon(objective, options.search)]
@@ -124,7 +124,7 @@ def plan_of(objective: Objective, options: SearchOptions, *, with_networks: bool
 
 
 def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progress: PlainProgress) -> Any:
-    from search.outcome import write_trials
+    from search.results import write_trials
     from search.run import run_study
 
     crew = Crew(0 if is_helper() else options.workers - 1)
@@ -161,7 +161,7 @@ def report(study: Any, options: SearchOptions) -> None:
     from report.answer import summary
     from report.page import write_report
     from report.view import look
-    from search.outcome import FAMILY_PHIS, write_results, write_trials
+    from search.results import FAMILY_PHIS, write_results, write_trials
     from search.workers import deciding
 
     write_trials(study, options.folder)
@@ -186,7 +186,7 @@ def report_members(study: Any, objective: Objective, options: SearchOptions) -> 
     from phiscale.factory import format_multipliers, multiplier_family
     from report.page import write_report
     from report.view import look
-    from search.members import MEMBER_PHIS, keep_members
+    from search.factory_family import MEMBER_PHIS, keep_members
     from search.workers import deciding
 
     with deciding(options.folder):

@@ -21,7 +21,7 @@ from scipy.stats import norm
 from phiscale.constants import CostModel, Shares
 from search.horizon import Aim, Fitted, LineSurface
 from search.measurements import FAILURE, Measurement, measurements
-from search.recommend import FEWEST, REGION_STEPS, as_array, surface_at
+from search.recommendation import FEWEST, REGION_STEPS, as_array, surface_at
 from search.settings import SPREAD_FIRST
 from search.simplex import lattice, parameters_at
 from search.surface import Array

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from phiscale.constants import CostModel
 from search.horizon import Aim, out_of_reach
 from search.measurements import Measurement, measurements
-from search.recommend import FEWEST, as_array, recommend, surface_at
+from search.recommendation import FEWEST, as_array, recommend, surface_at
 from search.settings import SPREAD_FIRST, SearchSettings
 from search.workers import one_thread
 

@@ -10,10 +10,10 @@ from typing import Any
 from phiscale import FLOPS, SearchRecord
 from report.view import StudyView, look
 from scripts.confirm import OURS
-from scripts.tables import write_rows
+from scripts.shared.tables import write_rows
 from search.confirm import as_json, compare, verdict
 from search.fidelity import fidelity
-from search.outcome import write_results
+from search.results import write_results
 from search.run import StudyPlace, run_study
 from search.settings import SearchSettings
 from tests.objectives_for_tests import NetworkObjective

@@ -269,7 +269,7 @@ def test_every_public_name_has_its_place_in_the_reference(site: Path) -> None:
     documented = {anchor.rsplit(".", 1)[1] for anchor in re.findall(r"id=\"(phiscale\.[\w.]+)\"", reference)}
     assert set(phiscale.__all__) | {"export_member", "library_arguments", "LIBRARIES", "EXPORTS"} <= documented
     searched = (site / "api" / "search.html").read_text(encoding="utf-8")
-    assert {"search.recommend.recommend", "search.run.run_study", "search.settings.SearchSettings"} <= set(
+    assert {"search.recommendation.recommend", "search.run.run_study", "search.settings.SearchSettings"} <= set(
         re.findall(r"id=\"([\w.]+)\"", searched)
     )
     contract = (site / "api" / "objectives.html").read_text(encoding="utf-8")

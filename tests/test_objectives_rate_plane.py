@@ -28,7 +28,7 @@ from phiscale import (
     Shares,
     StudyError,
 )
-from scripts.setup import ObjectiveSettings, make_objective
+from scripts.shared.setup import ObjectiveSettings, make_objective
 from tests.strategies import shares as any_shares
 from tests.studies_for_tests import run
 from tests.tiny_data import TINY, striped_images

@@ -14,7 +14,7 @@ from objectives.power_law import MOVING
 from phiscale import FLOPS, Estimate, Observed, SearchRecord
 from report.answer import as_json, cost_range, how_sure, leads, summary
 from report.view import look
-from search.outcome import write_results
+from search.results import write_results
 from search.settings import SearchSettings
 from tests.objectives_for_tests import ALWAYS_FAILS, NetworkObjective
 from tests.studies_for_tests import add_confirmation, make_study, run

@@ -22,8 +22,8 @@ from phiscale.family import short_number
 from report import series
 from report.evidence import evidence_markdown
 from report.figures import FIGURES, draw_baselines, draw_lengths, drawings
-from report.ink import PRINTED, style
 from report.page import html, markdown, note, write_report
+from report.style import PRINTED, style
 from report.tables import ledger
 from report.triangle import triangle, write_triangle
 from report.view import StudyView, look

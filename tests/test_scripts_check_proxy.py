@@ -27,8 +27,8 @@ from phiscale import (
     match_budget,
 )
 from scripts.check_proxy import CheckOptions, check
-from scripts.rung_scores import ScoreTable, Setting
-from scripts.setup import ObjectiveSettings
+from scripts.shared.rung_scores import ScoreTable, Setting
+from scripts.shared.setup import ObjectiveSettings
 from tests.test_scripts import command
 from tests.tiny_data import striped_images
 

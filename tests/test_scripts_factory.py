@@ -14,8 +14,8 @@ from phiscale import SearchRecord, SettingsError
 from phiscale.cli import main
 from phiscale.factory import factory_name, format_multipliers, multiplier_family
 from scripts.report import ReportOptions, report
-from scripts.setup import ObjectiveSettings, choose_baseline, make_factory
-from scripts.studies import StudyOptions
+from scripts.shared.setup import ObjectiveSettings, choose_baseline, make_factory
+from scripts.shared.studies import StudyOptions
 from tests.factories_for_tests import plain
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,7 @@ from objectives.proxy import ProxyObjective
 from objectives.training.rungs import plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
 from phiscale import FLOPS, PROXY_BASE
-from scripts.forecast import Forecast, describe_data, describe_horizon, forecast, network_table
+from scripts.shared.forecast import Forecast, describe_data, describe_horizon, forecast, network_table
 from search.plan import baseline_constants
 from search.settings import SearchSettings
 from tests.objectives_for_tests import NetworkObjective

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from phiscale import StudyError
 from scripts.dashboard import DashboardOptions, is_loopback
-from scripts.studies import StudyOptions
+from scripts.shared.studies import StudyOptions
 from tests.dashboards import dashboard_of
 from tests.studies_for_tests import BAD
 from tests.test_scripts import NETWORK, ROOT, command, search

@@ -17,7 +17,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from phiscale import SettingsError
-from scripts.tracking import _TRACKERS, curves_of, metrics_of, parameters_of, tracking
+from scripts.shared.tracking import _TRACKERS, curves_of, metrics_of, parameters_of, tracking
 from tests.interop import require
 
 ROOT = Path(__file__).parent.parent

@@ -26,7 +26,7 @@ from search.horizon import (
     rung_noise,
 )
 from search.measurements import Measurement
-from search.recommend import REGION_STEPS, Recommendation, as_array, predict, recommend, surface_at
+from search.recommendation import REGION_STEPS, Recommendation, as_array, predict, recommend, surface_at
 from search.samplers import spread_point
 from search.settings import SearchSettings
 from search.simplex import constants_at, lattice, shares_at

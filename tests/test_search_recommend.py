@@ -13,8 +13,8 @@ from objectives.landscape import EDGE, INTERIOR, LandscapeObjective
 from phiscale import FLOPS, PARAMETERS, Shares, StudyError, constants_from_shares
 from search.horizon import Aim
 from search.measurements import Measurement, measurements, trials_csv
-from search.outcome import write_results
-from search.recommend import predict, recommend, replicate_noise
+from search.recommendation import predict, recommend, replicate_noise
+from search.results import write_results
 from search.settings import SearchSettings
 from search.simplex import lattice
 from search.surface import fit_surface

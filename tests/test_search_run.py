@@ -30,7 +30,7 @@ from phiscale import (
 )
 from phiscale.rounding import ROUNDINGS
 from search.measurements import FAILURE, RUNG_SCORES, RUNGS, measurements
-from search.outcome import write_results
+from search.results import write_results
 from search.run import StudyPlace, run_study
 from search.samplers import SPREAD
 from search.settings import METHODS, SPREAD_FIRST, SearchSettings

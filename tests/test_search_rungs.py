@@ -18,7 +18,7 @@ from objectives.landscape import INTERIOR
 from objectives.power_law import MOVING
 from phiscale import FLOPS, SearchRecord, SettingsError, StudyError
 from search.measurements import RUNG_SCORES, RUNGS, measurements
-from search.outcome import write_results
+from search.results import write_results
 from search.settings import SearchSettings
 from search.study import load_study
 from tests.objectives_for_tests import WITH_RUNGS

@@ -19,7 +19,7 @@ from objectives.training.rungs import Rung, plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
 from phiscale.errors import StudyError, TrialError
 from phiscale.network import ScaledNetwork
-from scripts.tables import read_rows, write_rows
+from scripts.shared.tables import read_rows, write_rows
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet

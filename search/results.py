@@ -23,7 +23,7 @@ from search.claims import is_attempt
 from search.horizon import aim_of
 from search.measurements import Measurement, measurements, trials_csv
 from search.racing import STOPPED
-from search.recommend import Recommendation, recommend
+from search.recommendation import Recommendation, recommend
 from search.settings import BASELINE_RULES, SearchSettings
 from search.study import SETTINGS_KEY
 
