@@ -6,6 +6,8 @@ import contextlib
 import copy
 import dataclasses
 import logging
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,6 +69,7 @@ def acted(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", lambda _device: ActedStream(happened["waits"]))
     monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: current)
+    monkeypatch.setattr(replay, "_broken", [])
     replay._aside.cache_clear()
     yield happened
     replay._aside.cache_clear()
@@ -101,8 +104,24 @@ def test_without_a_gpu_or_if_unwanted_all_runs_are_plain(acted, device, wanted):
     assert acted["graphs"] == acted["waits"] == []
 
 
-def test_work_that_cannot_be_captured_goes_on_plainly(acted, caplog, monkeypatch):
-    done, capturing = [], []
+class ActedGenerator:
+    """The random generator of a GPU, which a capture that breaks off leaves unusable."""
+
+    def __init__(self):
+        self.state = "captured"
+
+    def clone_state(self):
+        return "usable"
+
+    def graphsafe_set_state(self, state):
+        self.state = state
+
+
+@pytest.fixture
+def breaks_off(acted, monkeypatch):
+    """Work whose capture breaks off, and what it does and leaves behind."""
+    done, capturing, restored, graphs = [], [], [], []
+    generators = ActedGenerator(), ActedGenerator()
 
     def work():
         if capturing:
@@ -110,7 +129,8 @@ def test_work_that_cannot_be_captured_goes_on_plainly(acted, caplog, monkeypatch
         done.append(1)
 
     @contextlib.contextmanager
-    def graph(_made, stream):
+    def graph(made, stream):
+        graphs.append(weakref.ref(made))
         capturing.append(1)
         try:
             yield
@@ -118,17 +138,57 @@ def test_work_that_cannot_be_captured_goes_on_plainly(acted, caplog, monkeypatch
             capturing.clear()
             raise RuntimeError("capture_end failed too")  # as the real one does, with its stream left current
 
-    restored = []
     monkeypatch.setattr(torch.cuda, "graph", graph)
     monkeypatch.setattr(torch.cuda, "set_stream", restored.append)
+    monkeypatch.setattr(torch.cuda, "default_generators", generators)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    return SimpleNamespace(work=work, done=done, restored=restored, graphs=graphs, generators=generators)
+
+
+def test_work_that_cannot_be_captured_goes_on_plainly(breaks_off, caplog):
     replayed = Replayed(CUDA, wanted=True)
     with caplog.at_level(logging.WARNING):
         for _ in range(6):
-            replayed(work)
-    assert len(done) == 6
+            replayed(breaks_off.work)
+    assert len(breaks_off.done) == 6
     (record,) = caplog.records
     assert record.getMessage().endswith("slower: RuntimeError: capture_end failed too")
-    assert restored == [torch.cuda.current_stream(CUDA)]
+    assert breaks_off.restored == [torch.cuda.current_stream(CUDA)]
+
+
+def test_after_a_capture_that_breaks_off_no_other_is_tried(breaks_off):
+    """The allocator keeps a pointer to the graph, so it must live, and may mistake the memory of another capture."""
+    earlier = Replayed(CUDA, wanted=True)
+    first = Replayed(CUDA, wanted=True)
+    for _ in range(6):
+        first(breaks_off.work)
+    del first
+    for replayed in (earlier, Replayed(CUDA, wanted=True)):
+        for _ in range(6):
+            replayed(breaks_off.work)
+    assert len(breaks_off.done) == 18
+    (graph,) = breaks_off.graphs
+    assert graph() is not None
+
+
+@pytest.mark.parametrize(("device", "states"), [("cuda", ["usable", "captured"]), ("cuda:1", ["captured", "usable"])])
+def test_after_a_capture_that_breaks_off_dropout_can_draw(breaks_off, device, states):
+    replayed = Replayed(torch.device(device), wanted=True)
+    for _ in range(4):
+        replayed(breaks_off.work)
+    assert [generator.state for generator in breaks_off.generators] == states
+
+
+@pytest.mark.parametrize("error", [RuntimeError, AttributeError])
+def test_a_generator_that_cannot_be_mended_ends_no_training(breaks_off, monkeypatch, error):
+    def fail(self):
+        raise error("not there")
+
+    monkeypatch.setattr(ActedGenerator, "clone_state", fail)
+    replayed = Replayed(CUDA, wanted=True)
+    for _ in range(6):
+        replayed(breaks_off.work)
+    assert len(breaks_off.done) == 6
 
 
 def test_memory_that_runs_out_in_the_capture_is_no_reason_to_go_on(acted):

@@ -6,6 +6,7 @@ once and replayed: the same kernels on the same memory, launched together.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from objectives.networks.factory import first_line
 
 _PLAIN_RUNS = 3
 """Runs before the capture, in which libraries choose kernels and optimisers make their state; they count as work."""
+_broken: list[torch.cuda.CUDAGraph] = []
+"""Graphs whose capture broke off. The allocator may still refer to such a graph, so it is kept, and nothing more is
+captured in this process."""
 
 
 class Replayed:
@@ -33,14 +37,17 @@ class Replayed:
 
     def __call__(self, work: Callable[[], None]) -> None:
         """Do ``work``, which is not kept: its owner may keep this object without a cycle."""
-        if self._wanted and self._graph is None and self._runs >= _PLAIN_RUNS:
+        if self._graph is None and self._may_capture() and self._runs >= _PLAIN_RUNS:
             self._capture(work)
         if self._graph is not None:
             self._graph.replay()
-        elif self._wanted:
+        elif self._may_capture():
             self._run_aside(work)
         else:
             work()
+
+    def _may_capture(self) -> bool:
+        return self._wanted and not _broken
 
     def _run_aside(self, work: Callable[[], None]) -> None:
         """Run on the stream of the capture: gradients remember the stream on which they were first accumulated."""
@@ -60,12 +67,24 @@ class Replayed:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self._wanted = False
+            _broken.append(graph)
             torch.cuda.set_stream(current)  # a capture that breaks off may leave its own behind
+            _end_capture_of_random_numbers(self._device)
             logger = logging.getLogger(__name__)
-            logger.warning("the training step runs without a CUDA graph, slower: %s", first_line(error))
+            logger.warning("all training steps from here on run without a CUDA graph, slower: %s", first_line(error))
             return
         self._graph = graph
+
+
+def _end_capture_of_random_numbers(device: torch.device) -> None:
+    """Let dropout draw on: after a capture that breaks off the generator would refuse, as if it went on.
+
+    A copy of its state has the same seed and place, and is not being captured.
+    """
+    with contextlib.suppress(AttributeError, RuntimeError):  # versions of torch without these functions
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generator = torch.cuda.default_generators[index]
+        generator.graphsafe_set_state(generator.clone_state())
 
 
 @functools.cache
