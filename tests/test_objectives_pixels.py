@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from objectives.training import device_images as pixels
+from objectives.training import memory
 from objectives.training.device_images import DeviceImages, EpochPlan
 from tests.tiny_data import striped_images
 
@@ -76,11 +78,52 @@ def test_images_are_resized_to_the_network(side):
 def test_without_memory_every_batch_is_resized_to_the_same(monkeypatch):
     images, labels = numbered()
     at_once = DeviceImages(images, labels, 5, CPU, SHADES)
-    monkeypatch.setattr(pixels, "free_memory", lambda _device: 0.0)
+    monkeypatch.setattr(pixels, "total_memory", lambda _device: 0.0)
     each = DeviceImages(images, labels, 5, CPU, SHADES)
     assert each._images.shape[1:] == (8, 8, 3)
     assert torch.equal(at_once.batch(torch.tensor([2, 0]))[0], each.batch(torch.tensor([2, 0]))[0])
     assert torch.equal(at_once.augmented(plan([2, 0]))[0], each.augmented(plan([2, 0]))[0])
+
+
+def test_what_other_programs_take_does_not_change_the_images(monkeypatch):
+    """Resized before they are shifted, or after: the scores differ by that."""
+    monkeypatch.setattr(memory, "_ram", lambda name, _pages: 0.0 if name == "MemAvailable" else 2.0**40)
+    monkeypatch.setattr(memory, "_group_limits", lambda: iter(()))
+    assert memory.free_memory(CPU) == 0
+    assert DeviceImages(*numbered(), 5, CPU, SHADES)._images.shape[1:] == (5, 5, 3)
+
+
+@pytest.mark.parametrize("side", [5, 8, 13])
+def test_images_that_are_moved_in_parts_are_the_same(monkeypatch, side):
+    whole = DeviceImages(*numbered(), side, CPU, SHADES)
+    monkeypatch.setattr(pixels, "_CHUNK", 3 * 3 * 13**2)  # three of the largest, so that one is left
+    assert torch.equal(DeviceImages(*numbered(), side, CPU, SHADES)._images, whole._images)
+
+
+class CopiesOfImages(TorchDispatchMode):
+    """Counts the images that are copied on a CPU."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        given = arguments[0] if isinstance(arguments[0], torch.Tensor) else None
+        made = function(*arguments, **(named or {}))
+        if (
+            given is not None
+            and isinstance(made, torch.Tensor)
+            and made.ndim == 4
+            and made.device == given.device == CPU
+        ):
+            self.count += made.untyped_storage().data_ptr() != given.untyped_storage().data_ptr()
+        return made
+
+
+@pytest.mark.parametrize("side", [5, 8])
+def test_images_reach_the_device_as_they_are_stored(side):
+    """Where a GPU rearranges them, in a thousandth of the time."""
+    with CopiesOfImages() as copies:
+        DeviceImages(*numbered(), side, torch.device("meta"), SHADES)
+    assert copies.count == 0
 
 
 def test_stripes_at_the_limit_are_antialiased():

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from objectives.data.imageset import Images, Labels
-from objectives.training.memory import free_memory
+from objectives.training.memory import total_memory
 
 _CHUNK = 2**24
-"""Values that are resized at a time."""
+"""Values that are moved to the device, and resized there, at a time."""
 _MAX_SHIFT = 1 / 8
 _MEMORY_PART = 0.25
-"""Part of the free memory that resized images may take; above it every batch is resized on its own."""
+"""Part of the device's memory, free or not, that resized images may take; above it every batch is resized on its own,
+which gives other scores: they must not depend on what else runs."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,15 @@ class DeviceImages:
         # for all values of one line of pixels, which a CPU takes at once
         mean, std = (torch.tensor(part).repeat(resolution).to(device) for part in shades)
         self._mean, self._scale = mean, 1 / std.clamp(min=1)
-        masters = torch.from_numpy(images)
-        size = len(images) * 3 * resolution**2
-        if images.shape[-1] != resolution and size < _MEMORY_PART * free_memory(device):
-            chunks = torch.split(masters, max(1, _CHUNK // (3 * max(resolution, images.shape[-1]) ** 2)))
-            self._images = torch.cat([_resized(chunk.to(device), resolution) for chunk in chunks])
-        else:
-            self._images = masters.permute(0, 2, 3, 1).contiguous().to(device)
+        stored = images.shape[-1]
+        fits = len(images) * 3 * resolution**2 < _MEMORY_PART * total_memory(device)
+        side = resolution if fits else stored
+        self._images = torch.empty((len(images), side, side, 3), dtype=torch.uint8, device=device)
+        at_a_time = max(1, _CHUNK // (3 * max(side, stored) ** 2))
+        parts = torch.split(self._images, at_a_time), torch.split(torch.from_numpy(images), at_a_time)
+        for part, chunk in zip(*parts, strict=True):
+            moved = chunk.to(device)  # first, since a GPU is much quicker at the rest
+            part.copy_(moved.permute(0, 2, 3, 1) if side == stored else _resized(moved, side))
 
     def __len__(self) -> int:
         return len(self.labels)

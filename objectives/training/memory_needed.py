@@ -67,4 +67,4 @@ def _image_bytes(resolution: int, data: ImageSet, device: torch.device) -> tuple
     most = max(trained * stored, total_memory(device) / 4)  # larger images are resized batch by batch
     parts = [min(count * 3 * resolution**2, most) for count in (trained, validated)]
     at_a_time = min(_RESIZED_AT_A_TIME, trained * max(stored, 3 * resolution**2))
-    return sum(parts), max(2 * parts[0], parts[0] + 2 * parts[1]) + _RESIZED[device.type] * at_a_time
+    return sum(parts), sum(parts) + _RESIZED[device.type] * at_a_time
