@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import logging
+import math
 import multiprocessing
 import os
 import subprocess
@@ -20,13 +21,14 @@ import torch
 from objectives import room
 from objectives.alive import hold, let_go
 from objectives.networks.factory import Factory
+from objectives.training import device as machine
 from objectives.training import memory
 from objectives.training import memory_needed as needs
 from objectives.training import train as training
 from objectives.training.memory_needed import needed_bytes, scoring_batch
 from objectives.training.settings import TrainSettings
 from objectives.training.train import train_proxy
-from phiscale import EFFICIENTNET_B0, Multipliers
+from phiscale import EFFICIENTNET_B0, Multipliers, TrialError
 from tests.factories_for_tests import plain
 from tests.tiny_data import TINY, striped_images
 
@@ -291,6 +293,34 @@ def test_a_training_that_has_ended_holds_no_memory(monkeypatch):
         gc.enable()
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"), [(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), "out-of-memory"), (None, "diverged")]
+)
+def test_a_training_that_failed_holds_no_memory_when_it_is_given_back(device, error, kind):
+    living, real = [], training._Trainer._evaluate
+
+    def fail(self):
+        living.append(weakref.ref(self._network))
+        if error:
+            raise error
+        return math.nan, real(self)[1]
+
+    held = []
+
+    def given(_device):
+        gc.collect()
+        held.append(living[0]() is not None)
+
+    for module in (room, machine):
+        device.setattr(module, "give_back", given)
+    device.setattr(training._Trainer, "_evaluate", fail)
+    with pytest.raises(TrialError) as caught:
+        train_proxy(TINY, DATA, SETTINGS, seed=0)
+    assert caught.value.kind == kind
+    assert held == [False] * len(held)
+    assert len(held) == (2 if error else 1)  # by the room, and before that where memory ran out
+
+
 @LINUX
 def test_the_memory_of_this_machine_is_known():
     assert 0 < memory.free_memory(CPU) < memory.total_memory(CPU) < 2**50
@@ -333,6 +363,12 @@ def test_a_small_training_takes_no_more_than_is_estimated():
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
     estimate, measured = map(int, output.split())
     assert measured < estimate
+
+
+def test_images_are_resized_without_a_second_copy():
+    at_64 = dataclasses.replace(TINY, resolution=64)
+    some, twice = (needed_bytes(at_64, SETTINGS, striped_images(count), CPU) for count in (2000, 4000))
+    assert twice - some == 2 * 2000 * 3 * 64**2
 
 
 def test_a_batch_is_not_larger_than_the_images():

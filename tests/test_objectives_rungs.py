@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import weakref
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from objectives.training import train as training
 from objectives.training.device_images import DeviceImages
 from objectives.training.rungs import REAL_LENGTHS, cooldown_rates, plan_rungs, rung_lengths, total_steps, trunk_rates
 from objectives.training.settings import TrainSettings
-from objectives.training.steps import TrainingSteps
+from objectives.training.steps import Snapshot, TrainingSteps
 from objectives.training.train import train_proxy
 from phiscale import Multipliers, SettingsError
 from tests.factories_for_tests import steered_by_a_buffer
@@ -102,6 +103,20 @@ def test_a_trunk_that_goes_on_in_the_order_of_a_later_epoch_goes_elsewhere(monke
 
     monkeypatch.setattr(TrainingSteps, "_go_to", keep_the_later_plan)
     assert longest(rungs=4) != alone
+
+
+def test_one_trunk_is_kept_at_a_time(monkeypatch):
+    taken, take = [], Snapshot.take
+
+    def remember(*arguments):
+        assert [one() for one in taken] == [None] * len(taken)
+        snapshot = take(*arguments)
+        taken.append(weakref.ref(snapshot))
+        return snapshot
+
+    monkeypatch.setattr(Snapshot, "take", remember)
+    longest()
+    assert len(taken) == 3
 
 
 def test_every_image_is_drawn_once_before_any_is_drawn_again(monkeypatch):

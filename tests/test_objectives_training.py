@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import tempfile
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from torch import nn
 
 from objectives.training import steps
 from objectives.training import train as training
-from objectives.training.device import autocast, choose_device
+from objectives.training.device import autocast, choose_device, memory_errors, reserved
 from objectives.training.device_images import EpochPlan
 from objectives.training.rungs import cooldown_rates, plan_rungs, trunk_rates
 from objectives.training.settings import TrainSettings
@@ -241,13 +244,93 @@ def test_an_allocation_that_fails_is_out_of_memory(monkeypatch, tmp_path):
     fails("out-of-memory", "tiny at 300000 pixels does not fit", dataclasses.replace(TINY, resolution=300_000))
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    ],
+    ids=lambda error: str(error).rpartition("STATUS_")[2][:20],
+)
 def test_every_kind_of_memory_error_is_out_of_memory(monkeypatch, error):
     def fail(*_):
         raise error
 
     monkeypatch.setattr(training, "build_network", fail)
     fails("out-of-memory", "smaller batches")
+
+
+def test_a_device_that_cannot_give_memory_back_hides_no_error(monkeypatch):
+    """As after a capture that broke off."""
+
+    def refuse():
+        raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", refuse)
+    with pytest.raises(TrialError, match="does not fit"), memory_errors("tiny", torch.device("cuda")):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_the_traceback_of_another_error_keeps_its_variables():
+    def fail():
+        kept = "for a debugger"
+        raise RuntimeError(f"a mistake {kept}")
+
+    with pytest.raises(RuntimeError) as caught, memory_errors("tiny", CPU):
+        fail()
+    assert caught.traceback[-1].frame.f_locals == {"kept": "for a debugger"}
+
+
+def test_only_the_gpu_of_the_training_is_seeded_and_current(monkeypatch):
+    """Another may be in use, and a graph would open one that is not."""
+    happened = []
+
+    @contextlib.contextmanager
+    def current(device):
+        happened.append(f"enter {device}")
+        yield
+        happened.append(f"leave {device}")
+
+    monkeypatch.setattr(torch.cuda, "device", current)
+    for name in ("manual_seed", "manual_seed_all", "get_rng_state", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda what, name=name: happened.append(f"{name} {what}"))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda _, device: happened.append(f"set_rng_state {device}"))
+    with reserved(CPU, QUICK, 5):
+        assert torch.initial_seed() == 5
+    assert happened == []
+    with reserved(torch.device("cuda:1"), QUICK, 5):
+        assert torch.initial_seed() == 5
+    assert happened == [
+        "enter cuda:1",
+        "get_rng_state cuda:1",
+        "manual_seed 5",
+        "reset_peak_memory_stats cuda:1",
+        "set_rng_state cuda:1",
+        "leave cuda:1",
+    ]
+
+
+def test_time_is_measured_once_training_and_scoring_have_run_once(monkeypatch):
+    """On a GPU the first time of each takes longer, since kernels are loaded then."""
+    happened = []
+
+    def remember(name, real):
+        def call(*arguments):
+            happened.append(name)
+            return real(*arguments)
+
+        return call
+
+    monkeypatch.setattr(steps.TrainingSteps, "run", remember("train", steps.TrainingSteps.run))
+    monkeypatch.setattr(training._Trainer, "_evaluate", remember("score", training._Trainer._evaluate))
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=remember("time", time.perf_counter)))
+    assert training.estimate_seconds(TINY, DATA, QUICK) > 0
+    assert happened == ["train", "score", "time", "train", "time", "score", "time"]
 
 
 def test_other_errors_are_not_hidden(monkeypatch):

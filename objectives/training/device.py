@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
 from collections.abc import Iterator
 
 import torch
 
+from objectives.training.memory import give_back
 from objectives.training.settings import TrainSettings
 from phiscale.errors import SettingsError, TrialError
 
@@ -17,8 +19,11 @@ _THREADS = 1
 Small layers gain nothing from a second thread and lose much where another process wants the core: at four times the
 proxy baseline a trial took 6.2 s on one thread and 9.5 s on two, by depth alone 9.0 s and 22.8 s (two cores, shared).
 """
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
-"""What torch's plain RuntimeErrors say where the memory of the CPU is used up."""
+_OUT_OF_MEMORY = (
+    *("can't allocate memory", "not enough memory", "bad_alloc", "out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "HOST_ALLOCATION_FAILED", "DEVICE_ALLOCATION_FAILED"),
+)
+"""What torch's plain RuntimeErrors say where memory is used up: that of the CPU, and of a GPU inside its libraries."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -60,16 +65,19 @@ def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:
 
 @contextlib.contextmanager
 def reserved(device: torch.device, settings: TrainSettings, seed: int) -> Iterator[None]:
-    """Threads, deterministic kernels and a seeded global random state inside; all as before outside."""
+    """Current GPU, threads, deterministic kernels and a seeded global random state inside; all as before outside."""
     threads = torch.get_num_threads()
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    # a graph that is captured opens the current GPU, too
+    current = torch.cuda.device(device) if devices else contextlib.nullcontext()
+    with current, torch.random.fork_rng(devices):
         try:
             torch.set_num_threads(settings.threads or _THREADS)
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs, for good
             if device.type == "cuda":
+                torch.cuda.manual_seed(seed)
                 torch.cuda.reset_peak_memory_stats(device)
             yield
         finally:
@@ -78,16 +86,21 @@ def reserved(device: torch.device, settings: TrainSettings, seed: int) -> Iterat
 
 
 @contextlib.contextmanager
-def memory_errors(what: str) -> Iterator[None]:
-    """Turn running out of memory into ``TrialError`` of the kind ``out-of-memory``."""
+def memory_errors(what: str, device: torch.device) -> Iterator[None]:
+    """Turn running out of memory into ``TrialError`` of the kind ``out-of-memory``.
+
+    The traceback of that, and of a training that diverged, keeps no local variables: they would keep the memory.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-        if not known and not any(text in str(error) for text in _OUT_OF_MEMORY):
+        out_of_memory = known or any(text in str(error) for text in _OUT_OF_MEMORY)
+        if out_of_memory or (isinstance(error, TrialError) and error.kind == "diverged"):
+            traceback.clear_frames(error.__traceback__)
+        if not out_of_memory:
             raise
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back(device)
         raise TrialError(
             "out-of-memory",
             f"{what} does not fit the memory; use smaller batches, a smaller phi, fewer workers, or on a GPU "

@@ -58,7 +58,10 @@ class TrainingSteps:
         self._run = Replayed(device, wanted=settings.cuda_graph and isinstance(network, Network))
 
     def run(self, first: int, rates: Sequence[float]) -> None:
-        """Train from step ``first`` on, one step for each learning rate. Nothing waits for the device."""
+        """Train from step ``first`` on, one step for each learning rate.
+
+        No step waits for the device, but copying the rates to it does, and copying the order of the images of an epoch.
+        """
         steps = range(first, first + len(rates))
         self._rates[steps.start : steps.stop] = torch.tensor(rates, dtype=self._rates.dtype)
         for step in steps:

@@ -30,7 +30,7 @@ def measure(
     step's: the allocator's peak on a GPU, on a CPU the bytes of all tensors that the backward pass keeps, with weights,
     gradients and momenta. Raises ``TrialError`` where memory runs out.
     """
-    with reserved(device, settings, 0), memory_errors(f"{spec.name} at {spec.resolution} pixels"):
+    with reserved(device, settings, 0), memory_errors(f"{spec.name} at {spec.resolution} pixels", device):
         network = build_network(spec, 0).to(device)
         images = torch.rand(batch, spec.in_channels, spec.resolution, spec.resolution, device=device)
         images = images.contiguous(memory_format=torch.channels_last)

@@ -7,6 +7,7 @@ with one seed differ by their network alone. An evaluation that cannot be finish
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import time
@@ -71,8 +72,7 @@ def train_proxy(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: Tra
     """
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
-    what = f"{spec.name} at {spec.resolution} pixels"
-    with memory_errors(what), room(device, needed_bytes(spec, settings, data, device)):
+    with _room_for(spec, data, settings, device):
         return _train(spec, data, settings, device, seed)
 
 
@@ -84,10 +84,20 @@ def estimate_seconds(spec: NetworkSpec | FactoryMember, data: ImageSet, settings
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
     rungs = plan_rungs(settings, len(data.train_labels))
-    what = f"{spec.name} at {spec.resolution} pixels"
-    needed = needed_bytes(spec, settings, data, device)
-    with memory_errors(what), room(device, needed), reserved(device, settings, stream_seed(0, "global")):
+    with _room_for(spec, data, settings, device), reserved(device, settings, stream_seed(0, "global")):
         return _Trainer(spec, data, settings, device, 0, rungs).estimate_seconds()
+
+
+@contextlib.contextmanager
+def _room_for(
+    spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings, device: torch.device
+) -> Iterator[None]:
+    """Inside there is room for a training. Raises ``TrialError`` where it does not fit the memory after all."""
+    what = f"{spec.name} at {spec.resolution} pixels"
+    with memory_errors(what, device):
+        needed = needed_bytes(spec, settings, data, device)
+    with room(device, needed), memory_errors(what, device):  # an error holds no memory when the room is left
+        yield
 
 
 def _train(
@@ -150,13 +160,15 @@ class _Trainer:
             yield self._scored(rung)
             if trunk is not None:
                 self._steps.restore(trunk)
+                trunk = None  # before the next one is taken
 
     def estimate_seconds(self) -> float:
         """Seconds of a whole training but its start; the network is of no use afterwards."""
         steps = min(_TIMED_STEPS, self._rungs[-1].steps // 2)
         self._network.train()
         self._steps.run(0, [0.0] * steps)  # libraries choose their kernels, a GPU captures the step
-        self._steps.mean_loss()
+        self._scored(self._rungs[-1])  # a GPU loads each kernel when it is first used
+        self._network.train()
         started = time.perf_counter()
         self._steps.run(steps, [0.0] * steps)
         self._steps.mean_loss()
