@@ -12,11 +12,11 @@ import time
 import warnings
 
 import numpy as np
+from search.acquisition import most_informative
 
 from benchmarks.closed_forms import all_landscapes
 from phiscale.constants import FLOPS, constants_from_shares
 from search import horizon
-from search.acquisition import most_informative
 from search.measurements import Measurement
 from search.recommendation import recommend
 from search.simplex import shares_at

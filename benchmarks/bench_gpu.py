@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scripts.trainings import train_all
 from torch import nn
 from torch.nn import functional
 
@@ -40,7 +41,6 @@ from objectives.training.steps import TrainingSteps
 from objectives.training.train import train_proxy
 from phiscale import NetworkSpec
 from phiscale.files import write_text
-from scripts.trainings import train_all
 
 _FIRST_STEPS = 5
 _BRANCHES = (1, 2, 4, 8, 16)

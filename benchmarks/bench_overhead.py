@@ -116,6 +116,7 @@ def _options() -> argparse.Namespace:
 
 def _phiscale(storage: str, method: str, trials: int, folder: Path) -> None:
     from search.run import StudyPlace, run_study
+
     from search.settings import SearchSettings
 
     place = StudyPlace(name="s", folder=folder, storage=str(folder / "s.journal") if storage == "journal" else None)

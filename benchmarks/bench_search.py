@@ -86,11 +86,12 @@ def phiscale_method(method: Method) -> Competitor:
     def run(noisy: Noisy, seed: int, trials: int) -> dict[int, Answer]:
         import tempfile
 
+        from search.run import StudyPlace, run_study
+
         from objectives.contract import Evaluation
         from search.horizon import Aim
         from search.measurements import measurements
         from search.recommendation import recommend
-        from search.run import StudyPlace, run_study
         from search.settings import SearchSettings
 
         class Objective:

@@ -19,7 +19,7 @@ from benchmarks.closed_forms import Array, ClosedForm, all_landscapes, fine_latt
 from phiscale.constants import FLOPS
 from search.simplex import shares_at
 from search.surface import fit_surface
-from search.workers import one_thread
+from search.threads import one_thread
 
 
 def trials_of(form: ClosedForm, noise: float, seed: int, trials: int) -> tuple[Array, Array]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -120,6 +122,25 @@ class ProxyObjective:
             rungs=dict(zip(run.lengths, run.scores, strict=True)),
             curves=run.curves,
         )
+
+    def memory_needed(self, network: ScaledNetwork | CountedNetwork) -> int:
+        """Bytes of the device that one training of the network takes, estimated."""
+        from objectives.training.device import choose_device
+        from objectives.training.memory_needed import needed_bytes
+
+        return needed_bytes(self._trainable(network), self.train, self.data, choose_device(self.train.device))
+
+    def memory(self) -> tuple[str, int, int]:
+        """Of the device on which this process trains: its name, bytes in all, bytes free."""
+        from objectives.training.device import choose_device
+        from objectives.training.memory import free_memory, total_memory
+
+        device = choose_device(self.train.device)
+        total, free = total_memory(device), free_memory(device)
+        if math.isinf(total) or math.isinf(free):
+            return str(device), 0, 0
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "") if device.type == "cuda" else ""
+        return f"{device} {visible}", int(total), int(free)
 
     def estimate_seconds(self, network: ScaledNetwork | CountedNetwork) -> float:
         """About how long one training of the network takes here. Raises ``TrialError``."""

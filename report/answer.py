@@ -131,7 +131,7 @@ def _over_length(record: SearchRecord) -> list[str]:
 
 def cost_range(view: StudyView) -> tuple[float, float] | None:
     """Smallest and largest counted cost of a finished trial over the cost asked for; None without networks."""
-    ratios = [t.user_attrs["cost_ratio"] for t in view.trials if _finished(t) and "cost_ratio" in t.user_attrs]
+    ratios = [trial.sizes.cost_ratio for trial in view.trials if trial.value is not None and trial.sizes]
     return (min(ratios), max(ratios)) if ratios else None
 
 
@@ -139,18 +139,18 @@ def failures(view: StudyView) -> list[str]:
     """Why trials failed, each reason once with the number of trials, the commonest first."""
     reasons: dict[str, int] = {}
     for row in view.table:
-        if row["state"] == "FAIL" and row.get("failure_kind") != "cut-off":
+        if row["state"] == "FAIL" and row.get("failure_kind") != "interrupted":
             reasons[row["failure"]] = reasons.get(row["failure"], 0) + 1
     ordered = sorted(reasons.items(), key=lambda item: -item[1])
     return [f"{count} trial{'s' if count > 1 else ''} failed: {reason}" for reason, count in ordered]
 
 
-def cut_off(view: StudyView) -> list[str]:
+def interrupted(view: StudyView) -> list[str]:
     """A sentence on the trials that a killed run left behind; none where there are none."""
-    count = len(view.cut_off)
+    count = len(view.interrupted)
     if not count:
         return []
-    what = "1 trial was cut off and" if count == 1 else f"{count} trials were cut off and"
+    what = "1 trial was interrupted and" if count == 1 else f"{count} trials were interrupted and"
     return [f"{what} will be done again by the same command"]
 
 
@@ -158,7 +158,7 @@ def summary(view: StudyView) -> str:
     """A study in a few lines for a terminal; a running or failed one too."""
     counts = ", ".join(f"{count} {name}" for name, count in view.counts.items() if count) or "none"
     lines = [f"study {view.name} ({view.state}); trials: {counts}"]
-    lines += [*failures(view), *cut_off(view)]
+    lines += [*failures(view), *interrupted(view)]
     record, cost = view.record, cost_range(view)
     if record is None:
         return "\n".join([*lines, "nothing can be recommended yet"])
@@ -217,10 +217,6 @@ def comparisons(confirmation: Mapping[str, Any] | None) -> Sequence[Mapping[str,
     """Rows of a confirmation's table: rival, phi (None for all together), difference, half_width, p, pairs, result."""
     found = confirmation.get("comparisons") if confirmation else None
     return found if isinstance(found, list) else []
-
-
-def _finished(trial: Any) -> bool:
-    return bool(trial.state.name == "COMPLETE")
 
 
 def capital(text: str) -> str:

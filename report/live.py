@@ -22,6 +22,7 @@ from report.answer import RULES
 from report.page import note
 from report.triangle import score_limits
 from report.view import StudyView
+from search.storage import set_system_attribute, system_attributes
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -54,7 +55,7 @@ def refresh(study: Study, view: StudyView, artifacts: FileSystemArtifactStore) -
 def _stored_figures(study: Study) -> dict[str, str]:
     from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
-    return dict(get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id)))
+    return dict(get_plotly_graph_objects(system_attributes(study)))
 
 
 def with_own_words(text: str, before: str) -> str:
@@ -74,8 +75,8 @@ def _store_record(study: Study, record: dict[str, Any], artifacts: FileSystemArt
     artifacts.write(name, io.BytesIO(json.dumps(record, indent=2).encode()))
     about = {"artifact_id": name, "filename": "constants.json", "mimetype": "application/json", "encoding": None}
     key = f"artifacts:{name}"
-    if key not in study._storage.get_study_system_attrs(study._study_id):
-        study._storage.set_study_system_attr(study._study_id, key, json.dumps(about))
+    if key not in system_attributes(study):
+        set_system_attribute(study, key, json.dumps(about))
 
 
 def triangle(view: StudyView) -> Figure:

@@ -14,7 +14,7 @@ from typing import Any
 from phiscale.files import write_text
 from phiscale.training_length import evidence_lines, heading, length_lines
 from report import tables
-from report.answer import capital, cut_off, failures, how_sure, in_print
+from report.answer import capital, failures, how_sure, in_print, interrupted
 from report.figures import drawings
 from report.tables import Table
 from report.view import StudyView
@@ -101,7 +101,7 @@ def _content(view: StudyView, only: Sequence[str] | None = None) -> dict[str, An
         "constants": _constants(view),
         "length": [f"{capital(line)}." for line in length_lines(record)] if record else [],
         "sure": how_sure(view),
-        "cautions": [*(record.notes if record else ()), *failures(view), *cut_off(view)],
+        "cautions": [*(record.notes if record else ()), *failures(view), *interrupted(view)],
         "counts": ", ".join(f"{count} {name}" for name, count in view.counts.items() if count) or "none",
         "sections": sections,
     }

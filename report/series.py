@@ -13,7 +13,8 @@ from phiscale.family import short_number
 from phiscale.training_length import longest_rung, rungs_of
 from report.answer import RULES
 from report.view import StudyView
-from search.measurements import RUNG_SCORES, RUNGS, Measurement
+from search.evaluation import mean_scores
+from search.measurements import Measurement
 from search.settings import BASELINE_RULES
 
 NEAREST = "recommended (nearest)"
@@ -50,11 +51,10 @@ def costs(view: StudyView) -> list[Point]:
     """Every finished trial whose network was counted."""
     metric, found = view.cost_model.metric, []
     for trial in view.trials:
-        a = trial.user_attrs
-        if trial.state.name == "COMPLETE" and trial.value is not None and "cost_ratio" in a:
-            rule = rules_of(a.get("names", ()))
-            cost = float(a.get(metric, a["growth"]))
-            found.append(Point(trial.number, cost, float(a["cost_ratio"]), float(trial.value), rule))
+        if trial.value is not None and trial.sizes is not None:
+            sizes, rule = trial.sizes, rules_of(trial.plan.names)
+            cost = sizes.growth if metric == "formula" else float(sizes.cost.by_metric(metric))
+            found.append(Point(trial.number, cost, sizes.cost_ratio, trial.value, rule))
     return found
 
 
@@ -129,14 +129,11 @@ def curves(view: StudyView) -> list[Curve]:
     """
     nearest, found = _nearest(view), []
     for trial in view.trials:
-        if trial.state.name != "COMPLETE":
-            continue
-        lengths, seeds = trial.user_attrs.get(RUNGS, ()), trial.user_attrs.get(RUNG_SCORES, ())
-        if lengths and seeds:
+        if trial.result is not None and trial.result.rungs:
             label = NEAREST if nearest and trial.number in nearest.trials else ""
-            label = label or (RULES["paper"] if "paper" in trial.user_attrs.get("names", ()) else "")
-            values = tuple(map(statistics.fmean, zip(*seeds, strict=True)))
-            found.append(Curve(trial.number, tuple(lengths), values, label))
+            label = label or (RULES["paper"] if "paper" in trial.plan.names else "")
+            _, by_rung = mean_scores(trial.result)
+            found.append(Curve(trial.number, tuple(by_rung), tuple(by_rung.values()), label))
     order = ["", RULES["paper"]]
     return sorted(found, key=lambda curve: order.index(curve.label) if curve.label in order else len(order))
 

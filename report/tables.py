@@ -99,7 +99,7 @@ _METRICS = {"macs": "MACs", "params": "parameters", "activations": "activations"
 def _ledger_row(row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
     cost = row.get(metric)
     value = row["value"]
-    result = {"FAIL": "cut off" if row.get("failure_kind") == "cut-off" else "failed", "PRUNED": "pruned"}
+    result = {"FAIL": "interrupted" if row.get("failure_kind") == "interrupted" else "failed", "PRUNED": "pruned"}
     return (
         str(row["number"]),
         ", ".join(name for name in row.get("names", ()) if name in RULES),

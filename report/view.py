@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 from phiscale.constants import CostModel
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.record import SearchRecord
-from search.claims import is_attempt, is_cut_off
+from search.hold import is_driven
 from search.horizon import aim_of
-from search.measurements import Measurement, measurements, trial_row
-from search.racing import STOPPED
+from search.measurements import Measurement, measurements
 from search.recommendation import Prediction, predict, recommend
 from search.results import families, make_record
 from search.settings import SearchSettings
-from search.study import SETTINGS_KEY
+from search.study import SETTINGS_KEY, STOPPED, cost_model_of
+from search.trial import Trial, row, trials_of
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.trial import FrozenTrial
 
 RECORD = "constants.json"
 _MEMBER = {"name", "depth", "width", "resolution_multiplier", "resolution", "repeats", "macs", "params", "growth"}
@@ -45,9 +44,9 @@ class StudyView:
     settings: Mapping[str, Any]
     """What the study stored of its objective: network, data, train, phi."""
     cost_model: CostModel
-    trials: tuple[FrozenTrial, ...]
-    cut_off: frozenset[int]
-    """Numbers of the trials that count as running but have lost their worker: the next run does them again."""
+    trials: tuple[Trial, ...]
+    interrupted: frozenset[int]
+    """Numbers of the trials that count as running though no driver is at work: the next run does them again."""
     rows: tuple[Measurement, ...]
     """One per measured network."""
     record: SearchRecord | None
@@ -60,9 +59,9 @@ class StudyView:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Trials by state: finished, pruned, failed, cut off, running, waiting."""
-        found = Counter("cut off" if trial.number in self.cut_off else _state(trial) for trial in self.trials)
-        return {name: found[name] for name in ("finished", "pruned", "failed", "cut off", "running", "waiting")}
+        """Trials by state: finished, pruned, failed, interrupted, running, waiting."""
+        found = Counter("interrupted" if trial.number in self.interrupted else _state(trial) for trial in self.trials)
+        return {name: found[name] for name in ("finished", "pruned", "failed", "interrupted", "running", "waiting")}
 
     @property
     def state(self) -> str:
@@ -70,7 +69,7 @@ class StudyView:
         counts = self.counts
         if counts["running"]:
             return "running"
-        if not any(is_attempt(trial) for trial in self.trials):
+        if not any(trial.is_attempt for trial in self.trials):
             return "no trial has ended"
         if not counts["finished"]:
             return "no trial has finished"
@@ -88,8 +87,8 @@ class StudyView:
 
     @cached_property
     def table(self) -> list[dict[str, Any]]:
-        """Every trial that has ended as one row, see ``search.measurements.trial_row``."""
-        return [trial_row(trial) for trial in self.trials if trial.state.is_finished()]
+        """Every trial that has ended as one row, see ``search.trial.row``."""
+        return [row(trial) for trial in self.trials if trial.is_finished]
 
     @cached_property
     def prediction(self) -> Prediction | None:
@@ -142,12 +141,13 @@ def look(study: Study, folder: Path) -> StudyView:
 
     Raises ``StudyError`` for a study that another program made.
     """
-    trials = tuple(study.get_trials(deepcopy=False))
     attributes = study.user_attrs
     if SETTINGS_KEY not in attributes:
         raise StudyError(f"the study {study.study_name!r} was not made by phiscale; choose another --study")
     settings = attributes[SETTINGS_KEY]
-    cost_model = CostModel(**settings["cost_model"]) if "cost_model" in settings else CostModel()
+    cost_model = cost_model_of(study)
+    trials = tuple(trials_of(study.get_trials(deepcopy=False), cost_model))
+    running = [trial.number for trial in trials if trial.is_running]
     rows = measurements(trials, cost_model)
     config = read_json(folder / "config.json")
     return StudyView(
@@ -156,9 +156,9 @@ def look(study: Study, folder: Path) -> StudyView:
         settings=settings,
         cost_model=cost_model,
         trials=trials,
-        cut_off=frozenset(trial.number for trial in trials if is_cut_off(trial, folder)),
+        interrupted=frozenset(running if running and not is_driven(study) else ()),
         rows=tuple(rows),
-        record=_record(study, rows, cost_model, folder, config),
+        record=_record(study, trials, rows, cost_model, folder, config),
         stopped=attributes.get(STOPPED),
         config=config if isinstance(config, dict) else {},
         folder=folder,
@@ -166,15 +166,20 @@ def look(study: Study, folder: Path) -> StudyView:
 
 
 def _record(
-    study: Study, rows: Sequence[Measurement], cost_model: CostModel, folder: Path, config: Any
+    study: Study,
+    trials: Sequence[Trial],
+    rows: Sequence[Measurement],
+    cost_model: CostModel,
+    folder: Path,
+    config: Any,
 ) -> SearchRecord | None:
     """The written record while it speaks of the same trials, else one made of the trials there are."""
     if not rows:
         return None
-    trials = [trial for trial in study.get_trials(deepcopy=False) if is_attempt(trial)]
+    ended = sum(trial.is_attempt for trial in trials)
     try:
         written = SearchRecord.load(folder / RECORD)
-        same = written.study == study.study_name and sum(written.budget["trials"].values()) == len(trials)
+        same = written.study == study.study_name and sum(written.budget["trials"].values()) == ended
         asked = config.get("search") if isinstance(config, dict) else None
         if same and (asked is None or _horizon_of(written.budget["search"]) == _horizon_of(asked)):
             return written
@@ -197,10 +202,10 @@ def _search_settings(config: Any) -> SearchSettings | None:
         return None
 
 
-def _state(trial: FrozenTrial) -> str:
-    if trial.state.name == "FAIL":
-        return "failed" if is_attempt(trial) else "cut off"
-    return _STATES[trial.state.name]
+def _state(trial: Trial) -> str:
+    if trial.state == "FAIL":
+        return "failed" if trial.is_attempt else "interrupted"
+    return _STATES[trial.state]
 
 
 def _are_rows(found: Any, keys: set[str]) -> bool:

@@ -35,6 +35,7 @@ from phiscale.rounding import rounding_by_name
 from phiscale.spec import NetworkSpec
 from scripts.report import renew_report
 from scripts.shared.console import run_command
+from scripts.shared.executors import ExecutorSettings
 from scripts.shared.rung_scores import Scores, ScoreTable, Setting, measure
 from scripts.shared.setup import ObjectiveSettings, choose_baseline, make_data
 from search.study import check_study_name
@@ -68,6 +69,8 @@ class CheckOptions:
     """What is measured."""
     train: TrainSettings = field(default_factory=TrainSettings)
     """How a proxy network is trained; its longest rung is the reference."""
+    run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
+    """Where trainings run."""
     results: Path = Path("results")
     """Folder of all studies."""
 
@@ -105,7 +108,7 @@ def check(options: CheckOptions) -> None:
     folder = options.results / options.study
     table = ScoreTable(folder / "fidelity.csv")
     print(_plan(options, settings, networks, shapes), flush=True)
-    result = _order(options, [measure(setting, networks, options.seeds, table) for setting in settings])
+    result = _order(options, [measure(setting, networks, options.seeds, table, options.run) for setting in settings])
     if options.rates:
         result["rates"] = _rates(options, settings[0], shapes, table)
     write_text(folder / "fidelity.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
@@ -235,7 +238,7 @@ def _rates(options: CheckOptions, own: Setting, shapes: dict[str, ScaledNetwork]
 
     networks = list(shapes.values())
     settings = [own.at_rate(factor) for factor in FACTORS]
-    measured = [measure(setting, networks, options.seeds, table, may_diverge=True) for setting in settings]
+    measured = [measure(setting, networks, options.seeds, table, options.run, may_diverge=True) for setting in settings]
     rates = [setting.train.learning_rate for setting in settings]
     result: dict[str, Any] = {"rates": rates, "shapes": list(shapes)}
     diverged = _diverged(measured, list(shapes))

@@ -21,14 +21,16 @@ import math
 import statistics
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from objectives.training.rungs import plan_rungs
 from objectives.training.settings import TrainSettings
 from phiscale.constants import CostModel, ScalingConstants
-from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError
+from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError, TrialError
 from phiscale.family import parse_phis
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
@@ -36,15 +38,18 @@ from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
 from scripts.report import renew_report
 from scripts.shared.console import run_command
+from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.setup import ObjectiveSettings, load_rate_plane, make_data
 from scripts.shared.tables import read_rows, write_rows
-from scripts.trainings import train_all
+from scripts.shared.training import Training
+from search.executors.contract import Done, Raised, run_all
 from search.settings import BASELINE_RULES, SearchSettings
 from search.study import check_study_name
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
     from objectives.training.rate_plane import RatePlane
+    from objectives.training.train import ProxyRun
 
 OURS = "recommended"
 _COLUMNS = ("setting", "phi", "fingerprint", "seed", "score", "macs", "params", "activations", "seconds", "failure")
@@ -70,8 +75,8 @@ class ConfirmOptions:
     """all, or some of paper,equal,depth,width,resolution,dollar,lacs-gpu,lacs-tpu."""
     against: str = ""
     """Other studies, with commas between, whose best observed constants are rivals too: a grid search, say."""
-    workers: int = 1
-    """Trainings side by side, in processes; the scores do not depend on it."""
+    run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
+    """Where trainings run; the scores do not depend on it."""
     data: str | None = None
     """Where the images of the study are, if they have moved."""
     results: Path = Path("results")
@@ -79,7 +84,7 @@ class ConfirmOptions:
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
-        for name, value in (("seeds", self.seeds), ("images", self.images), ("workers", self.workers)):
+        for name, value in (("seeds", self.seeds), ("images", self.images)):
             if value < 1:
                 raise SettingsError(f"expected {name} of at least 1, got {value}")
         if self.epochs is not None and not (math.isfinite(self.epochs) and self.epochs > 0):
@@ -178,19 +183,31 @@ def _train_missing(
     print(f"each training: {setting.length.describe()}")
     print(f"{len(networks)} networks, {len(wanted) - len(missing)} of {len(wanted)} trainings done")
     rates = {place: setting.rate(network, model) for place, network in networks.items()}
-    jobs = [(networks[phi, key].spec, seed, rates[phi, key]) for phi, key, seed in missing]
-    results = train_all(jobs, setting.images, setting.train, options.workers)
-    for index, ((phi, key, seed), row) in enumerate(zip(missing, results, strict=True), 1):
-        row = {**dataclasses.asdict(networks[phi, key].cost), **row}
+    calls = [(networks[phi, key].spec, seed, rates[phi, key]) for phi, key, seed in missing]
+    work = Training(setting.images, setting.train)
+    outcomes = run_all(make_executor(options.run), work, calls) if calls else iter(())
+    for index, (place, outcome) in enumerate(outcomes, 1):
+        phi, key, seed = missing[place]
+        row = {**dataclasses.asdict(networks[phi, key].cost), **_row(outcome)}
         rows.append({"setting": setting.key, "phi": phi, "fingerprint": key, "seed": seed, **row})
         write_rows(path, _COLUMNS, rows)
         print(f"{index}/{len(missing)} phi {phi:g} {key} seed {seed}: {row['score'] or row['failure']}", flush=True)
     return rows
 
 
+def _row(outcome: Done | Raised) -> dict[str, Any]:
+    """Score, seconds and failure of a training. Raises what it raised, unless that is a failed training."""
+    if isinstance(outcome, Raised):
+        if isinstance(outcome.error, TrialError):
+            return {"score": "", "failure": str(outcome.error), "seconds": 0.0}
+        raise outcome.error or StudyError(f"a training raised {outcome.what} ({outcome.where})")
+    run: ProxyRun = outcome.value
+    return {"score": repr(run.scores[-1]), "failure": "", "seconds": round(run.seconds, 2)}
+
+
 def _rules(options: ConfirmOptions, record: SearchRecord) -> dict[str, ScalingConstants]:
     """The recommendation and its rivals by name."""
-    from search.plan import baseline_constants
+    from search.rules import baseline_constants
 
     rules = {OURS: record.constants}
     for name in options.rival_names:
@@ -290,7 +307,7 @@ def _conclude(
 ) -> None:
     """Compare, print, and write the verdict into the record as it is by then."""
     from search.confirm import as_json, compare, verdict
-    from search.workers import deciding
+    from search.hold import writing
 
     by_name = _scores(entries, rows, seeds)
     comparisons = compare(by_name[OURS], {name: by_name[name] for name in by_name if name != OURS}, record.direction)
@@ -303,7 +320,7 @@ def _conclude(
         "seeds": len(seeds),
         "comparisons": as_json(comparisons),
     }
-    with deciding(options.folder):  # a search that ends meanwhile writes the same files
+    with writing(options.folder):  # a search that ends meanwhile writes the same files
         _keep(confirmation, record, options.folder / "constants.json")
         write_rows(options.folder / "confirm-families.csv", _FAMILY, _families(entries, by_name))
         renew_report(options.folder)

@@ -4,7 +4,7 @@ Run: python -m scripts.reproduce --name cifar10 --data images/
      python -m scripts.reproduce --name cifar10 --data images/ --stage confirm    # one stage alone
      python -m scripts.reproduce --name cifar10 --data images/ --extra="--train.epochs 8 --phi 1"
 
-Every stage is a command of its own, printed before it runs, and resumes where it was cut off. The summary goes to
+Every stage is a command of its own, printed before it runs, and resumes where it was interrupted. The summary goes to
 results/evidence/NAME.md with a figure of score against counted cost.
 """
 

@@ -13,29 +13,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from objectives.training.settings import TrainSettings
 from phiscale.errors import PhiscaleError, SettingsError, StudyError
-from scripts.crew import Crew, is_helper
 from scripts.shared.console import PlainProgress, make_progress, run_command
-from scripts.shared.setup import ObjectiveSettings, make_objective
+from scripts.shared.executors import ExecutorSettings, make_executor
+from scripts.shared.setup import NamedWork, ObjectiveSettings, make_objective
 from scripts.shared.tracking import Tracker, tracking
 from search.settings import SearchSettings
 from search.storage import put_log_away, redact, storage_errors
 from search.study import check_study_name
 
 if TYPE_CHECKING:
+    from optuna import Study
+
     from objectives.contract import Objective
     from report.view import StudyView
-    from search.run import StudyPlace
-
-_MOST_WORKERS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +54,12 @@ class SearchOptions:
     """Folder of all studies."""
     storage: str | None = None
     """A path that ends in .journal, or a database URL that Optuna takes. Default: SQLite in the study's folder."""
-    workers: int = 1
-    """Processes that share the study; as many as CPU cores is fastest. Only with one does a seed repeat a study."""
+    run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
+    """Where evaluations run."""
+    take_over: bool = False
+    """Work on the study though another driver holds it: for one that has ended without giving it back."""
+    storage_patience: float = 300.0
+    """Seconds for which a database that does not answer is tried again."""
     track: Tracker = "none"
     """Show trials in tensorboard or mlflow (in the study's folder), or wandb (offline unless WANDB_MODE=online)."""
     quiet: bool = False
@@ -65,8 +69,8 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
-        if not 1 <= self.workers <= _MOST_WORKERS:
-            raise SettingsError(f"expected 1 to {_MOST_WORKERS} workers, got {self.workers}")
+        if not (math.isfinite(self.storage_patience) and self.storage_patience >= 0):
+            raise SettingsError(f"expected storage_patience of 0 seconds or more, got {self.storage_patience!r}")
 
     @property
     def folder(self) -> Path:
@@ -81,31 +85,26 @@ def main() -> int:
 
 def search(options: SearchOptions) -> None:
     """Run or resume the study, write its results and print them."""
-    from search.run import StudyPlace
-
-    place = StudyPlace(name=options.study, folder=options.folder, storage=options.storage)
-    progress = make_progress(quiet=options.quiet or is_helper())
+    progress = make_progress(quiet=options.quiet)
     progress.say(f"study {options.study} in {options.folder}")
     objective = make_objective(options.measure, options.train, options.search.seed)
+    progress.minimises = objective.direction == "minimize"
     if options.dry_run:
         print("\n".join(plan_of(objective, options, with_networks=True)))
         return
-    if not (options.quiet or is_helper()):
+    if not options.quiet:
         for line in plan_of(objective, options):
             progress.say(line)
     try:
-        with tracking("none" if is_helper() else options.track, options.folder, options.study) as progress.ended:
-            study = _run(options, place, objective, progress)
-        if not is_helper():
-            report(study, options)
-            if options.measure.factory:
-                report_members(study, objective, options)
+        with tracking(options.track, options.folder, options.study) as progress.ended:
+            study = _run(options, objective, progress)
     except KeyboardInterrupt:
         print(f"\nstopped; finished trials are kept. To go on: {command_line()}", file=sys.stderr)
         raise
-    finally:
-        if progress.study is not None:
-            put_log_away(progress.study, options.storage, options.folder)
+    report(study, options)
+    if options.measure.factory:
+        report_members(study, objective, options)
+    put_log_away(study, options.storage, options.folder)
 
 
 def plan_of(objective: Objective, options: SearchOptions, *, with_networks: bool = False) -> list[str]:
@@ -119,56 +118,55 @@ def plan_of(objective: Objective, options: SearchOptions, *, with_networks: bool
     lines = [*describe_data(objective), *describe_horizon(objective, options.search)]
     if with_networks:
         lines += ["", network_table(objective, options.search, cost_model), ""]
-    expected = forecast(objective, options.search, cost_model, options.workers)
+    expected = forecast(objective, options.search, cost_model, options.run.workers)
     return [*lines, *([f"time: {expected.describe()}"] if expected else [])]
 
 
-def _run(options: SearchOptions, place: StudyPlace, objective: Objective, progress: PlainProgress) -> Any:
+def _run(options: SearchOptions, objective: Objective, progress: PlainProgress) -> Study:
+    from search.driver import StudyPlace, run_study
     from search.results import write_trials
-    from search.run import run_study
 
-    crew = Crew(0 if is_helper() else options.workers - 1)
-    progress.between = crew.tend
+    place = StudyPlace(
+        name=options.study,
+        folder=options.folder,
+        storage=options.storage,
+        take_over=options.take_over,
+        patience=options.storage_patience,
+    )
+    work = NamedWork(options.measure.objective, options.measure.cost_model) if options.measure.objective else None
+    found: list[Study] = []
 
-    def opened() -> None:
-        if not is_helper():
-            write_config(options)
-            crew.start()
+    def opened(study: Study) -> None:
+        found.append(study)
+        write_config(options)
 
     try:
-        arguments = place, objective, options.measure.cost_model, options.search
-        study = run_study(*arguments, progress, opened)
-        if options.workers > 1 and not is_helper():
-            crew.wait()
-            progress.catch_up()
-            last = run_study(*arguments, PlainProgress(quiet=True))  # a trial that the last worker to die left over
-            put_log_away(last, options.storage, options.folder)
-            progress.catch_up()
-        return study
+        executor = make_executor(options.run)
+        return run_study(place, objective, options.measure.cost_model, options.search, progress, executor, work, opened)
     except (KeyboardInterrupt, StudyError):
-        if progress.study is not None:
+        for study in found:
             with contextlib.suppress(PhiscaleError), storage_errors(options.storage, options.folder, ""):
-                write_trials(progress.study, options.folder)
+                write_trials(study, options.folder)
+                put_log_away(study, options.storage, options.folder)
         raise
     finally:
-        crew.stop()
         progress.end()
 
 
-def report(study: Any, options: SearchOptions) -> None:
+def report(study: Study, options: SearchOptions) -> None:
     """Write the results of the study and print what a person wants to know first."""
     from phiscale.family import format_family, generate_family
     from report.answer import summary
     from report.page import write_report
     from report.view import look
+    from search.hold import writing
     from search.results import FAMILY_PHIS, write_results, write_trials
-    from search.workers import deciding
 
     write_trials(study, options.folder)
     if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
         write_report(look(study, options.folder), options.folder)
         raise StudyError(f"no trial of study {options.study!r} has finished; see the reasons in {options.folder}")
-    with deciding(options.folder):  # or a slower worker would replace what a later one found with more trials
+    with writing(options.folder):  # or a slower worker would replace what a later one found with more trials
         record = write_results(study, options.folder, options.measure.cost_model, options.search)
         view = look(study, options.folder)
         pictures = draw(view)
@@ -181,15 +179,15 @@ def report(study: Any, options: SearchOptions) -> None:
     print(f"\nwritten: {options.folder / 'constants.json'}{family}, trials.csv{pictures}")
 
 
-def report_members(study: Any, objective: Objective, options: SearchOptions) -> None:
+def report_members(study: Study, objective: Objective, options: SearchOptions) -> None:
     """Write and print the multipliers with which the person's own factory makes the family, and report them."""
     from phiscale.factory import format_multipliers, multiplier_family
     from report.page import write_report
     from report.view import look
     from search.factory_family import MEMBER_PHIS, keep_members
-    from search.workers import deciding
+    from search.hold import writing
 
-    with deciding(options.folder):
+    with writing(options.folder):
         record = keep_members(options.folder, objective)
         write_report(look(study, options.folder), options.folder)
     print(f"\nmultipliers for {options.measure.factory} by the formula (matched ones are in family.json)")

@@ -3,7 +3,7 @@
 Run: python -m scripts.show --study demo
      python -m scripts.show --study demo --json
 
-With --json the keys are: study, state, trials (finished, pruned, failed, cut_off, running, waiting), failures, score,
+With --json the keys are: study, state, trials (finished, pruned, failed, interrupted, running, waiting), failures, score,
 direction, cost_model, cost_ratio (smallest and largest realised over asked, or null), recommendation (alpha, beta,
 gamma, shares, phi, expected, noise, region_part; null before a trial has finished), length (images, epoch_images, data:
 the training that the constants are for; null where the objective states none), horizon (images, determined, reason: the

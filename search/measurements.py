@@ -8,18 +8,10 @@ import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phiscale.constants import CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
-FAILURE = "failure"
-"""User attribute of a trial that failed for a reason of its own: the reason, a sentence. One cut off has none."""
-
-RUNGS, RUNG_SCORES = "rungs", "rung_scores"
-"""User attributes of a finished trial: lengths of its rungs in images seen, and per seed its scores there."""
+from search.trial import COLUMNS, Trial, row
 
 
 @dataclass(frozen=True)
@@ -54,30 +46,29 @@ class Measurement:
         return f"trial{'s' if len(self.trials) > 1 else ''} {numbers}{names}"
 
 
-def measurements(trials: Iterable[FrozenTrial], cost_model: CostModel) -> list[Measurement]:
+def measurements(trials: Iterable[Trial], cost_model: CostModel) -> list[Measurement]:
     """The finished trials by network, in an order that does not depend on when they were run."""
-    groups: dict[str, list[FrozenTrial]] = {}
+    groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        if trial.state.name == "COMPLETE":
-            groups.setdefault(trial.user_attrs["fingerprint"], []).append(trial)
+        if trial.result is not None:
+            groups.setdefault(trial.fingerprint, []).append(trial)
     rows = [_merge(group, cost_model) for _, group in sorted(groups.items())]
     return sorted(rows, key=lambda row: (row.shares.as_tuple(), row.constants.as_tuple()))
 
 
-def _merge(group: list[FrozenTrial], cost_model: CostModel) -> Measurement:
-    group = sorted(group, key=lambda trial: trial.user_attrs["seeds"])
-    first = next((trial for trial in group if "names" in trial.user_attrs), group[0])
-    attributes = first.user_attrs
-    constants = ScalingConstants(*(attributes[name] for name in ("alpha", "beta", "gamma")))
-    realised = Multipliers(**attributes["realised"]) if "realised" in attributes else None
+def _merge(group: list[Trial], cost_model: CostModel) -> Measurement:
+    group = sorted(group, key=lambda trial: trial.seeds)
+    results = [trial.result for trial in group if trial.result is not None]
+    first = next((trial for trial in group if trial.plan.names), group[0])
+    realised = first.sizes.realised if first.sizes else None
     return Measurement(
-        names=tuple(name for trial in group for name in trial.user_attrs.get("names", ())),
-        constants=constants,
-        shares=_realised_shares(realised, constants, cost_model),
-        scores=tuple(score for trial in group for score in trial.user_attrs["scores"]),
+        names=tuple(name for trial in group for name in trial.plan.names),
+        constants=first.constants,
+        shares=_realised_shares(realised, first.constants, cost_model),
+        scores=tuple(score for result in results for score in result.scores),
         trials=tuple(sorted(trial.number for trial in group)),
-        rungs=tuple(attributes.get(RUNGS, ())),
-        rung_scores=tuple(tuple(scores) for trial in group for scores in trial.user_attrs.get(RUNG_SCORES, ())),
+        rungs=results[0].rungs,
+        rung_scores=tuple(scores for result in results for scores in result.rung_scores),
     )
 
 
@@ -90,46 +81,15 @@ def _realised_shares(realised: Multipliers | None, constants: ScalingConstants, 
     return shares_of_direction(realised, cost_model)
 
 
-_COLUMNS = (
-    *("number", "state", "value", "names", "alpha", "beta", "gamma", "share_depth", "share_width", "share_resolution"),
-    *("product", "asked_depth", "asked_width", "asked_resolution", "realised_depth", "realised_width"),
-    *("realised_resolution", "resolution", "blocks", "macs", "params", "activations", "growth", "cost_ratio", "seeds"),
-    *(
-        "scores",
-        RUNGS,
-        RUNG_SCORES,
-        "seconds",
-        "device",
-        "peak_memory",
-        "fingerprint",
-        "failure_kind",
-        "failure",
-        "redo_of",
-        "worker",
-    ),
-)
-
-
-def trials_csv(trials: Iterable[FrozenTrial]) -> str:
+def trials_csv(trials: Iterable[Trial]) -> str:
     """Every trial as one row of comma-separated values; lists are JSON."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for trial in trials:
-        writer.writerow({name: _cell(value) for name, value in trial_row(trial).items()})
+        writer.writerow({name: _cell(value) for name, value in row(trial).items()})
     return out.getvalue()
 
 
-def trial_row(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial as one flat row of plain values, by the columns of ``trials.csv``; a failed one says why."""
-    attributes = dict(trial.user_attrs)
-    row: dict[str, Any] = {"number": trial.number, "state": trial.state.name, "value": trial.value}
-    for group in ("asked", "realised"):
-        row |= {f"{group}_{axis}": value for axis, value in attributes.pop(group, {}).items()}
-    if trial.state.name == "FAIL" and FAILURE not in attributes:
-        attributes |= {"failure_kind": "cut-off", FAILURE: "the run ended before the trial did"}
-    return row | attributes
-
-
 def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (list, dict)) else value
+    return json.dumps(value) if isinstance(value, (list, tuple, dict)) else value

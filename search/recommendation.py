@@ -36,7 +36,7 @@ from search.horizon import (
 from search.measurements import Measurement
 from search.simplex import active_axes, lattice
 from search.surface import Array, are_equal
-from search.workers import one_thread
+from search.threads import one_thread
 
 FINE_STEPS = 100
 """Lattice on which the maximum is looked for."""

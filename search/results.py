@@ -19,13 +19,12 @@ from phiscale.family import family_rows, generate_family
 from phiscale.files import write_text
 from phiscale.record import Estimate, Horizon, Length, Observed, SearchRecord
 from phiscale.spec import NetworkSpec
-from search.claims import is_attempt
 from search.horizon import aim_of
 from search.measurements import Measurement, measurements, trials_csv
-from search.racing import STOPPED
 from search.recommendation import Recommendation, recommend
 from search.settings import BASELINE_RULES, SearchSettings
-from search.study import SETTINGS_KEY
+from search.study import SETTINGS_KEY, STOPPED, cost_model_of
+from search.trial import Trial, trials_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -36,7 +35,7 @@ _PROGRAMS = ("optuna", "torch", "numpy", "scipy", "scikit-learn")
 
 def write_trials(study: Study, folder: Path) -> None:
     """Write ``trials.csv``: every trial of the study, failed ones too. Raises ``FileError``."""
-    write_text(folder / "trials.csv", trials_csv(study.get_trials(deepcopy=False)))
+    write_text(folder / "trials.csv", trials_csv(_trials(study)))
 
 
 def write_results(study: Study, folder: Path, cost_model: CostModel, settings: SearchSettings) -> SearchRecord:
@@ -45,14 +44,26 @@ def write_results(study: Study, folder: Path, cost_model: CostModel, settings: S
     Raises ``StudyError`` where no trial has finished, ``FileError`` where a file cannot be written.
     """
     write_trials(study, folder)
-    rows = measurements(study.get_trials(deepcopy=False), cost_model)
-    aim = aim_of(settings, study.user_attrs[SETTINGS_KEY], study.direction.name.lower())
-    recommendation = recommend(rows, cost_model, aim)
-    record = _with_confirmation(make_record(study, rows, recommendation, cost_model, settings), folder)
+    record = _with_confirmation(record_of(study, cost_model, settings), folder)
     record.save(folder / "constants.json")
     if record.network:
         write_text(folder / "family.json", json.dumps(families(record, record.network), indent=2) + "\n")
     return record
+
+
+def record_of(study: Study, cost_model: CostModel, settings: SearchSettings) -> SearchRecord:
+    """The record of a study as it is now. Raises ``StudyError`` where no trial has finished."""
+    rows = measurements(_trials(study), cost_model)
+    recommendation = recommend(rows, cost_model, aim_of(settings, study.user_attrs[SETTINGS_KEY], _direction(study)))
+    return make_record(study, rows, recommendation, cost_model, settings)
+
+
+def _trials(study: Study) -> list[Trial]:
+    return trials_of(study.get_trials(deepcopy=False), cost_model_of(study))
+
+
+def _direction(study: Study) -> str:
+    return study.direction.name.lower()
 
 
 def _with_confirmation(record: SearchRecord, folder: Path) -> SearchRecord:
@@ -103,10 +114,11 @@ def make_record(
     ``settings`` are those of the latest run, None where they are not known.
     """
     stored: Mapping[str, Any] = study.user_attrs[SETTINGS_KEY]
-    trials = [trial for trial in study.get_trials(deepcopy=False) if is_attempt(trial)]
-    devices = {trial.user_attrs["device"]: None for trial in trials if "device" in trial.user_attrs}
-    score_name = aim_of(None, stored, study.direction.name.lower()).score_name
-    counts = {name.lower(): sum(t.state.name == name for t in trials) for name in ("COMPLETE", "PRUNED", "FAIL")}
+    trials = [trial for trial in _trials(study) if trial.is_attempt]
+    devices = {trial.result.device: None for trial in trials if trial.result and trial.result.device}
+    score_name = aim_of(None, stored, _direction(study)).score_name
+    counts = {name.lower(): sum(trial.state == name for trial in trials) for name in ("COMPLETE", "PRUNED", "FAIL")}
+    ended = (trial.result or trial.failure for trial in trials)
     return SearchRecord(
         study=study.study_name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -115,7 +127,7 @@ def make_record(
         phi=float(stored.get("phi", 1.0)),
         network=NetworkSpec.from_dict(stored["network"]) if stored.get("network") else None,
         score_name=score_name,
-        direction=study.direction.name.lower(),
+        direction=_direction(study),
         expected=_possible(recommendation.expected, score_name),
         noise=recommendation.noise,
         length=_length(recommendation, stored),
@@ -128,7 +140,7 @@ def make_record(
         budget={
             "trials": counts,
             "evaluations": sum(len(row.scores) for row in rows),
-            "seconds": sum(trial.user_attrs.get("seconds", 0.0) for trial in trials),
+            "seconds": sum(end.seconds for end in ended if end),
             "stopped": study.user_attrs.get(STOPPED),
             "search": None if settings is None else vars(settings),
             "train": stored.get("train"),

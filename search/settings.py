@@ -7,27 +7,21 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from phiscale.errors import SettingsError
+from search.methods import method_names
 
-Method = Literal["gp", "tpe", "qmc", "random", "cmaes", "grid", "lattice"]
 Replicate = Literal["none", "auto"]
-METHODS: tuple[str, ...] = get_args(Method)
 BASELINE_RULES = ("paper", "equal", "depth", "width", "resolution", "dollar", "lacs-gpu", "lacs-tpu")
 """Published rules that a study measures beside its own points, at the same real cost."""
 DEFAULT_TRIALS = 40
 SPREAD_FIRST = 12
 """Evaluations, of baselines and an even spread, before the method gp models."""
-SPREAD_EVERY = 2
-"""Of so many later trials of the method gp one is spread evenly too, unless it is the turn of a repeat.
-
-A model that asks only where it expects the optimum never sees that it is wrong elsewhere.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
     """Which constants a study measures, and how often."""
 
-    method: Method = "gp"
+    method: str = "gp"
     """gp: where a fitted surface expects to learn most, and an even spread in turn; tpe, cmaes: by the scores of the
     longest rung, whatever the horizon; qmc: an even spread; grid: the paper's steps; lattice: even shares."""
     trials: int | None = None
@@ -55,8 +49,8 @@ class SearchSettings:
     """The same length as a number of images seen."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise SettingsError(f"expected a method of {', '.join(METHODS)}, got {self.method!r}")
+        if self.method not in method_names():
+            raise SettingsError(f"expected a method of {', '.join(method_names())}, got {self.method!r}")
         if self.replicate not in get_args(Replicate):
             raise SettingsError(f"expected a replicate of none or auto, got {self.replicate!r}")
         for name, limit in (("until_region", self.until_region), ("until_gain", self.until_gain)):

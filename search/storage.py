@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from phiscale.constants import CostModel
 from phiscale.errors import StudyError
+from search.trial import Plan, distributions_of, parameters_of
 
 if TYPE_CHECKING:
-    from optuna import Study
+    from optuna import Study, Trial
     from optuna.storages import BaseStorage, RDBStorage
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+"""Seconds."""
 _SECRET_WORDS = re.compile(r"(?i)([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*")
 _IN_MEMORY = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
 _LOCAL = ("btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
@@ -32,12 +40,14 @@ def redact(url: str) -> str:
     return _SECRET_WORDS.sub(r"\1***", _USER_PART.sub(r"\1***\2", url))
 
 
-def storage_url(name: str | None, folder: Path) -> str:
-    """The full name of a storage: the folder's own SQLite file where none is given."""
-    return name if name is not None else f"sqlite:///{folder / 'study.db'}"
+def storage_url(name: str | None, folder: Path | None) -> str:
+    """The full name of a storage: the folder's own SQLite file where none is given, memory without a folder."""
+    if name is not None:
+        return name
+    return f"sqlite:///{folder / 'study.db'}" if folder else "memory"
 
 
-def open_storage(name: str | None, folder: Path, *, to_write: bool = False) -> BaseStorage:
+def open_storage(name: str | None, folder: Path | None, *, to_write: bool = False) -> BaseStorage:
     """The storage of a study in ``folder``, made if it is not there. Raises ``StudyError`` with the reason.
 
     ``to_write`` is for those who run trials: a SQLite file then keeps a log, see ``put_log_away``, and they hold the
@@ -50,6 +60,8 @@ def open_storage(name: str | None, folder: Path, *, to_write: bool = False) -> B
     from optuna.storages.journal import JournalFileBackend
 
     url = storage_url(name, folder)
+    if name is None and folder is None:
+        return optuna.storages.InMemoryStorage()
     if url in _IN_MEMORY:
         raise StudyError(f"expected a storage that lasts, got {url}, which is kept in memory only; name a file")
     try:
@@ -61,10 +73,17 @@ def open_storage(name: str | None, folder: Path, *, to_write: bool = False) -> B
                 raise StudyError(f"the storage {redact(url)} holds no study yet; look again when the search has begun")
             logs = to_write and on_local_disk(_file_of(url))
             factory = _LoggedConnection if logs else sqlite3.Connection
-            return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 100, "factory": factory}})
-        return optuna.storages.get_storage(url)
+            options = {"connect_args": {"timeout": 100, "factory": factory}}
+            return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=options))
+        return optuna.storages.get_storage(
+            RDBStorage(url, engine_kwargs={"pool_pre_ping": True}) if "://" in url else url
+        )
     except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise StudyError(_cannot_open(url, error)) from None
+
+
+def _is_database(url: str) -> bool:
+    return "://" in url and not url.startswith("redis")
 
 
 class _LoggedConnection(sqlite3.Connection):
@@ -139,6 +158,65 @@ def put_log_away(study: Study, name: str | None, folder: Path) -> None:
         plain.execute("PRAGMA journal_mode=DELETE")
 
 
+def begin_trial(study: Study, plan: Plan, cost_model: CostModel, attributes: dict[str, Any]) -> Trial:
+    """A running trial, written as a whole in one transaction.
+
+    It does what ``Study.add_trial`` does, which does not say which trial it made.
+    """
+    import optuna
+
+    whole = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params=parameters_of(plan.constants, cost_model),
+        distributions=dict(distributions_of(cost_model)),
+        user_attrs=attributes,
+    )
+    return optuna.Trial(study, study._storage.create_new_trial(study._study_id, whole))
+
+
+def system_attributes(study: Study) -> dict[str, Any]:
+    """What other programs, such as the dashboard, keep with the study."""
+    return study._storage.get_study_system_attrs(study._study_id)
+
+
+def set_system_attribute(study: Study, name: str, value: Any) -> None:
+    """Keep something for another program with the study."""
+    study._storage.set_study_system_attr(study._study_id, name, value)
+
+
+class Patience:
+    """Tries again what fails because a database does not answer, with growing pauses, for ``seconds``."""
+
+    def __init__(self, storage: str | None, seconds: float) -> None:
+        self._seconds = seconds if storage and _is_database(storage) and not storage.startswith("sqlite") else 0.0
+
+    def __call__(self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs) -> Result:
+        """The result of the work, which has to be harmless when it is done twice."""
+        pause, end = _FIRST_PAUSE, time.monotonic() + self._seconds
+        while True:
+            try:
+                return work(*arguments, **named)
+            except Exception as error:
+                if not _is_passing(error) or time.monotonic() + pause > end:
+                    raise
+                logging.getLogger(__name__).warning("the database does not answer; trying again in %.0f s", pause)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _is_passing(error: BaseException | None) -> bool:
+    """Whether the error is that of a connection that may come back."""
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+    while error is not None:
+        if isinstance(error, (OperationalError, InterfaceError)) or (
+            isinstance(error, DBAPIError) and error.connection_invalidated
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _cannot_open(url: str, error: Exception) -> str:
     return (
         f"cannot open the storage {redact(url)}: {_reason(error, url)}; expected nothing (SQLite beside the results), "
@@ -147,7 +225,7 @@ def _cannot_open(url: str, error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def storage_errors(name: str | None, folder: Path, advice: str) -> Iterator[None]:
+def storage_errors(name: str | None, folder: Path | None, advice: str) -> Iterator[None]:
     """Turn an error of the database underneath into ``StudyError``: which storage, why, and ``advice``."""
     try:
         yield

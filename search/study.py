@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from phiscale.constants import CostModel
 from phiscale.errors import SettingsError, StudyError
 from search.storage import open_storage, redact, storage_errors, storage_url
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.trial import FrozenTrial
 
 SETTINGS_KEY = "settings"
 """User attribute of a study: the settings that make its trials comparable."""
+STOPPED = "stopped"
+"""User attribute of a study: why its last run ended."""
+_OLD_PARAMETERS = {"u", "v"}
 _UNREADABLE = "free the disk or allow writing if that is why, restore it from a copy, or choose another --study"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -30,8 +35,10 @@ def check_study_name(name: str) -> str:
     return name
 
 
-def open_study(name: str, folder: Path, storage: str | None, direction: str, comparable: Mapping[str, Any]) -> Study:
-    """The study, created or resumed; callers hold the study's lock.
+def open_study(
+    name: str, folder: Path | None, storage: str | None, direction: str, comparable: Mapping[str, Any]
+) -> Study:
+    """The study, created or resumed; in memory where it has neither folder nor storage.
 
     ``comparable`` holds the settings under which scores can be compared, as JSON values. Raises ``StudyError`` where
     the study exists with other ones (it names each difference), with another direction, or was not made by phiscale.
@@ -46,7 +53,9 @@ def open_study(name: str, folder: Path, storage: str | None, direction: str, com
             storage=opened, study_name=name, load_if_exists=True, direction=_direction(direction)
         )
         stored = study.user_attrs.get(SETTINGS_KEY)
-        is_new = stored is None and not study.trials
+        trials = study.get_trials(deepcopy=False)
+        is_new = stored is None and not trials
+    _refuse_old(name, trials)
     if is_new:
         study.set_user_attr(SETTINGS_KEY, dict(comparable))
     elif stored is None:
@@ -68,9 +77,27 @@ def load_study(name: str, folder: Path, storage: str | None) -> Study:
     opened = open_storage(storage, folder)
     try:
         with storage_errors(storage, folder, _UNREADABLE):
-            return optuna.load_study(study_name=name, storage=opened)
+            study = optuna.load_study(study_name=name, storage=opened)
+            trials = study.get_trials(deepcopy=False)
     except KeyError:
         raise StudyError(f"the storage {where} holds no study {name!r}; check --study") from None
+    _refuse_old(name, trials)
+    return study
+
+
+def cost_model_of(study: Study) -> CostModel:
+    """The surface on which the study searches."""
+    stored = study.user_attrs.get(SETTINGS_KEY, {})
+    return CostModel(**stored["cost_model"]) if "cost_model" in stored else CostModel()
+
+
+def _refuse_old(name: str, trials: Iterable[FrozenTrial]) -> None:
+    """Raise ``StudyError`` for a study of an older version, whose parameters were those of the unit square."""
+    if any(trial.params and trial.params.keys() <= _OLD_PARAMETERS for trial in trials):
+        raise StudyError(
+            f"the study {name!r} was made by an older version: its parameters are u and v, not alpha, beta and gamma; "
+            "search again under another --study (its constants.json can still be used)"
+        )
 
 
 def _direction(name: str) -> Literal["minimize", "maximize"]:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from search.run import StudyPlace, run_study
+
 from phiscale import FLOPS, SearchRecord
 from report.view import StudyView, look
 from scripts.confirm import OURS
@@ -14,7 +16,6 @@ from scripts.shared.tables import write_rows
 from search.confirm import as_json, compare, verdict
 from search.fidelity import fidelity
 from search.results import write_results
-from search.run import StudyPlace, run_study
 from search.settings import SearchSettings
 from tests.objectives_for_tests import NetworkObjective
 from tests.test_search_run import Silent

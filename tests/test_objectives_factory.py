@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from search.claims import describe_point, network_at
 
 from objectives.contract import CountedNetwork, Objective
 from objectives.networks.build import Network
@@ -35,7 +36,6 @@ from phiscale import (
     scale_network,
     shares_of_direction,
 )
-from search.claims import describe_point, network_at
 from tests import factories_for_tests as factories
 from tests.interop import require
 from tests.tiny_data import striped_images

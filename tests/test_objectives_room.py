@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from objectives.alive import hold, let_go
 
 from objectives import room
-from objectives.alive import hold, let_go
 from objectives.networks.factory import Factory
 from objectives.training import device as machine
 from objectives.training import memory

@@ -16,7 +16,7 @@ PAPER = ScalingConstants(1.2, 1.1, 1.15)
 
 @pytest.mark.parametrize(("phi", "sizes"), [(0, (10, 64, 224)), (1, (12, 70, 257)), (2, (14, 77, 296))])
 def test_the_published_example(phi: int, sizes: tuple[int, int, int]) -> None:
-    # 10 * 1.2, 64 * 1.1, 224 * 1.15 = 12, 70.4, 257.6; the squares give 14.4, 77.44, 296.24; all cut off.
+    # 10 * 1.2, 64 * 1.1, 224 * 1.15 = 12, 70.4, 257.6; the squares give 14.4, 77.44, 296.24; all interrupted.
     result = efficientnet_scaling(10, 64, 224, phi)
     assert result == sizes
     assert all(type(value) is int for value in result)

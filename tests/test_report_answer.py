@@ -85,7 +85,7 @@ def test_the_keys_for_machines_are_pinned(made) -> None:
         "study", "state", "trials", "failures", "score", "direction", "cost_model", "cost_ratio", "recommendation",
         "length", "horizon", "drift", "hindcast", "rungs", "best_observed", "baselines", "confirmation", "notes",
     ]  # fmt: skip
-    assert list(plain["trials"]) == ["finished", "pruned", "failed", "cut_off", "running", "waiting"]
+    assert list(plain["trials"]) == ["finished", "pruned", "failed", "interrupted", "running", "waiting"]
     keys = ["alpha", "beta", "gamma", "shares", "phi", "expected", "noise", "region_part"]
     assert list(plain["recommendation"]) == keys
     keys = ["rule", "constants", "score", "evaluations", "error", "ahead", "half_width", "result"]
@@ -145,7 +145,7 @@ def test_a_running_study_says_so(made) -> None:
     study.tell(running.trials[-1].number, state=optuna.trial.TrialState.FAIL)
     assert (view.state, running.state) == ("ended: 14 trials", "running")
     assert "(running); trials: 14 finished, 1 running" in summary(running)
-    assert look(study, place).counts["cut off"] == 1
+    assert look(study, place).counts["interrupted"] == 1
 
 
 def test_a_failed_study_says_why(tmp_path: Path) -> None:

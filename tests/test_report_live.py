@@ -145,8 +145,9 @@ def test_no_file_leaves_the_folder_of_the_artifacts() -> None:
 
 
 def test_a_journal_is_refreshed_too(tmp_path: Path) -> None:
-    from phiscale import FLOPS
     from search.run import StudyPlace, run_study
+
+    from phiscale import FLOPS
     from search.settings import SearchSettings
     from tests.test_search_run import Silent
 

@@ -185,7 +185,7 @@ def test_ten_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
     rows = trials(tmp_path)
     complete = [(row["fingerprint"], row["seeds"]) for row in rows if row["state"] == "COMPLETE"]
     assert len(complete) == len(set(complete)) == 30
-    assert all(row["failure_kind"] == "cut-off" for row in rows if row["state"] == "FAIL")
+    assert all(row["failure_kind"] == "interrupted" for row in rows if row["state"] == "FAIL")
     names = [name for row in rows if row["state"] == "COMPLETE" for name in json.loads(row["names"] or "[]")]
     assert sorted(names) == ["depth", "dollar", "equal", "lacs-gpu", "lacs-tpu", "paper", "resolution", "width"]
     whole = search(tmp_path / "whole", "--study", "s", "--objective", NETWORK, "--trials", "30")

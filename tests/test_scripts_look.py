@@ -101,13 +101,13 @@ def test_a_killed_trial_is_not_shown_as_running(tmp_path: Path) -> None:
         assert "study s (running); trials: " in command("show", "--study", "s", "--results", tmp_path).stdout
         search_process.kill()
     shown = command("show", "--study", "s", "--results", tmp_path).stdout
-    assert shown.startswith("study s (no trial has ended); trials: 1 cut off, ")
-    assert "1 trial was cut off and will be done again by the same command" in shown
+    assert shown.startswith("study s (no trial has ended); trials: 1 interrupted, ")
+    assert "1 trial was interrupted and will be done again by the same command" in shown
     plain = json.loads(command("show", "--study", "s", "--results", tmp_path, "--json").stdout)
-    assert (plain["trials"]["running"], plain["trials"]["cut_off"]) == (0, 1)
+    assert (plain["trials"]["running"], plain["trials"]["interrupted"]) == (0, 1)
     done = search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "3")
     assert "1 trial of an ended run will be done again" in done.stdout, done.stderr
-    assert "trials: 3 finished, 1 cut off" in command("show", "--study", "s", "--results", tmp_path).stdout
+    assert "trials: 3 finished, 1 interrupted" in command("show", "--study", "s", "--results", tmp_path).stdout
 
 
 def running_trials(results: Path) -> list[FrozenTrial]:

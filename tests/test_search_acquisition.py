@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import norm
+from search.acquisition import knowledge_gradient, most_informative
 
 from phiscale import FLOPS
-from search.acquisition import knowledge_gradient, most_informative
 from search.recommendation import as_array
 from search.simplex import lattice
 from search.surface import Array, Surface

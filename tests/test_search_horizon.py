@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from search.samplers import spread_point
 
 from objectives.power_law import KINKED, MOVING, PowerLawObjective
 from phiscale import FLOPS, Shares, constants_from_shares
@@ -27,7 +28,6 @@ from search.horizon import (
 )
 from search.measurements import Measurement
 from search.recommendation import REGION_STEPS, Recommendation, as_array, predict, recommend, surface_at
-from search.samplers import spread_point
 from search.settings import SearchSettings
 from search.simplex import constants_at, lattice, shares_at
 from search.surface import Array, Surface

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from search.run import StudyPlace, run_study
+from search.samplers import SPREAD
 
 from objectives.contract import Evaluation
 from objectives.landscape import CORNER, EDGE, INTERIOR
@@ -31,8 +33,6 @@ from phiscale import (
 from phiscale.rounding import ROUNDINGS
 from search.measurements import FAILURE, RUNG_SCORES, RUNGS, measurements
 from search.results import write_results
-from search.run import StudyPlace, run_study
-from search.samplers import SPREAD
 from search.settings import METHODS, SPREAD_FIRST, SearchSettings
 from search.study import load_study
 from tests.objectives_for_tests import (

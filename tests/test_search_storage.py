@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from search.workers import Worker, deciding, is_dead
 
 from phiscale import StudyError
 from search import storage
 from search.storage import on_local_disk, open_storage, put_log_away, redact
 from search.study import check_study_name, load_study
-from search.workers import Worker, deciding, is_dead
 
 SECRET_URLS = [
     "mysql+pymysql://user:hunter2@127.0.0.1:1/db",

@@ -23,7 +23,6 @@ from objectives.cpu.layers import fit_to_device
 from objectives.data.imageset import ImageSet
 from objectives.networks.build import build_network, folded
 from objectives.networks.factory import FactoryMember
-from objectives.room import room
 from objectives.training.device import (
     autocast,
     choose_device,
@@ -34,6 +33,7 @@ from objectives.training.device import (
     reserved,
 )
 from objectives.training.device_images import DeviceImages, EpochPlan
+from objectives.training.memory import give_back, total_memory
 from objectives.training.memory_needed import needed_bytes, scoring_batch
 from objectives.training.rungs import Rung, cooldown_rates, plan_rungs, total_steps, trunk_rates
 from objectives.training.settings import TrainSettings
@@ -44,6 +44,8 @@ from phiscale.spec import NetworkSpec
 _SETTLED_PART = 6
 _SETTLED_RANGE = 250, 1000
 _TIMED_STEPS = 12
+_LARGE = 0.1
+"""Part of a device's memory beyond which what a training took is given back at its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +69,12 @@ class ProxyRun:
 def train_proxy(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings, *, seed: int) -> ProxyRun:
     """Train the network of ``spec`` on ``data`` and score it at every rung of the settings.
 
-    Waits until there is room for it on the device (``objectives/room.py``). The same seed on the same machine gives the
-    same scores to the last bit. Raises ``TrialError``, and ``SettingsError`` for a device that is not there.
+    The same seed on the same machine gives the same scores to the last bit. Raises ``TrialError``, and
+    ``SettingsError`` for a device that is not there.
     """
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
-    with _room_for(spec, data, settings, device):
+    with _memory_of(spec, data, settings, device):
         return _train(spec, data, settings, device, seed)
 
 
@@ -84,26 +86,27 @@ def estimate_seconds(spec: NetworkSpec | FactoryMember, data: ImageSet, settings
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
     rungs = plan_rungs(settings, len(data.train_labels))
-    with _room_for(spec, data, settings, device), reserved(device, settings, stream_seed(0, "global")):
+    with _memory_of(spec, data, settings, device), reserved(device, settings, stream_seed(0, "global")):
         return _Trainer(spec, data, settings, device, 0, rungs).estimate_seconds()
 
 
 @contextlib.contextmanager
-def _room_for(
+def _memory_of(
     spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings, device: torch.device
 ) -> Iterator[None]:
-    """Inside there is room for a training. Raises ``TrialError`` where it does not fit the memory after all."""
-    what = f"{spec.name} at {spec.resolution} pixels"
-    with memory_errors(what, device):
-        needed = needed_bytes(spec, settings, data, device)
-    with room(device, needed), memory_errors(what, device):  # an error holds no memory when the room is left
-        yield
+    """Give a large training's memory back to the device. Raises ``TrialError`` where it does not fit."""
+    try:
+        with memory_errors(f"{spec.name} at {spec.resolution} pixels", device):  # an error holds no memory afterwards
+            yield
+    finally:
+        if needed_bytes(spec, settings, data, device) > _LARGE * total_memory(device):
+            give_back(device)
 
 
 def _train(
     spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings, device: torch.device, seed: int
 ) -> ProxyRun:
-    """Train where there is room. What it took is free again when it returns."""
+    """Train. What it took is free again when it returns."""
     started = time.perf_counter()
     rungs = plan_rungs(settings, len(data.train_labels))
     curves: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "train_loss": []}

@@ -7,15 +7,15 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from phiscale.errors import PhiscaleError, SettingsError
 
 if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.trial import FrozenTrial
     from rich.progress import Progress as Bar
+
+    from search.trial import Trial
 
 Options = TypeVar("Options")
 
@@ -74,18 +74,18 @@ class PlainProgress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self.study: Study | None = None
-        self.between: Callable[[], None] = lambda: None
-        self.ended: Callable[[FrozenTrial], None] = lambda _: None
-        self._shown: set[int] = set()
+        self.minimises = False
+        """Whether smaller scores are better."""
+        self.ended: Callable[[Trial], None] = lambda _: None
+        """Called with every trial that ends."""
+        self._trials: list[Trial] = []
         self._total = self._before = 0
         self._start = time.monotonic()
 
-    def begin(self, study: Study, total: int, notes: list[str]) -> None:
+    def begin(self, trials: list[Trial], total: int, notes: list[str]) -> None:
         """Say what is there before the first trial."""
-        self.study, self._total, self._start = study, total, time.monotonic()
-        self._before = _attempts(study)
-        self._shown = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
+        self._trials = [trial for trial in trials if trial.is_attempt]
+        self._total, self._before, self._start = total, len(self._trials), time.monotonic()
         for note in [*notes, f"{self._before} of {total} trials done"]:
             self.say(note)
 
@@ -94,39 +94,36 @@ class PlainProgress:
         if not self._quiet:
             print(text, flush=True)
 
-    def trial_ended(self, trial: FrozenTrial) -> None:
-        """One line about the trial and those that other workers ended meanwhile, and how the run goes."""
-        self.between()
-        self.catch_up([trial])
+    def trial_ended(self, trial: Trial) -> None:
+        """One line about the trial, and how the run goes."""
+        self._trials.append(trial)
+        self.show(trial)
+        self.ended(trial)
 
-    def catch_up(self, ended: Iterable[FrozenTrial] = ()) -> None:
-        """Show ``ended`` and every other trial that counts and was not shown."""
-        from search.claims import is_attempt
-
-        if self.study is None:
-            return
-        others = (trial for trial in self.study.get_trials(deepcopy=False) if is_attempt(trial))
-        for trial in [*ended, *others]:
-            if trial.number not in self._shown:
-                self._shown.add(trial.number)
-                self.show(trial)
-                self.ended(trial)
-
-    def show(self, trial: FrozenTrial) -> None:
+    def show(self, trial: Trial) -> None:
         """One line about a trial, and how the run goes."""
         self.say(f"{describe_trial(trial)}   [{self.state()}]")
 
     def end(self) -> None:
         """Nothing to tidy."""
 
+    @property
+    def done(self) -> int:
+        """Trials that have ended."""
+        return len(self._trials)
+
     def state(self) -> str:
         """``12/40, best 0.7310 (trial 9), 4.1 trials/min, 6.8 min left``."""
-        if self.study is None:
-            return ""
-        done = _attempts(self.study)
-        rate = (done - self._before) / max(time.monotonic() - self._start, 1e-9) * 60
-        left = f", {(self._total - done) / rate:.1f} min left" if rate > 0 and done < self._total else ""
-        return f"{done}/{self._total}, {_best(self.study)}, {rate:.1f} trials/min{left}"
+        rate = (self.done - self._before) / max(time.monotonic() - self._start, 1e-9) * 60
+        left = f", {(self._total - self.done) / rate:.1f} min left" if rate > 0 and self.done < self._total else ""
+        return f"{self.done}/{self._total}, {self._best()}, {rate:.1f} trials/min{left}"
+
+    def _best(self) -> str:
+        finished = [trial for trial in self._trials if trial.value is not None]
+        if not finished:
+            return "none finished"
+        best = (min if self.minimises else max)(finished, key=lambda trial: trial.value or 0.0)
+        return f"best {best.value:.4f} (trial {best.number})"
 
 
 class BarProgress(PlainProgress):
@@ -136,23 +133,22 @@ class BarProgress(PlainProgress):
         super().__init__()
         self._bar: Bar | None = None
 
-    def begin(self, study: Study, total: int, notes: list[str]) -> None:
+    def begin(self, trials: list[Trial], total: int, notes: list[str]) -> None:
         """Draw the bar."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        super().begin(study, total, notes)
+        super().begin(trials, total, notes)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         self._bar = Progress(*columns)
         self._task = self._bar.add_task("", total=total, completed=self._before)
         self._bar.start()
 
-    def show(self, trial: FrozenTrial) -> None:
+    def show(self, trial: Trial) -> None:
         """Move the bar, and leave a line about the trial above it."""
-        if self._bar is None or self.study is None:
+        if self._bar is None:
             return
         self._bar.console.print(describe_trial(trial), highlight=False, markup=False)
-        state = self.state().split(", ", 1)[1]
-        self._bar.update(self._task, completed=_attempts(self.study), description=state)
+        self._bar.update(self._task, completed=self.done, description=self.state().split(", ", 1)[1])
 
     def end(self) -> None:
         """Leave the terminal as it was."""
@@ -165,31 +161,17 @@ def make_progress(*, quiet: bool) -> PlainProgress:
     return BarProgress() if sys.stdout.isatty() and not quiet else PlainProgress(quiet=quiet)
 
 
-def describe_trial(trial: FrozenTrial) -> str:
+def describe_trial(trial: Trial) -> str:
     """One line: number, constants, network, score or the reason of a failure."""
-    a = trial.user_attrs
-    names = f" {'='.join(a['names'])}" if a.get("names") else ""
-    point = f"{a.get('alpha', 0):.3f} {a.get('beta', 0):.3f} {a.get('gamma', 0):.3f}"
-    if trial.state.name == "FAIL":
-        return f"trial {trial.number}{names}: {point} failed: {a.get('failure', 'cut off')}"
-    network = (
-        f", {a['blocks']} blocks, {a['resolution']} px, {a['cost_ratio']:.3f} of the cost" if "blocks" in a else ""
-    )
-    pruned = " (pruned)" if trial.state.name == "PRUNED" else ""
+    names = f" {'='.join(trial.plan.names)}" if trial.plan.names else ""
+    point = " ".join(f"{value:.3f}" for value in trial.constants.as_tuple())
+    if trial.state == "FAIL":
+        return (
+            f"trial {trial.number}{names}: {point} failed: {trial.failure.reason if trial.failure else 'interrupted'}"
+        )
+    sizes, network = trial.sizes, ""
+    if sizes is not None and sizes.blocks is not None:
+        network = f", {sizes.blocks} blocks, {sizes.resolution} px, {sizes.cost_ratio:.3f} of the cost"
     score = "-" if trial.value is None else f"{trial.value:.4f}"
-    seconds = f", {a['seconds']:.1f} s" if "seconds" in a else ""
-    return f"trial {trial.number}{names}: {point} -> {score}{pruned}{network}{seconds}"
-
-
-def _attempts(study: Study) -> int:
-    from search.claims import is_attempt
-
-    return sum(is_attempt(trial) for trial in study.get_trials(deepcopy=False))
-
-
-def _best(study: Study) -> str:
-    try:
-        best = study.best_trial
-    except ValueError:
-        return "none finished"
-    return f"best {best.value:.4f} (trial {best.number})"
+    seconds = f", {trial.result.seconds:.1f} s" if trial.result else ""
+    return f"trial {trial.number}{names}: {point} -> {score}{network}{seconds}"

@@ -14,11 +14,12 @@ from phiscale.errors import BudgetError, ConstraintError, TrialError
 from phiscale.family import align_columns, short_number
 from phiscale.network import ScaledNetwork
 from phiscale.record import Length
-from search.claims import network_at
+from search.evaluation import described, network_at
 from search.horizon import aim_of, out_of_reach
-from search.plan import PlannedPoint, baseline_constants, plan_points
-from search.run import described
+from search.proposals import planned
+from search.rules import baseline_constants
 from search.settings import DEFAULT_TRIALS, SearchSettings
+from search.trial import Plan
 
 if TYPE_CHECKING:
     from objectives.contract import Objective
@@ -99,7 +100,7 @@ def forecast(objective: Objective, settings: SearchSettings, cost_model: CostMod
 
 def network_table(objective: Objective, settings: SearchSettings, cost_model: CostModel) -> str:
     """The networks of the planned points, or of the single axes where nothing is planned, with their counted cost."""
-    points, _ = _planned(objective, settings, cost_model)
+    points = planned(settings, cost_model, partial(network_at, objective)).plans
     rows = [["", "alpha", "beta", "gamma", "blocks", "pixels", "MACs", "parameters", "growth"]]
     for point in points or _axes(cost_model):
         constants = [f"{value:.3f}" for value in point.constants.as_tuple()]
@@ -107,7 +108,7 @@ def network_table(objective: Objective, settings: SearchSettings, cost_model: Co
     return align_columns(rows)
 
 
-def _network_cells(objective: Objective, point: PlannedPoint, cost_model: CostModel) -> list[str]:
+def _network_cells(objective: Objective, point: Plan, cost_model: CostModel) -> list[str]:
     try:
         network = network_at(objective, point.constants)
     except (BudgetError, ConstraintError) as error:
@@ -122,16 +123,14 @@ def _network_cells(objective: Objective, point: PlannedPoint, cost_model: CostMo
 def _trials(objective: Objective, settings: SearchSettings, cost_model: CostModel) -> int:
     if settings.trials is not None:
         return settings.trials
-    return len(_planned(objective, settings, cost_model)[0]) if settings.is_grid else DEFAULT_TRIALS
+    if not settings.is_grid:
+        return DEFAULT_TRIALS
+    return len(planned(settings, cost_model, partial(network_at, objective)).plans)
 
 
-def _planned(objective: Objective, settings: SearchSettings, cost_model: CostModel) -> tuple[list[PlannedPoint], int]:
-    return plan_points(settings, cost_model, partial(network_at, objective))
-
-
-def _axes(cost_model: CostModel) -> list[PlannedPoint]:
+def _axes(cost_model: CostModel) -> list[Plan]:
     named = ((name, baseline_constants(name, cost_model)) for name in _SHAPES)
-    return [PlannedPoint((name,), constants) for name, constants in named if constants is not None]
+    return [Plan(constants=constants, names=(name,)) for name, constants in named if constants is not None]
 
 
 def _extremes(objective: ProxyObjective, cost_model: CostModel) -> list[AnyNetwork]:

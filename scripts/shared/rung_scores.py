@@ -19,10 +19,14 @@ from objectives.training.rungs import Rung, plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
 from phiscale.errors import StudyError, TrialError
 from phiscale.network import ScaledNetwork
+from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.tables import read_rows, write_rows
+from scripts.shared.training import Training
+from search.executors.contract import Done, Raised, run_all
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
+    from objectives.training.train import ProxyRun
 
 _COLUMNS = ("setting", "images", "learning_rate", "fingerprint", "seed", "rung", "score", "seconds")
 
@@ -101,39 +105,43 @@ class Scores:
 
 
 def measure(
-    setting: Setting, networks: Sequence[ScaledNetwork], seeds: int, table: ScoreTable, *, may_diverge: bool = False
+    setting: Setting,
+    networks: Sequence[ScaledNetwork],
+    seeds: int,
+    table: ScoreTable,
+    run: ExecutorSettings,
+    *,
+    may_diverge: bool = False,
 ) -> Scores:
     """The scores of every network with every seed; trains what the table lacks."""
-    runs = []
-    for seed in range(seeds):
-        row = []
-        for index, network in enumerate(networks, 1):
-            found = table.get(setting, network, seed)
-            if found is None:
-                found = _train(setting, network, seed, may_diverge=may_diverge)
-                table.add(setting, network, seed, [("" if math.isnan(s) else s, seconds) for s, seconds in found])
-                print(_progress(setting, found, seed, f"{index}/{len(networks)}"), flush=True)
-            row.append(found)
-        runs.append(row)
+    places = [(seed, index) for seed in range(seeds) for index in range(len(networks))]
+    missing = [(seed, at) for seed, at in places if table.get(setting, networks[at], seed) is None]
+    calls = [(networks[at].spec, seed, setting.train.learning_rate) for seed, at in missing]
+    outcomes = run_all(make_executor(run), Training(setting.data, setting.train), calls) if calls else iter(())
+    for place, outcome in outcomes:
+        seed, at = missing[place]
+        found = _scored(setting, networks[at], seed, outcome, may_diverge=may_diverge)
+        table.add(setting, networks[at], seed, [("" if math.isnan(s) else s, seconds) for s, seconds in found])
+        print(_progress(setting, found, seed, f"{at + 1}/{len(networks)}"), flush=True)
+    runs = [[table.get(setting, network, seed) or [] for network in networks] for seed in range(seeds)]
     rungs = range(len(setting.rungs))
-    times = [[run[rung][1] for row in runs for run in row] for rung in rungs]
-    scores = [[[run[rung][0] for run in row] for row in runs] for rung in rungs]
+    times = [[found[rung][1] for row in runs for found in row] for rung in rungs]
+    scores = [[[found[rung][0] for found in row] for row in runs] for rung in rungs]
     return Scores(setting, scores, [sum(column) / len(column) for column in times])
 
 
-def _train(setting: Setting, network: ScaledNetwork, seed: int, *, may_diverge: bool) -> list[tuple[float, float]]:
+def _scored(
+    setting: Setting, network: ScaledNetwork, seed: int, outcome: Done | Raised, *, may_diverge: bool
+) -> list[tuple[float, float]]:
     """(score, seconds) at each rung. Raises ``StudyError`` for a training that failed."""
-    from objectives.training.train import train_proxy
-
     rungs = setting.rungs
-    try:
-        run = train_proxy(network.spec, setting.data, setting.train, seed=seed)
-    except TrialError as error:
-        if may_diverge and error.kind == "diverged":
+    if isinstance(outcome, Raised):
+        if may_diverge and isinstance(outcome.error, TrialError) and outcome.error.kind == "diverged":
             return [(math.nan, 0.0)] * len(rungs)
-        raise StudyError(f"{network.fingerprint} with seed {seed}: {error}") from None
+        raise StudyError(f"{network.fingerprint} with seed {seed}: {outcome.error or outcome.what}")
+    trained: ProxyRun = outcome.value
     parts = [total_steps(rungs[: index + 1]) / total_steps(rungs) for index in range(len(rungs))]
-    return [(score, round(part * run.seconds, 3)) for score, part in zip(run.scores, parts, strict=True)]
+    return [(score, round(part * trained.seconds, 3)) for score, part in zip(trained.scores, parts, strict=True)]
 
 
 def _progress(setting: Setting, found: list[tuple[float, float]], seed: int, place: str) -> str:

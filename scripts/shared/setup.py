@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import math
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from objectives.contract import Objective
+from objectives.contract import Evaluation, Objective
 from objectives.training.settings import TrainSettings
 from phiscale.baselines import BASELINES, PROXY_BASE
 from phiscale.calibration import Calibration
-from phiscale.constants import ACTIVATIONS, FLOPS, PARAMETERS, CostModel
+from phiscale.constants import ACTIVATIONS, FLOPS, PARAMETERS, CostModel, ScalingConstants
 from phiscale.errors import SettingsError
 from phiscale.rounding import rounding_by_name
 from phiscale.spec import NetworkSpec, load_network
@@ -69,6 +70,8 @@ class ObjectiveSettings:
         for name, value, low in (("resolution", self.resolution, 1), ("side", self.side, 4)):
             if value is not None and value < low:
                 raise SettingsError(f"expected a {name} of at least {low} pixels, got {value}")
+        if self.objective == "":
+            raise SettingsError("expected --objective as package.module:attribute, got nothing; leave it out")
         if self.objective and (self.data or self.network or self.factory):
             raise SettingsError("expected either --objective, or --data and --network or --factory, not both")
         if self.objective and self.rate_plane:
@@ -87,7 +90,7 @@ class ObjectiveSettings:
 def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> Objective:
     """The objective of a study: proxy training, or a person's own."""
     if settings.objective:
-        return load_objective(settings.objective)
+        return _loaded(settings.objective, settings.cost_model)
     from objectives.proxy import ProxyObjective
 
     data = make_data(settings, train, seed)
@@ -163,20 +166,35 @@ def _fitting(settings: ObjectiveSettings, source: int) -> int:
     return int(source / model.target ** (max(settings.phi, 0) / (model.resolution or 2)) + 1e-9)
 
 
-def load_objective(name: str) -> Objective:
-    """The objective that ``package.module:attribute`` names, or that the class or function it names makes.
+def load_objective(name: str, cost_model: CostModel) -> Objective:
+    """The objective that ``package.module:attribute`` names, see ``search.functions.as_objective``.
 
     Raises ``SettingsError`` with what is wrong with it.
     """
+    from search.functions import as_objective
+
     found = _attribute(name, "--objective")
-    ready = isinstance(found, Objective) and not isinstance(found, type)
-    made = found() if callable(found) and not ready else found
-    if not isinstance(made, Objective):
-        raise SettingsError(
-            f"expected {name} to be an objective with direction, describe, network and evaluate "
-            f"(objectives/contract.py), got {type(made).__name__}"
-        )
-    return made
+    try:
+        return as_objective(found, cost_model)
+    except SettingsError as error:
+        raise SettingsError(f"{name} of --objective: {error}") from None
+
+
+@dataclass(frozen=True)
+class NamedWork:
+    """The work of a search of a person's own objective, which every worker imports by its name."""
+
+    name: str
+    cost_model: CostModel
+
+    def __call__(self, constants: ScalingConstants, seed: int) -> Evaluation:
+        """One evaluation."""
+        return _loaded(self.name, self.cost_model).evaluate(constants, seed=seed)
+
+
+@functools.cache
+def _loaded(name: str, cost_model: CostModel) -> Objective:
+    return load_objective(name, cost_model)
 
 
 def _attribute(name: str, option: str) -> Any:

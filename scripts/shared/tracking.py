@@ -14,17 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from phiscale.errors import PhiscaleError, SettingsError
-from search.measurements import RUNG_SCORES, RUNGS
 from search.storage import redact
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+from search.trial import Trial, row
 
 Tracker = Literal["none", "tensorboard", "mlflow", "wandb"]
-Track = Callable[["FrozenTrial"], None]
+Track = Callable[[Trial], None]
 _PARAMETERS = ("alpha", "beta", "gamma", "share_depth", "share_width", "share_resolution", "resolution", "blocks")
 _METRICS = ("seconds", "cost_ratio", "peak_memory")
 
@@ -51,7 +48,7 @@ def tracking(tracker: Tracker, folder: Path, study: str) -> Iterator[Track]:
 def _kept_apart(tracker: str, send: Track) -> Track:
     broken = False
 
-    def track(trial: FrozenTrial) -> None:
+    def track(trial: Trial) -> None:
         nonlocal broken
         if broken:
             return
@@ -64,24 +61,26 @@ def _kept_apart(tracker: str, send: Track) -> Track:
     return track
 
 
-def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
+def parameters_of(trial: Trial) -> dict[str, Any]:
     """What was tried: constants, shares and the size of the network, as far as the trial has them."""
-    return {name: trial.user_attrs[name] for name in _PARAMETERS if name in trial.user_attrs}
+    return {name: value for name, value in row(trial).items() if name in _PARAMETERS and value is not None}
 
 
-def metrics_of(trial: FrozenTrial) -> dict[str, float]:
+def metrics_of(trial: Trial) -> dict[str, float]:
     """What was measured: the score where there is one, seconds, cost over the cost asked for, bytes."""
+    found = row(trial)
     score = {} if trial.value is None else {"score": float(trial.value)}
-    return score | {name: float(trial.user_attrs[name]) for name in _METRICS if name in trial.user_attrs}
+    return score | {name: float(found[name]) for name in _METRICS if found.get(name) is not None}
 
 
-def curves_of(trial: FrozenTrial) -> Iterator[tuple[str, int, float]]:
+def curves_of(trial: Trial) -> Iterator[tuple[str, int, float]]:
     """(name, images seen, value) at the rungs of the first seed; nothing where training length plays no part."""
-    lengths = trial.user_attrs.get(RUNGS, ())
-    parts: dict[str, Any] = next(iter(trial.user_attrs.get("curves", ())), {})
-    scores = {"score": next(iter(trial.user_attrs.get(RUNG_SCORES, ())), ())}
-    for name, values in (scores | parts).items():
-        for length, value in zip(lengths, values, strict=False):
+    result = trial.result
+    if result is None or not result.rungs:
+        return
+    parts = result.curves[0] if result.curves else {}
+    for name, values in ({"score": result.rung_scores[0]} | dict(parts)).items():
+        for length, value in zip(result.rungs, values, strict=False):
             yield f"rungs/{name}", length, value
 
 
@@ -98,7 +97,7 @@ def _tensorboard(folder: Path, _study: str) -> Iterator[Track]:
     except ImportError:
         raise _missing("tensorboard") from None
 
-    def send(trial: FrozenTrial) -> None:
+    def send(trial: Trial) -> None:
         writer = SummaryWriter(folder / "tensorboard" / f"trial-{trial.number:04d}")
         try:
             writer.add_hparams(parameters_of(trial), metrics_of(trial), run_name=".")
@@ -123,14 +122,14 @@ def _mlflow(folder: Path, study: str) -> Iterator[Track]:
     known = client.get_experiment_by_name(study)
     experiment = known.experiment_id if known else client.create_experiment(study)
 
-    def send(trial: FrozenTrial) -> None:
+    def send(trial: Trial) -> None:
         run = client.create_run(experiment, run_name=f"trial {trial.number}").info.run_id
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in metrics_of(trial).items()]
         metrics += [Metric(name, value, now, images) for name, images, value in curves_of(trial)]
         params = [Param(name, str(value)) for name, value in parameters_of(trial).items()]
         client.log_batch(run, metrics=metrics, params=params)
-        client.set_terminated(run, {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}.get(trial.state.name, "FAILED"))
+        client.set_terminated(run, "FINISHED" if trial.state == "COMPLETE" else "FAILED")
 
     yield send
 
@@ -146,7 +145,7 @@ def _wandb(folder: Path, study: str) -> Iterator[Track]:
     mode: Any = os.environ.get("WANDB_MODE", "offline")
     run = wandb.init(project="phiscale", name=study, dir=str(folder), mode=mode)
 
-    def send(trial: FrozenTrial) -> None:
+    def send(trial: Trial) -> None:
         run.log({"trial": trial.number, **parameters_of(trial), **metrics_of(trial)})
 
     try:

@@ -1,0 +1,144 @@
+"""What every executor does: take jobs, and give back what became of each.
+
+The work, a function, is given once, with all data that the jobs share; a job holds the arguments of one call. A job
+that has no answer because its worker was killed, its node was lost or its time ran out comes back as lost: whoever
+submitted it decides whether to submit it again.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from phiscale.errors import PhiscaleError, StudyError
+
+Work = Callable[..., Any]
+MOST_LOST = 3
+"""Times that a job is submitted again after it was lost."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of the work."""
+
+    key: Any
+    """Names the job; hashable, and unique among those that have not come back."""
+    arguments: tuple[Any, ...]
+    needed: int = 0
+    """Bytes of memory that the call takes on its device."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A call that returned."""
+
+    key: Any
+    value: Any
+
+
+@dataclass(frozen=True)
+class Raised:
+    """A call that raised."""
+
+    key: Any
+    error: PhiscaleError | None
+    """The exception, where it is one of phiscale's; that of a person's code is described by the rest."""
+    what: str
+    """Its type and message on one line."""
+    where: str
+    """File, line and function in which it was raised."""
+    trace: str
+    """The whole traceback."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A call without an answer."""
+
+    key: Any
+    reason: str
+
+
+Outcome = Done | Raised | Lost
+
+
+class Executor(Protocol):
+    """Runs jobs. ``start`` is called once before the first job, ``close`` once at the end, whatever happened."""
+
+    @property
+    def workers(self) -> int:
+        """Jobs that run side by side."""
+
+    def start(self, work: Work) -> None:
+        """Get the workers ready. Raises ``SettingsError`` or ``StudyError`` where they cannot be had."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job; it waits where all workers are busy."""
+
+    def wait(self) -> list[Outcome]:
+        """What came back, at least one outcome; waits for it. Only called while jobs are out."""
+
+    def close(self) -> None:
+        """End all workers, and the jobs that still run."""
+
+
+def attempt(work: Work, job: Job) -> Done | Raised:
+    """Call the work. ``KeyboardInterrupt`` goes on to the caller."""
+    try:
+        return Done(job.key, work(*job.arguments))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a person's code may raise anything
+        return _raised(job.key, error)
+
+
+def _raised(key: Any, error: BaseException) -> Raised:
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    ours = error if isinstance(error, PhiscaleError) and _travels(error) else None
+    trace = "".join(traceback.format_exception(error))
+    return Raised(key, ours, what, _where(error.__traceback__), trace)
+
+
+def _where(trace: TracebackType | None) -> str:
+    frames = traceback.extract_tb(trace)
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name}" if frames else "unknown"
+
+
+def _travels(error: PhiscaleError) -> bool:
+    """Whether the exception is the same at the other end of a pipe."""
+    try:
+        return str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - of this process
+    except Exception:  # noqa: BLE001 - whatever hinders it
+        return False
+
+
+def run_all(executor: Executor, work: Work, calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Done | Raised]]:
+    """The outcome of every call with its place among ``calls``, as they come; lost ones are made again up to 3 times.
+
+    Raises ``StudyError`` where one is lost more often.
+    """
+    lost = [0] * len(calls)
+    out = 0
+    try:
+        executor.start(work)
+        for place, arguments in enumerate(calls):
+            executor.submit(Job(place, arguments))
+            out += 1
+        while out:
+            for outcome in executor.wait():
+                if isinstance(outcome, Lost):
+                    lost[outcome.key] += 1
+                    if lost[outcome.key] > MOST_LOST:
+                        raise StudyError(
+                            f"a training was lost {lost[outcome.key]} times, the last time because {outcome.reason}; "
+                            "finished ones are kept: run the same again, with fewer --workers"
+                        )
+                    executor.submit(Job(outcome.key, calls[outcome.key]))
+                else:
+                    out -= 1
+                    yield outcome.key, outcome
+    finally:
+        executor.close()

@@ -1,0 +1,263 @@
+"""Evaluations side by side in processes of this machine.
+
+Workers are spawned once and stay; the work goes to them once, its arrays in a file that all of them map. One that dies
+is replaced, and its job comes back as lost. They end with this process, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import multiprocessing
+import os
+import pickle
+import signal
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from phiscale.errors import StudyError
+from search.executors.contract import Job, Lost, Outcome, Work, attempt
+from search.executors.memory import Memory, fits
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+
+_MOST_DEATHS = 3
+"""Deaths of workers, one after the other before any job, after which no more are started."""
+
+
+class Processes:
+    """The executor of ``workers`` processes; ``timeout`` is the longest that a job may take, in seconds."""
+
+    def __init__(self, workers: int, *, timeout: float | None = None) -> None:
+        self.workers = workers
+        self._timeout = timeout
+        self._waiting: deque[Job] = deque()
+        self._crew: list[_Worker] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._deaths = 0
+        self._memory: dict[str, Memory] = {}
+        """The latest that a worker said of each device."""
+
+    def start(self, work: Work) -> None:
+        """Write the work where workers find it, and spawn them."""
+        self._folder = tempfile.TemporaryDirectory(prefix="phiscale-")
+        _write_work(work, Path(self._folder.name))
+        self._crew = [self._spawn(place) for place in range(self.workers)]
+
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+        self._waiting.append(job)
+
+    def wait(self) -> list[Outcome]:
+        """What came back. Raises ``StudyError`` where every worker dies as it starts."""
+        while True:
+            self._give_out()
+            outcomes = self._late()
+            for worker in self._ready(0 if outcomes else self._patience()):
+                outcomes += self._heard(worker)
+            if outcomes:
+                return outcomes
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self._crew:
+            worker.end()
+        self._crew, self._waiting = [], deque()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _spawn(self, place: int) -> _Worker:
+        gpus = _visible_gpus()
+        changed = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {}
+        with _environment(changed):
+            return _Worker.spawn(place, str(self._folder.name if self._folder else ""))
+
+    def _give_out(self) -> None:
+        """Give waiting jobs, in their order, to idle workers in whose memory they fit."""
+        for worker in self._crew:
+            if not self._waiting:
+                return
+            if worker.is_idle and self._has_room(worker, self._waiting[0].needed):
+                worker.give(self._waiting.popleft())
+
+    def _has_room(self, worker: _Worker, needed: int) -> bool:
+        device = worker.memory.device
+        running = [other.job.needed for other in self._crew if other.job and other.memory.device == device]
+        return fits(needed, self._memory.get(device, Memory()), running)
+
+    def _patience(self) -> float | None:
+        """Seconds until something has to be looked at again; None to wait for the workers alone."""
+        now, limit = time.monotonic(), self._timeout
+        times = [worker.since + limit - now for worker in self._crew if worker.job and limit is not None]
+        return max(0.0, min(times)) if times else None
+
+    def _ready(self, timeout: float | None) -> list[_Worker]:
+        by_handle: dict[Any, _Worker] = {}
+        for worker in self._crew:
+            by_handle |= {worker.connection: worker, worker.process.sentinel: worker}
+        return list({id(by_handle[handle]): by_handle[handle] for handle in wait(list(by_handle), timeout)}.values())
+
+    def _late(self) -> list[Outcome]:
+        """The jobs whose time has run out; their workers are killed and replaced."""
+        late = [w for w in self._crew if w.job and self._timeout and time.monotonic() - w.since > self._timeout]
+        return [self._replace(worker, f"it took more than {self._timeout:g} s") for worker in late if worker.job]
+
+    def _heard(self, worker: _Worker) -> list[Outcome]:
+        try:
+            if not worker.connection.poll():
+                raise EOFError
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            return self._died(worker)
+        outcome, worker.memory = message
+        self._memory[worker.memory.device] = worker.memory
+        self._deaths, worker.is_ready = 0, True
+        if outcome is None:
+            return []
+        worker.job = None
+        return [outcome]
+
+    def _died(self, worker: _Worker) -> list[Outcome]:
+        worker.process.join(1)
+        reason = _ending(worker.process.exitcode)
+        if not worker.is_ready:
+            self._deaths += 1
+            if self._deaths >= _MOST_DEATHS:
+                raise StudyError(
+                    f"expected worker processes that start, got {self._deaths} that ended at once ({reason}); "
+                    "see what they printed above, or use --workers 1"
+                )
+        if worker.job is None:
+            self._crew[self._crew.index(worker)] = self._spawn(worker.place)
+            return []
+        return [self._replace(worker, f"its worker process ended ({reason})")]
+
+    def _replace(self, worker: _Worker, reason: str) -> Lost:
+        job = worker.job
+        worker.end()
+        self._crew[self._crew.index(worker)] = self._spawn(worker.place)
+        return Lost(job.key if job else None, reason)
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process, as this one sees it."""
+
+    place: int
+    process: SpawnProcess
+    connection: Connection
+    job: Job | None = None
+    since: float = field(default_factory=time.monotonic)
+    """When its job was given."""
+    is_ready: bool = False
+    memory: Memory = field(default_factory=Memory)
+
+    @classmethod
+    def spawn(cls, place: int, folder: str) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, folder), name=f"phiscale-worker-{place}")
+        process.start()
+        theirs.close()
+        return cls(place, process, ours)
+
+    @property
+    def is_idle(self) -> bool:
+        return self.is_ready and self.job is None
+
+    def give(self, job: Job) -> None:
+        self.job, self.since = job, time.monotonic()
+        with contextlib.suppress(OSError):  # one that has died is seen by its sentinel
+            self.connection.send(job)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _serve(connection: Connection, folder: str) -> None:
+    """A worker: load the work, then do one job after the other."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    work = _read_work(Path(folder))
+    connection.send((None, Memory.of(work)))
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        connection.send((attempt(work, job), Memory.of(work)))
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that started it, which ``kill -9`` would otherwise leave waiting for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _write_work(work: Work, folder: Path) -> None:
+    """The work by pickle, its arrays apart so that all workers map the same memory."""
+    buffers: list[pickle.PickleBuffer] = []
+    (folder / "work").write_bytes(cloudpickle.dumps(work, protocol=5, buffer_callback=buffers.append))
+    for index, buffer in enumerate(buffers):
+        (folder / f"buffer-{index}").write_bytes(buffer.raw())
+
+
+def _read_work(folder: Path) -> Work:
+    """The work as this process's own parent wrote it."""
+    paths = sorted(folder.glob("buffer-*"), key=lambda path: int(path.name.split("-")[1]))
+    work: Work = pickle.loads((folder / "work").read_bytes(), buffers=[_mapped(path) for path in paths])  # noqa: S301
+    return work
+
+
+def _mapped(path: Path) -> Any:
+    """The bytes of a file; what a worker writes to them stays its own."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if path.stat().st_size else bytearray()
+
+
+@contextlib.contextmanager
+def _environment(changed: dict[str, str]) -> Iterator[None]:
+    """These variables for processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if stated is not None:
+        return [name.strip() for name in stated.split(",") if name.strip()]
+    try:
+        import torch
+    except ImportError:
+        return []
+    return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}, for lack of memory perhaps"
+    return f"exit status {code}"

@@ -1,0 +1,201 @@
+"""Evaluations in a Ray cluster: on this machine or on many.
+
+Every worker is an actor that loads the work once and keeps it. Ray never runs a call twice by itself: a call whose
+worker or node was lost comes back as lost. The code of this checkout travels to the nodes; the data of the work is put
+into Ray's store once. Where the cluster asks for a token, Ray takes it from RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH.
+Source: Ray's documentation of actors, fault tolerance and runtime environments (release 2.60).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import platform
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import phiscale
+from phiscale.errors import SettingsError, StudyError
+from search.executors.contract import Job, Lost, Outcome, Work, attempt
+
+_CONNECT = 10.0
+"""Seconds in which a cluster has to answer."""
+_MOST_DEATHS = 5
+"""Workers that died one after the other before any was ready, after which the run ends."""
+_PAUSE = 1.0
+"""Longest time between two looks at jobs whose time may run out, in seconds."""
+_PACKAGES = ("phiscale", "objectives", "search", "scripts", "report")
+_LEFT_OUT = ["**/.git", "**/.venv", "results", "build", "site", "docs", "**/__pycache__", "**/.mypy_cache", "**/*.npz"]
+
+
+class RayCluster:
+    """The executor of ``workers`` actors; ``gpus`` are those that each reserves, None for 1 where there are any."""
+
+    def __init__(
+        self, workers: int, *, address: str = "auto", gpus: float | None = None, timeout: float | None = None
+    ) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise SettingsError("expected the package ray for --executor ray; pip install 'phiscale[cluster]'")
+        self.workers, self._address, self._gpus, self._timeout = workers, address, gpus, timeout
+        self._waiting: deque[Job] = deque()
+        self._crew: list[_Actor] = []
+        self._deaths = 0
+        self._work: Any = None
+
+    def start(self, work: Work) -> None:
+        """Connect, and start the actors. Raises ``SettingsError`` and ``StudyError``."""
+        import ray
+
+        _connect(self._address)
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        have = float(resources.get("GPU", 0))
+        gpus = (1.0 if have else 0.0) if self._gpus is None else self._gpus
+        if gpus > have:
+            raise SettingsError(f"expected at most {have:g} GPUs for each worker, which the cluster has, got {gpus:g}")
+        self._options = {"num_cpus": 0 if gpus else 1, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0}
+        self._work = ray.put(work)
+        self._crew = [self._spawn() for _ in range(self.workers)]
+
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+        self._waiting.append(job)
+
+    def wait(self) -> list[Outcome]:
+        """What came back. Raises ``StudyError`` where workers die as they start."""
+        import ray
+
+        while True:
+            for actor in self._crew:
+                if self._waiting and actor.is_idle:
+                    actor.give(self._waiting.popleft())
+            by_call = {actor.call: actor for actor in self._crew if actor.call is not None}
+            ready, _ = ray.wait(list(by_call), num_returns=1, timeout=_PAUSE)
+            more, _ = ray.wait(list(by_call), num_returns=len(by_call), timeout=0) if ready else ([], [])
+            outcomes = [outcome for call in more for outcome in self._heard(by_call[call])]
+            outcomes += self._late()
+            if outcomes:
+                return outcomes
+
+    def close(self) -> None:
+        """End the actors, and leave the cluster."""
+        import ray
+
+        for actor in self._crew:
+            ray.kill(actor.handle)
+        self._crew, self._waiting, self._work = [], deque(), None
+        ray.shutdown()
+
+    def _spawn(self) -> _Actor:
+        import ray
+
+        handle: Any = ray.remote(_Worker).options(**self._options).remote(self._work)
+        return _Actor(handle, handle.about.remote())
+
+    def _heard(self, actor: _Actor) -> list[Outcome]:
+        import ray
+
+        job, call = actor.job, actor.call
+        actor.job = actor.call = None
+        try:
+            value = ray.get(call)
+        except ray.exceptions.RayError as error:
+            return self._lost(actor, job, error)
+        self._deaths = 0
+        if job is not None:
+            outcome: Outcome = value
+            return [outcome]
+        _check_same(value)
+        return []
+
+    def _lost(self, actor: _Actor, job: Job | None, error: Exception) -> list[Outcome]:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        self._crew[self._crew.index(actor)] = self._spawn()
+        if job is not None:
+            return [Lost(job.key, f"its worker was lost ({type(error).__name__})")]
+        self._deaths += 1
+        if self._deaths >= _MOST_DEATHS:
+            raise StudyError(f"expected workers that start on the cluster, got {self._deaths} that did not: {reason}")
+        return []
+
+    def _late(self) -> list[Outcome]:
+        """The jobs whose time has run out; their workers are ended and replaced."""
+        import ray
+
+        found: list[Outcome] = []
+        for index, actor in enumerate(self._crew):
+            if actor.job is not None and self._timeout and time.monotonic() - actor.since > self._timeout:
+                found.append(Lost(actor.job.key, f"it took more than {self._timeout:g} s"))
+                ray.kill(actor.handle)
+                self._crew[index] = self._spawn()
+        return found
+
+
+@dataclass(eq=False)
+class _Actor:
+    """A worker of the cluster, as the driver sees it."""
+
+    handle: Any
+    call: Any
+    """The call that is out: its start at first."""
+    job: Job | None = None
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_idle(self) -> bool:
+        return self.call is None
+
+    def give(self, job: Job) -> None:
+        self.job, self.since = job, time.monotonic()
+        self.call = self.handle.attempt.remote(job)
+
+
+class _Worker:
+    """What runs on a node."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def about(self) -> dict[str, str]:
+        """What has to be the same on every node."""
+        return _about()
+
+    def attempt(self, job: Job) -> Outcome:
+        """One job."""
+        return attempt(self._work, job)
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    if ray.is_initialized():
+        return
+    root = Path(phiscale.__file__).parents[1]
+    modules = [str(root / name) for name in _PACKAGES if (root / name).is_dir()]
+    environment = {"py_modules": modules, "working_dir": str(Path.cwd()), "excludes": _LEFT_OUT}
+    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", str(int(_CONNECT)))
+    try:
+        ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.WARNING)
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SettingsError(
+            f"expected a Ray cluster at {address}, got none ({reason}); start one with: ray start --head, or name "
+            "another --address"
+        ) from None
+
+
+def _about() -> dict[str, str]:
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"Python": python, "phiscale": phiscale.__version__}
+
+
+def _check_same(node: dict[str, str]) -> None:
+    here = _about()
+    for name, version in here.items():
+        if node.get(name) != version:
+            raise SettingsError(
+                f"expected {name} {version} on every node of the cluster, as here, got {node.get(name)}; install it there"
+            )

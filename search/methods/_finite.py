@@ -1,0 +1,25 @@
+"""What methods share whose points are all known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from phiscale.constants import ScalingConstants
+from search.history import History
+from search.trial import Plan, point_key, shares_of_constants
+
+
+def next_of(points: Iterable[tuple[str, ScalingConstants]], history: History, count: int) -> list[Plan]:
+    """The first ``count`` points that the study does not hold."""
+    tried = [trial for trial in history.trials if trial.is_attempt or trial.is_running]
+    held = {point_key(trial.shares) for trial in tried}
+    found: list[Plan] = []
+    for name, constants in points:
+        if len(found) < count and point_key(shares_of_constants(constants, history.cost_model)) not in held:
+            found.append(Plan(constants=constants, names=(name,)))
+    return found
+
+
+def point_name(method: str, values: Iterable[float]) -> str:
+    """Name of a point by its place on the grid, which another step or tolerance does not change."""
+    return f"{method}:{'/'.join(f'{value:.6g}' for value in values)}"

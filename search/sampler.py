@@ -1,0 +1,177 @@
+"""``ConstantsSampler``: alpha, beta and gamma for any Optuna study, exactly on the surface of a cost model.
+
+study = optuna.create_study(direction="maximize", sampler=ConstantsSampler())
+study.optimize(lambda trial: score(suggest_constants(trial)), n_trials=40)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from optuna.samplers import BaseSampler, RandomSampler
+
+from phiscale.constants import FLOPS, CostModel, ScalingConstants
+from phiscale.errors import SettingsError
+from search import methods
+from search.history import History
+from search.horizon import Aim
+from search.settings import SearchSettings
+from search.trial import (
+    PARAMETERS,
+    Failure,
+    Plan,
+    distributions_of,
+    parameters_of,
+    point_key,
+    running_trial,
+    shares_of_constants,
+    trials_of,
+)
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import BaseTrial, FrozenTrial, TrialState
+
+_ROUNDING = 1e-9
+
+
+class ConstantsSampler(BaseSampler):
+    """Draws ``alpha``, ``beta`` and ``gamma`` with ``alpha * beta**2 * gamma**2 == 2``, or on another cost model.
+
+    ``method`` is gp (default), qmc, random, tpe, cmaes, grid or lattice, see ``search.settings.SearchSettings``, of
+    which ``options`` are further fields (``step``, ``tolerance``). Trials that run count as pending, those that were
+    pruned or failed as tried without a score. Further parameters of the person's own are drawn by ``inner``, by default
+    at random. Where a trial was enqueued with one or two of the three constants, the others are chosen to fit. The
+    study ends once all points of a grid or lattice have been tried. Raises ``SettingsError``.
+    """
+
+    def __init__(
+        self,
+        cost_model: CostModel = FLOPS,
+        *,
+        method: str = "gp",
+        seed: int = 0,
+        inner: BaseSampler | None = None,
+        **options: Any,
+    ) -> None:
+        self._model = cost_model
+        self._settings = SearchSettings(method=method, seed=seed, **options)
+        methods.check_method(self._settings, cost_model)
+        self._inner = inner or RandomSampler(seed=seed)
+        self._lock = threading.Lock()
+        self._proposed: dict[tuple[str, int], Plan] = {}
+        """Points of trials that have not stored their parameters yet, by study and number."""
+
+    def reseed_rng(self) -> None:
+        """Only the inner sampler has a random state: the constants follow from the seed and the trials."""
+        self._inner.reseed_rng()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The three constants, and what the inner sampler draws together."""
+        further = self._inner.infer_relative_search_space(study, trial)
+        return {**_without_constants(further), **distributions_of(self._model)}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A point of the surface, and the inner sampler's parameters."""
+        further = self._inner.sample_relative(study, trial, _without_constants(search_space))
+        fixed = {name: v for name, v in trial.system_attrs.get("fixed_params", {}).items() if name in PARAMETERS}
+        with self._lock:
+            plan = self._plan(study, trial)
+            self._proposed[study.study_name, trial.number] = plan
+        parameters = parameters_of(plan.constants, self._model)
+        return {**further, **(fit_to(fixed, parameters, self._model) if fixed else parameters)}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A parameter of the person's own. Raises ``SettingsError`` for a constant, which has another range."""
+        if param_name in PARAMETERS:
+            expected = distributions_of(self._model)[param_name]
+            raise SettingsError(
+                f"expected trial.suggest_float({param_name!r}, {expected.low:g}, {expected.high:g}) or a wider range, "
+                f"got {param_distribution}; or use search.suggest_constants(trial)"
+            )
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """For the inner sampler."""
+        self._inner.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """For the inner sampler; ends ``Study.optimize`` after the last point of a grid."""
+        self._proposed.pop((study.study_name, trial.number), None)
+        self._inner.after_trial(study, trial, state, values)
+        if self._settings.is_grid and not methods.propose(self._history(study), 1):
+            with contextlib.suppress(RuntimeError):  # outside of optimize there is nothing to stop
+                study.stop()
+
+    def _plan(self, study: Study, trial: FrozenTrial) -> Plan:
+        """The next point; of a grid that has none left one of an even spread."""
+        history = self._history(study, trial.number)
+        plans = methods.propose(history, 1)
+        return plans[0] if plans else methods.propose(replace(history, settings=_EVEN), 1)[0]
+
+    def _history(self, study: Study, number: int | None = None) -> History:
+        """All trials but that of ``number``; each takes one place of the even spread."""
+        stored = trials_of(study.get_trials(deepcopy=False), self._model)
+        known = {trial.number for trial in stored}
+        asked = {n: plan for (name, n), plan in self._proposed.items() if name == study.study_name and n not in known}
+        trials = [*stored, *(running_trial(n, plan, self._model) for n, plan in asked.items())]
+        others = [trial for trial in trials if trial.number != number and trial.state != "WAITING"]
+        placed = [replace(trial, plan=replace(trial.plan, place=place)) for place, trial in enumerate(others)]
+        useless = {point_key(trial.shares) for trial in placed if trial.state in ("FAIL", "PRUNED")}
+        return History(
+            [replace(t, failure=_FAILED) if t.state == "FAIL" else t for t in placed],
+            self._model,
+            self._settings,
+            Aim(study.direction.name.lower()),
+            lambda constants: point_key(shares_of_constants(constants, self._model)) not in useless,
+        )
+
+
+_EVEN = SearchSettings(method="qmc")
+_FAILED = Failure(kind="", reason="")
+"""Of a trial that another program marked as failed."""
+
+
+def suggest_constants(trial: BaseTrial, cost_model: CostModel = FLOPS) -> ScalingConstants:
+    """The constants of a trial of Optuna, as its parameters alpha, beta and gamma."""
+    ranges = distributions_of(cost_model)
+    values = (trial.suggest_float(name, ranges[name].low, ranges[name].high) for name in PARAMETERS)
+    return ScalingConstants(*values)
+
+
+def fit_to(fixed: Mapping[str, float], proposed: Mapping[str, float], cost_model: CostModel) -> dict[str, float]:
+    """Constants of which some are fixed: the others share what is left as they do in the proposal.
+
+    Raises ``SettingsError`` where the fixed ones leave nothing.
+    """
+    logs = {
+        name: exponent * math.log(fixed.get(name, proposed[name])) / math.log(cost_model.target)
+        for name, exponent in zip(PARAMETERS, cost_model.exponents, strict=True)
+    }
+    left = 1 - math.fsum(share for name, share in logs.items() if name in fixed)
+    free = {name: logs[name] for name in PARAMETERS if name not in fixed}
+    if free and left < -_ROUNDING:
+        raise SettingsError(
+            f"expected enqueued constants that leave room on {cost_model.describe()}, got "
+            f"{', '.join(f'{name} = {value:g}' for name, value in fixed.items())}; enqueue smaller ones"
+        )
+    exponents = dict(zip(PARAMETERS, cost_model.exponents, strict=True))
+    entering = [name for name in free if exponents[name]]
+    total = math.fsum(free[name] for name in entering)
+    parts = {name: free[name] / total if total > 0 else 1 / len(entering) for name in entering}
+    powers = {name: max(left, 0.0) * parts[name] / exponents[name] for name in entering}
+    return {name: cost_model.target ** powers.get(name, 0.0) for name in free}
+
+
+def _without_constants(space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+    return {name: distribution for name, distribution in space.items() if name not in PARAMETERS}

@@ -1,0 +1,31 @@
+"""Ending a study that has learnt what was asked for."""
+
+from __future__ import annotations
+
+from search.history import History
+
+_ENOUGH = 16
+"""Evaluations below which a study goes on whatever its surface says: the model has hardly been put to the test."""
+
+
+def reason_to_stop(history: History) -> str | None:
+    """Why the study has learnt enough, as a phrase; None where it has not, or where nothing was asked for."""
+    from search.horizon import out_of_reach
+    from search.recommendation import recommend
+
+    settings, rows = history.settings, history.rows
+    if settings.until_region is None and settings.until_gain is None:
+        return None
+    if sum(len(row.scores) for row in rows) < _ENOUGH:
+        return None
+    found = recommend(rows, history.cost_model, history.aim)
+    if found.outlook and found.outlook.reason and not out_of_reach(found.outlook.images, rows[0].rungs):
+        return None  # more trials may still determine the horizon
+    part, gain = found.details.get("region_part"), found.details.get("expected_gain")
+    if part is None or gain is None:
+        return None
+    if settings.until_region is not None and part <= settings.until_region:
+        return f"the region is {part:.1%} of the triangle, at most the {settings.until_region:.1%} asked for"
+    if settings.until_gain is not None and gain <= settings.until_gain:
+        return f"a gain of {gain:.2g} is to be expected, at most the {settings.until_gain:.2g} asked for"
+    return None
