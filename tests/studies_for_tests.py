@@ -7,18 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from search.run import StudyPlace, run_study
-
 from phiscale import FLOPS, SearchRecord
 from report.view import StudyView, look
 from scripts.confirm import OURS
 from scripts.shared.tables import write_rows
 from search.confirm import as_json, compare, verdict
+from search.driver import StudyPlace, run_study
+from search.executors.in_process import InProcess
 from search.fidelity import fidelity
+from search.progress import Silent
 from search.results import write_results
 from search.settings import SearchSettings
 from tests.objectives_for_tests import NetworkObjective
-from tests.test_search_run import Silent
 
 BAD = "<script>alert(1)</script>"
 """A name that must never become part of a page."""
@@ -36,7 +36,8 @@ class BadlyNamed(NetworkObjective):
 
 def run(folder: Path, objective: Any, **settings: Any):
     """The study ``s`` in ``folder``, run but without its results."""
-    return run_study(StudyPlace(name="s", folder=folder / "s"), objective, FLOPS, SearchSettings(**settings), Silent())
+    place = StudyPlace(name="s", folder=folder / "s")
+    return run_study(place, objective, FLOPS, SearchSettings(**settings), Silent(), InProcess())
 
 
 def make_study(folder: Path, objective: Any = None, *, trials: int = 14, write: bool = True, **settings: Any):

@@ -11,11 +11,14 @@ import optuna
 import pytest
 
 from objectives.power_law import MOVING
-from phiscale import FLOPS, Estimate, Observed, SearchRecord
+from phiscale import FLOPS, Estimate, Observed, ScalingConstants, SearchRecord
 from report.answer import as_json, cost_range, how_sure, leads, summary
 from report.view import look
+from search.hold import Hold
 from search.results import write_results
 from search.settings import SearchSettings
+from search.storage import begin_trial
+from search.trial import Plan
 from tests.objectives_for_tests import ALWAYS_FAILS, NetworkObjective
 from tests.studies_for_tests import add_confirmation, make_study, run
 
@@ -137,14 +140,18 @@ def test_a_horizon_too_far_is_not_determined(tmp_path: Path) -> None:
     assert "for a training of 160,000 images seen (8 epochs of power law)\nnot determined at 1,000,000 images" in text
 
 
-def test_a_running_study_says_so(made) -> None:
-    study, place = made
-    view = look(study, place)
-    study.ask()
+def test_a_running_study_says_so(tmp_path: Path) -> None:
+    study, place = make_study(tmp_path, trials=4)
+    assert look(study, place).state == "ended: 4 trials"
+    driver = Hold(study, place)
+    begun = begin_trial(study, Plan(constants=ScalingConstants(2.0, 1.0, 1.0)), FLOPS, {})
+    study.enqueue_trial({"alpha": 1.0, "beta": 1.0, "gamma": 2**0.5})
     running = look(study, place)
-    study.tell(running.trials[-1].number, state=optuna.trial.TrialState.FAIL)
-    assert (view.state, running.state) == ("ended: 14 trials", "running")
-    assert "(running); trials: 14 finished, 1 running" in summary(running)
+    assert running.state == "running"
+    assert "(running); trials: 4 finished, 1 running, 1 waiting" in summary(running)
+    driver.release()
+    assert look(study, place).counts["interrupted"] == 1  # though it is stored as running: nobody is at work
+    study.tell(begun, state=optuna.trial.TrialState.FAIL)
     assert look(study, place).counts["interrupted"] == 1
 
 

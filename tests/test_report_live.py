@@ -13,8 +13,13 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from objectives.power_law import MOVING
+from phiscale import FLOPS
 from report.live import FIGURES, NOTE_END, artifact_id, refresh, with_own_words
 from report.view import look
+from search.driver import StudyPlace, run_study
+from search.executors.in_process import InProcess
+from search.progress import Silent
+from search.settings import SearchSettings
 from search.study import load_study
 from tests.objectives_for_tests import ALWAYS_FAILS, WITH_RUNGS, NetworkObjective
 from tests.studies_for_tests import make_study, run
@@ -145,14 +150,8 @@ def test_no_file_leaves_the_folder_of_the_artifacts() -> None:
 
 
 def test_a_journal_is_refreshed_too(tmp_path: Path) -> None:
-    from search.run import StudyPlace, run_study
-
-    from phiscale import FLOPS
-    from search.settings import SearchSettings
-    from tests.test_search_run import Silent
-
     journal = str(tmp_path / "x.journal")
     where = StudyPlace(name="s", folder=tmp_path / "s", storage=journal)
-    run_study(where, NetworkObjective(), FLOPS, SearchSettings(trials=3), Silent())
+    run_study(where, NetworkObjective(), FLOPS, SearchSettings(trials=3), Silent(), InProcess())
     study = load_study("s", tmp_path / "s", journal)
     assert set(refreshed(study, tmp_path / "s")) == set(FIGURES)

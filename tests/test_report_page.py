@@ -333,7 +333,8 @@ def test_seeds_of_a_trial_are_averaged_at_each_rung(tmp_path: Path) -> None:
     view = view_of(tmp_path, MOVING, trials=8, seeds=2)
     trial = view.trials[2]
     (curve,) = (curve for curve in series.curves(view) if curve.trial == 2)
-    first, second = trial.user_attrs["rung_scores"]
+    assert trial.result is not None
+    first, second = trial.result.rung_scores
     assert curve.values == pytest.approx([(a + b) / 2 for a, b in zip(first, second, strict=True)])
     assert curve.values[-1] == pytest.approx(trial.value)
 

@@ -7,6 +7,7 @@ submitted it decides whether to submit it again.
 
 from __future__ import annotations
 
+import copyreg
 import pickle
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from phiscale.errors import PhiscaleError, StudyError
+from phiscale.errors import PhiscaleError, StudyError, TrialError
 
+copyreg.pickle(TrialError, lambda error: (TrialError, (error.kind, str(error))))  # by itself it leaves its kind behind
 Work = Callable[..., Any]
 MOST_LOST = 3
 """Times that a job is submitted again after it was lost."""
