@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from search.samplers import spread_point
 
 from objectives.power_law import KINKED, MOVING, PowerLawObjective
 from phiscale import FLOPS, Shares, constants_from_shares
 from phiscale.training_length import FARTHEST
 from search.drift import Drift, drift, rung_summaries
+from search.history import History
 from search.horizon import (
     Aim,
     LineSurface,
@@ -27,10 +27,12 @@ from search.horizon import (
     rung_noise,
 )
 from search.measurements import Measurement
+from search.methods import qmc
 from search.recommendation import REGION_STEPS, Recommendation, as_array, predict, recommend, surface_at
 from search.settings import SearchSettings
-from search.simplex import constants_at, lattice, shares_at
+from search.simplex import lattice
 from search.surface import Array, Surface
+from search.trial import shares_of_constants
 from tests.strategies import reals
 
 UP = Aim("maximize", "accuracy")
@@ -43,11 +45,10 @@ def rows_of(objective: PowerLawObjective, count: int, seed: int) -> list[Measure
     """Trials at the points of the low-discrepancy sequence, each trained once."""
     rows = []
     for index in range(count):
-        point = spread_point(SearchSettings(method="qmc", seed=seed), index, ("u", "v"))
-        constants = constants_at(point, FLOPS)
+        constants = qmc.point(History((), FLOPS, SearchSettings(seed=seed), UP), index)
         scores = objective.evaluate(constants, seed=seed).rungs
         measured = (scores[LONGEST],), (index,), tuple(scores), (tuple(scores.values()),)
-        rows.append(Measurement((), constants, shares_at(point, FLOPS), *measured))
+        rows.append(Measurement((), constants, shares_of_constants(constants, FLOPS), *measured))
     return rows
 
 

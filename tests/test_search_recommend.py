@@ -18,8 +18,9 @@ from search.results import write_results
 from search.settings import SearchSettings
 from search.simplex import lattice
 from search.surface import fit_surface
+from search.trial import trials_of
 from tests.objectives_for_tests import NetworkObjective
-from tests.test_search_run import complete, run
+from tests.search_for_tests import complete, run
 
 UP, DOWN = Aim("maximize"), Aim("minimize")
 
@@ -89,7 +90,7 @@ def test_more_noise_widens_the_region() -> None:
 
 def test_the_order_of_trials_does_not_matter(tmp_path: Path) -> None:
     study, _ = run(tmp_path, NetworkObjective(), trials=18, method="qmc")
-    trials = complete(study)
+    trials = trials_of(study.get_trials(), FLOPS)
     first = recommend(measurements(trials, FLOPS), FLOPS, UP)
     random.Random(0).shuffle(trials)
     assert recommend(measurements(trials, FLOPS), FLOPS, UP) == first
@@ -219,6 +220,6 @@ def test_a_finished_grid_is_repeated_where_it_is_promising(tmp_path: Path) -> No
 
 def test_every_trial_is_a_row_of_the_table(tmp_path: Path) -> None:
     study, _ = run(tmp_path, NetworkObjective(), trials=4)
-    lines = trials_csv(study.get_trials(deepcopy=False)).splitlines()
+    lines = trials_csv(trials_of(study.get_trials(deepcopy=False), FLOPS)).splitlines()
     assert len(lines) == 1 + len(study.trials)
     assert lines[0].startswith("number,state,value,names,alpha,beta,gamma,share_depth")

@@ -17,12 +17,13 @@ from objectives.contract import Evaluation
 from objectives.landscape import INTERIOR
 from objectives.power_law import MOVING
 from phiscale import FLOPS, SearchRecord, SettingsError, StudyError
-from search.measurements import RUNG_SCORES, RUNGS, measurements
+from search.measurements import measurements
 from search.results import write_results
 from search.settings import SearchSettings
 from search.study import load_study
+from search.trial import trials_of
 from tests.objectives_for_tests import WITH_RUNGS
-from tests.test_search_run import complete, run
+from tests.search_for_tests import complete, run
 
 LENGTHS = [20_000, 40_000, 80_000, 160_000]
 
@@ -71,15 +72,15 @@ def one_sentence(error: Any) -> str:
 def test_a_trial_keeps_its_rungs_and_shows_them_as_intermediate_values(tmp_path: Path) -> None:
     study, _ = run(tmp_path, WITH_RUNGS, trials=4, seeds=2)
     for trial in complete(study):
-        assert trial.user_attrs[RUNGS] == [1500, 3000, 6000, 12_000]
-        scores = trial.user_attrs[RUNG_SCORES]
+        assert trial.user_attrs["rungs"] == [1500, 3000, 6000, 12_000]
+        scores = trial.user_attrs["rung_scores"]
         assert [len(each) for each in scores] == [4, 4]
         assert [each[-1] for each in scores] == trial.user_attrs["scores"]
         means = [statistics.fmean(pair) for pair in zip(*scores, strict=True)]
-        assert list(trial.intermediate_values) == trial.user_attrs[RUNGS]
+        assert list(trial.intermediate_values) == trial.user_attrs["rungs"]
         assert list(trial.intermediate_values.values()) == pytest.approx(means)
         assert trial.value == pytest.approx(means[-1])
-    for row in measurements(study.get_trials(), FLOPS):
+    for row in measurements(trials_of(study.get_trials(), FLOPS), FLOPS):
         assert row.rungs == (1500, 3000, 6000, 12_000)
         assert tuple(each[-1] for each in row.rung_scores) == row.scores
     table = (tmp_path / "s").with_name("t")
@@ -89,7 +90,7 @@ def test_a_trial_keeps_its_rungs_and_shows_them_as_intermediate_values(tmp_path:
 
 def test_trials_of_one_network_are_one_measurement_with_all_their_rungs(tmp_path: Path) -> None:
     study, _ = run(tmp_path, WITH_RUNGS, trials=20, replicate="auto", method="qmc")
-    repeated = [row for row in measurements(study.get_trials(), FLOPS) if len(row.trials) > 1]
+    repeated = [row for row in measurements(trials_of(study.get_trials(), FLOPS), FLOPS) if len(row.trials) > 1]
     assert repeated
     for row in repeated:
         assert len(row.scores) == len(row.rung_scores) == len(row.trials)
@@ -99,7 +100,7 @@ def test_trials_of_one_network_are_one_measurement_with_all_their_rungs(tmp_path
 def test_rungs_of_numpy_are_numbers(tmp_path: Path) -> None:
     as_numpy = at(lambda rungs: {np.int64(length): np.float64(score) for length, score in rungs.items()})
     study, _ = run(tmp_path, Law(as_numpy, (1, 2, 3)), trials=3)
-    assert [trial.user_attrs[RUNGS] for trial in complete(study)] == [LENGTHS] * 3
+    assert [trial.user_attrs["rungs"] for trial in complete(study)] == [LENGTHS] * 3
 
 
 # evaluations that break the promise
