@@ -304,7 +304,7 @@ def row(trial: Trial) -> dict[str, Any]:
     plain |= {"names": list(plan.names)} if plan.names else {}
     plain |= dict(zip(PARAMETERS, plan.constants.as_tuple(), strict=True))
     plain |= {f"share_{axis}": share for axis, share in asdict(trial.shares).items()}
-    plain |= {"seeds": list(trial.seeds), "fingerprint": trial.fingerprint, "redo_of": plan.redo_of}
+    plain |= {"seeds": list(trial.seeds), "fingerprint": trial.fingerprint, "redo_of": plan.redo_of, "lost": plan.lost}
     if trial.sizes is not None:
         sizes = asdict(trial.sizes)
         plain |= {f"{group}_{axis}": v for group in ("asked", "realised") for axis, v in sizes.pop(group).items()}
@@ -323,6 +323,18 @@ COLUMNS = (
     *("number", "state", "value", "names", *PARAMETERS, "share_depth", "share_width", "share_resolution"),
     *("asked_depth", "asked_width", "asked_resolution", "realised_depth", "realised_width", "realised_resolution"),
     *("resolution", "blocks", *(field.name for field in dataclasses.fields(Cost)), "growth", "cost_ratio", "seeds"),
-    *("scores", "rungs", "rung_scores", "seconds", "device", "peak_memory", "fingerprint", _KIND, _FAILURE, "redo_of"),
+    *(
+        "scores",
+        "rungs",
+        "rung_scores",
+        "seconds",
+        "device",
+        "peak_memory",
+        "fingerprint",
+        _KIND,
+        _FAILURE,
+        "redo_of",
+        "lost",
+    ),
 )
 """Columns of ``trials.csv``."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import platform
+import socket
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -176,15 +176,22 @@ def _connect(address: str) -> None:
     root = Path(phiscale.__file__).parents[1]
     modules = [str(root / name) for name in _PACKAGES if (root / name).is_dir()]
     environment = {"py_modules": modules, "working_dir": str(Path.cwd()), "excludes": _LEFT_OUT}
-    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", str(int(_CONNECT)))
     try:
+        _check_answers(address)
         ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.WARNING)
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SettingsError(
             f"expected a Ray cluster at {address}, got none ({reason}); start one with: ray start --head, or name "
             "another --address"
         ) from None
+
+
+def _check_answers(address: str) -> None:
+    """Raise ``OSError`` where nothing answers at the address; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host:
+        socket.create_connection((host, int(port)), timeout=_CONNECT).close()
 
 
 def _about() -> dict[str, str]:
@@ -197,5 +204,5 @@ def _check_same(node: dict[str, str]) -> None:
     for name, version in here.items():
         if node.get(name) != version:
             raise SettingsError(
-                f"expected {name} {version} on every node of the cluster, as here, got {node.get(name)}; install it there"
+                f"expected {name} {version} on every node of the cluster, as here, got {node.get(name)}; install it"
             )
