@@ -34,11 +34,11 @@ format: $(READY)
 
 $(SEARCH_READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) '.[search,dashboard]'
+	$(INSTALL) '.[search,cpu,dashboard]'
 	touch $@
 
 $(READY): $(SEARCH_READY)
-	$(INSTALL) '.[search,dashboard,interop,docs,dev]'
+	$(INSTALL) '.[search,cpu,cluster,dashboard,interop,docs,dev]'
 	touch $@
 
 clean:

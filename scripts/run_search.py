@@ -14,8 +14,10 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,9 +28,10 @@ from phiscale.errors import PhiscaleError, SettingsError, StudyError
 from scripts.shared.console import PlainProgress, make_progress, run_command
 from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.setup import NamedWork, ObjectiveSettings, make_objective
+from scripts.shared.storage import VARIABLE, storage_given
 from scripts.shared.tracking import Tracker, tracking
 from search.settings import SearchSettings
-from search.storage import put_log_away, redact, storage_errors
+from search.storage import put_log_away, redact, secrets_in, storage_errors
 from search.study import check_study_name
 
 if TYPE_CHECKING:
@@ -53,7 +56,10 @@ class SearchOptions:
     results: Path = Path("results")
     """Folder of all studies."""
     storage: str | None = None
-    """A path that ends in .journal, or a database URL that Optuna takes. Default: SQLite in the study's folder."""
+    """A path that ends in .journal, or a database URL that Optuna takes. Default: PHISCALE_STORAGE, else SQLite in the
+    study's folder."""
+    storage_file: Path | None = None
+    """A file that holds the URL in place of --storage: for one with a password, which others could read there."""
     run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
     """Where evaluations run."""
     take_over: bool = False
@@ -69,6 +75,7 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
+        _ = self.storage_name
         if not (math.isfinite(self.storage_patience) and self.storage_patience >= 0):
             raise SettingsError(f"expected storage_patience of 0 seconds or more, got {self.storage_patience!r}")
 
@@ -76,6 +83,11 @@ class SearchOptions:
     def folder(self) -> Path:
         """Folder of the study."""
         return self.results / self.study
+
+    @cached_property
+    def storage_name(self) -> str | None:
+        """See ``search.storage``; None for SQLite in the folder."""
+        return storage_given(self.storage, self.storage_file)
 
 
 def main() -> int:
@@ -87,6 +99,9 @@ def search(options: SearchOptions) -> None:
     """Run or resume the study, write its results and print them."""
     progress = make_progress(quiet=options.quiet)
     progress.say(f"study {options.study} in {options.folder}")
+    if secrets_in(options.storage or ""):
+        print("others can read a password in --storage; use --storage-file or PHISCALE_STORAGE", file=sys.stderr)
+    os.environ.pop(VARIABLE, None)  # it has been read; no worker needs it
     objective = make_objective(options.measure, options.train, options.search.seed)
     progress.minimises = objective.direction == "minimize"
     if options.dry_run:
@@ -104,7 +119,7 @@ def search(options: SearchOptions) -> None:
     report(study, options)
     if options.measure.factory:
         report_members(study, objective, options)
-    put_log_away(study, options.storage, options.folder)
+    put_log_away(study, options.storage_name, options.folder)
 
 
 def plan_of(objective: Objective, options: SearchOptions, *, with_networks: bool = False) -> list[str]:
@@ -129,11 +144,12 @@ def _run(options: SearchOptions, objective: Objective, progress: PlainProgress) 
     place = StudyPlace(
         name=options.study,
         folder=options.folder,
-        storage=options.storage,
+        storage=options.storage_name,
         take_over=options.take_over,
         patience=options.storage_patience,
     )
-    work = NamedWork(options.measure.objective, options.measure.cost_model) if options.measure.objective else None
+    measure = options.measure
+    work = NamedWork(measure.objective, measure.cost_model, measure.direction) if measure.objective else None
     found: list[Study] = []
 
     def opened(study: Study) -> None:
@@ -145,9 +161,9 @@ def _run(options: SearchOptions, objective: Objective, progress: PlainProgress) 
         return run_study(place, objective, options.measure.cost_model, options.search, progress, executor, work, opened)
     except (KeyboardInterrupt, StudyError):
         for study in found:
-            with contextlib.suppress(PhiscaleError), storage_errors(options.storage, options.folder, ""):
+            with contextlib.suppress(PhiscaleError), storage_errors(options.storage_name, options.folder, ""):
                 write_trials(study, options.folder)
-                put_log_away(study, options.storage, options.folder)
+                put_log_away(study, options.storage_name, options.folder)
         raise
     finally:
         progress.end()
@@ -209,7 +225,7 @@ def write_config(options: SearchOptions) -> None:
     from phiscale.files import write_text
 
     plain = dataclasses.asdict(options)
-    plain["storage"] = redact(options.storage) if options.storage else None
+    plain["storage"] = redact(options.storage_name) if options.storage_name else None
     plain["command"] = command_line()
     write_text(options.folder / "config.json", json.dumps(plain, indent=2, default=str) + "\n")
 

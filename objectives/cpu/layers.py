@@ -15,25 +15,18 @@ from torch import Tensor, nn
 
 from objectives.cpu import kernels as cpu_kernels
 from objectives.networks.blocks import SqueezeExcitation
-from objectives.networks.build import Network
-from objectives.training.device import is_halved
-from objectives.training.settings import TrainSettings
 from phiscale.errors import TrialError
 
 _KINDS = {nn.ReLU: cpu_kernels.RELU, nn.ReLU6: cpu_kernels.RELU6, nn.SiLU: cpu_kernels.SILU}
 _LAYOUT = torch.channels_last
 
 
-def fit_to_device(network: nn.Module, device: torch.device, settings: TrainSettings) -> None:
-    """Join the layers of a spec's network in place where that makes training faster: on a CPU, in float32.
+def join_layers(network: nn.Module) -> None:
+    """Join the layers of a network in place; not where numba is told to compile nothing.
 
-    Parameters and buffers stay the same. Not where torch is to compile the network, which would find no layers of its
-    own; nor one that a factory made, whose modules may do more than their order in it says; nor where numba is told to
-    compile nothing.
+    Parameters and buffers stay the same.
     """
     if numba.config.DISABLE_JIT:
-        return
-    if device.type != "cpu" or is_halved(device, settings) or settings.compile or not isinstance(network, Network):
         return
     for module in list(network.modules()):
         if isinstance(module, nn.Sequential) and not isinstance(module, ConvNorm):

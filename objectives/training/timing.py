@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from objectives.cpu.layers import fit_to_device
+from objectives.cpu import fit_to_device
 from objectives.networks.build import build_network
 from objectives.training.device import autocast, memory_errors, reserved
 from objectives.training.settings import TrainSettings

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from objectives.cpu.layers import fit_to_device
+from objectives.cpu import fit_to_device
 from objectives.data.imageset import ImageSet
 from objectives.networks.build import build_network, folded
 from objectives.networks.factory import FactoryMember

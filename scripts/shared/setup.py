@@ -59,7 +59,10 @@ class ObjectiveSettings:
     rate_plane: Path | None = None
     """Learning rates by shape, found by scripts.check_proxy (rate-plane.json), in place of --train.learning-rate."""
     objective: str | None = None
-    """Your own objective in place of the proxy training: package.module:attribute, see objectives/contract.py."""
+    """Your own objective in place of the proxy training: package.module:attribute, a function score(alpha, beta, gamma,
+    seed), an objective(trial) of Optuna, or an object (objectives/contract.py)."""
+    direction: Literal["maximize", "minimize"] = "maximize"
+    """Of a function given by --objective; an object says its own."""
     cache: Path | None = None
     """Folder for decoded images. Default: ~/.cache/phiscale."""
 
@@ -90,7 +93,7 @@ class ObjectiveSettings:
 def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> Objective:
     """The objective of a study: proxy training, or a person's own."""
     if settings.objective:
-        return _loaded(settings.objective, settings.cost_model)
+        return _loaded(settings.objective, settings.cost_model, settings.direction)
     from objectives.proxy import ProxyObjective
 
     data = make_data(settings, train, seed)
@@ -166,7 +169,7 @@ def _fitting(settings: ObjectiveSettings, source: int) -> int:
     return int(source / model.target ** (max(settings.phi, 0) / (model.resolution or 2)) + 1e-9)
 
 
-def load_objective(name: str, cost_model: CostModel) -> Objective:
+def load_objective(name: str, cost_model: CostModel, direction: str = "maximize") -> Objective:
     """The objective that ``package.module:attribute`` names, see ``search.functions.as_objective``.
 
     Raises ``SettingsError`` with what is wrong with it.
@@ -175,7 +178,7 @@ def load_objective(name: str, cost_model: CostModel) -> Objective:
 
     found = _attribute(name, "--objective")
     try:
-        return as_objective(found, cost_model)
+        return as_objective(found, cost_model, direction)
     except SettingsError as error:
         raise SettingsError(f"{name} of --objective: {error}") from None
 
@@ -186,15 +189,16 @@ class NamedWork:
 
     name: str
     cost_model: CostModel
+    direction: str = "maximize"
 
     def __call__(self, constants: ScalingConstants, seed: int) -> Evaluation:
         """One evaluation."""
-        return _loaded(self.name, self.cost_model).evaluate(constants, seed=seed)
+        return _loaded(self.name, self.cost_model, self.direction).evaluate(constants, seed=seed)
 
 
 @functools.cache
-def _loaded(name: str, cost_model: CostModel) -> Objective:
-    return load_objective(name, cost_model)
+def _loaded(name: str, cost_model: CostModel, direction: str) -> Objective:
+    return load_objective(name, cost_model, direction)
 
 
 def _attribute(name: str, option: str) -> Any:
