@@ -19,6 +19,7 @@ from objectives.contract import AnyNetwork, Evaluation, Objective
 from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import BudgetError, ConstraintError, StudyError, TrialError
 from search import methods
+from search.enqueued import enqueue_again, take_enqueued
 from search.evaluation import Evaluate, as_result, checked, described, mean_scores, network_at, objective_target
 from search.executors.contract import MOST_LOST, Executor, Job, Lost, Outcome, Raised
 from search.history import History
@@ -168,13 +169,16 @@ class _Driver:
         while True:
             if stopped is None:
                 stopped = reason_to_stop(self._now())
-            if stopped is None:
-                self._submit()
-            if not self._running:
+            begun = self._submit() if stopped is None else 0
+            if not self._running and not begun:
                 break
-            for outcome in self._executor.wait():
+            for outcome in self._executor.wait() if self._running else ():  # all that began may have failed at once
                 self._take(outcome)
-        self._patience(self._study.set_user_attr, STOPPED, stopped or f"{self._total} trials")
+        self._patience(self._say_stopped, stopped or f"{self._total} trials")
+
+    def _say_stopped(self, reason: str) -> None:
+        self._hold.check()
+        self._study.set_user_attr(STOPPED, reason)
 
     def put_back(self) -> None:
         """Mark what still runs as interrupted; the next driver does it again."""
@@ -190,6 +194,7 @@ class _Driver:
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state.name == "RUNNING":
                 self._end(trial.number, "FAIL")
+        enqueue_again(self._study, self._model)
         found = trials_of(self._study.get_trials(deepcopy=False), self._model)
         self._trials = {trial.number: trial for trial in found}
         return len(to_redo(found))
@@ -203,31 +208,24 @@ class _Driver:
     def _now(self) -> History:
         return replace(self._history, trials=list(self._trials.values()))
 
-    def _submit(self) -> None:
-        """Begin as many trials as there are idle workers; points are chosen together, by one fit."""
+    def _submit(self) -> int:
+        """Begin a trial for each idle worker, by one fit for all of them; how many began."""
         workers = self._executor.workers
         history = self._now()
         count = min(workers + workers // _AHEAD - len(self._running), self._total - history.taken)
         if count <= 0:
-            return
-        for begun, plan in self._patience(self._enqueued, count):
-            self._begin_trial(plan, begun)
-            count -= 1
-        for plan in next_plans(replace(history, trials=list(self._trials.values())), self._plan.plans, count):
+            return 0
+        enqueued = self._patience(self._enqueued, count)
+        for trial, plan in enqueued:
+            self._begin_trial(plan, trial)
+        following = next_plans(self._now() if enqueued else history, self._plan.plans, count - len(enqueued))
+        for plan in following:
             self._begin_trial(plan)
+        return len(enqueued) + len(following)
 
     def _enqueued(self, count: int) -> list[tuple[optuna.Trial, Plan]]:
-        """Trials that a person enqueued, by ``Study.enqueue_trial`` or the dashboard."""
-        from search.sampler import ConstantsSampler, suggest_constants
-
         self._hold.check()
-        self._study.sampler = ConstantsSampler(self._model, seed=self._settings.seed, method="random")
-        states = (_state("WAITING"),)
-        found = []
-        for _ in self._study.get_trials(deepcopy=False, states=states)[:count]:
-            begun = self._study.ask()
-            found.append((begun, Plan(constants=suggest_constants(begun, self._model))))
-        return found
+        return take_enqueued(self._study, self._model, self._settings.seed, count)
 
     def _begin_trial(self, plan: Plan, begun: optuna.Trial | None = None) -> None:
         """Store the trial as running, and submit an evaluation for each of its seeds."""
@@ -292,7 +290,7 @@ class _Driver:
         if lost > MOST_LOST:
             raise TrialError("lost", f"its evaluation was lost {lost} times, the last time because {reason}")
         running.trial = replace(running.trial, plan=replace(running.trial.plan, lost=lost))
-        self._patience(running.begun.set_user_attr, "lost", lost)
+        self._patience(self._store, running.begun, running.trial.plan, plan_attributes(running.trial.plan))
         network, _ = self._network_or_problem(running.trial.constants)
         self._executor.submit(self._job(running, seed, network))
 
@@ -307,7 +305,8 @@ class _Driver:
         raised = running.trial.plan.raised + 1
         if raised > 1:
             raise TrialError("exception", f"the objective raised {outcome.what} ({outcome.where}), twice")
-        self._patience(running.begun.set_user_attr, "raised", raised)
+        plan = replace(running.trial.plan, raised=raised)
+        self._patience(self._store, running.begun, plan, plan_attributes(plan))
         raise _TheirError(running.trial, seed, outcome)
 
     def _finish(self, running: _Running) -> None:
@@ -320,8 +319,9 @@ class _Driver:
         self._hold.check()
         for name, given in result_attributes(result).items():
             begun.set_user_attr(name, given)
-        for length, score in rungs.items():
-            begun.report(score, length)
+        for length in sorted(rungs):  # each once, though a database that did not answer is told again
+            begun.report(rungs[length], length)
+            del rungs[length]
         self._study.tell(begun, value, skip_if_finished=True)
 
     def _fail(self, running: _Running, error: TrialError) -> None:

@@ -152,7 +152,7 @@ def suggest_constants(trial: BaseTrial, cost_model: CostModel = FLOPS) -> Scalin
 def fit_to(fixed: Mapping[str, float], proposed: Mapping[str, float], cost_model: CostModel) -> dict[str, float]:
     """Constants of which some are fixed: the others share what is left as they do in the proposal.
 
-    Raises ``SettingsError`` where the fixed ones leave nothing.
+    Raises ``SettingsError`` where the fixed ones leave nothing, or are below 1.
     """
     logs = {
         name: exponent * math.log(fixed.get(name, proposed[name])) / math.log(cost_model.target)
@@ -160,10 +160,10 @@ def fit_to(fixed: Mapping[str, float], proposed: Mapping[str, float], cost_model
     }
     left = 1 - math.fsum(share for name, share in logs.items() if name in fixed)
     free = {name: logs[name] for name in PARAMETERS if name not in fixed}
-    if free and left < -_ROUNDING:
+    if free and not -_ROUNDING <= left <= 1 + _ROUNDING:
         raise SettingsError(
-            f"expected enqueued constants that leave room on {cost_model.describe()}, got "
-            f"{', '.join(f'{name} = {value:g}' for name, value in fixed.items())}; enqueue smaller ones"
+            f"expected enqueued constants of 1 or more that leave room on {cost_model.describe()}, got "
+            f"{', '.join(f'{name} = {value:g}' for name, value in fixed.items())}"
         )
     exponents = dict(zip(PARAMETERS, cost_model.exponents, strict=True))
     entering = [name for name in free if exponents[name]]

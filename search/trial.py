@@ -26,6 +26,7 @@ from phiscale.errors import ConstraintError
 from phiscale.network import ScaledNetwork
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.distributions import FloatDistribution
     from optuna.trial import FrozenTrial
 
@@ -245,6 +246,23 @@ def trial_of(frozen: FrozenTrial, cost_model: CostModel) -> Trial | None:
 def trials_of(frozen: Iterable[FrozenTrial], cost_model: CostModel) -> list[Trial]:
     """All trials that hold constants, in their order."""
     return [trial for trial in (trial_of(each, cost_model) for each in frozen) if trial is not None]
+
+
+def enqueued_parameters(frozen: FrozenTrial) -> dict[str, Any]:
+    """What a person enqueued of a trial that has not failed for a reason of its own."""
+    held: dict[str, Any] = frozen.system_attrs.get("fixed_params", {})
+    return {} if _failure(frozen.user_attrs) else held
+
+
+def redone_by(trial: FrozenTrial | optuna.Trial) -> int | None:
+    """Number of the interrupted trial that this one does again."""
+    number: int | None = trial.user_attrs.get("redo_of")
+    return number
+
+
+def redo_attributes(number: int) -> dict[str, Any]:
+    """Of a trial that does the one of this number again."""
+    return {"redo_of": number}
 
 
 def _constants(frozen: FrozenTrial) -> ScalingConstants | None:
