@@ -5,7 +5,8 @@ Run: python -m scripts.calibrate_cost --metric latency --network efficientnet-b0
      python -m scripts.run_search --study fast --cost-model latency.json
 
 A small design of networks is measured (or counted, for macs, params and activations), and three exponents are fitted in
-log space. Time them on the idle machine that is to run them.
+log space. Time them on the idle machine that is to run them: one after the other, as more --workers disturb each other
+where they share a device.
 """
 
 from __future__ import annotations
@@ -14,18 +15,23 @@ import itertools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, cast
+
+import tyro
 
 from objectives.training.settings import TrainSettings
 from phiscale.baselines import BASELINES, PROXY_BASE
 from phiscale.calibration import Calibration
 from phiscale.constants import CostModel, Multipliers
-from phiscale.errors import DataError, SettingsError
+from phiscale.errors import DataError, SettingsError, StudyError
 from phiscale.network import ScaledNetwork, scale_network
 from phiscale.rounding import ROUNDINGS
 from phiscale.spec import NetworkSpec, load_network
 from scripts.shared.console import run_command
+from scripts.shared.executors import ExecutorSettings, make_executor
+from search.executors.contract import Raised, run_all
 
+Measured = Literal["latency", "train-step", "memory"]
 _LARGEST = 4.0
 """Cost of the largest network of the design by axis, as a multiple of the baseline's multiply-accumulates."""
 _SMALLEST = 0.02
@@ -36,7 +42,7 @@ _SMALLEST = 0.02
 class CalibrateOptions:
     """Options of ``scripts.calibrate_cost``."""
 
-    metric: Literal["latency", "train-step", "memory", "macs", "params", "activations"]
+    metric: Measured | Literal["macs", "params", "activations"]
     """What is measured (latency, train-step, memory) or counted (macs, params, activations)."""
     output: Path
     """The cost model file to write."""
@@ -53,6 +59,8 @@ class CalibrateOptions:
     """Growth of the cost for one unit of phi."""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Device, threads and precision."""
+    run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
+    """Where networks are measured."""
 
     def __post_init__(self) -> None:
         for name, value in (("batch", self.batch), ("repeats", self.repeats)):
@@ -97,18 +105,42 @@ def _costs(networks: list[ScaledNetwork], options: CalibrateOptions) -> tuple[li
     """Costs of the networks, their unit, and the device."""
     if options.metric in ("macs", "params", "activations"):
         return [float(network.cost.by_metric(options.metric)) for network in networks], "count", "counted"
-    from objectives.training.device import choose_device, device_name
-    from objectives.training.timing import UNITS, measure
+    from objectives.training.timing import UNITS
 
-    device = choose_device(options.train.device)
-    metric: Literal["latency", "train-step", "memory"] = options.metric  # type: ignore[assignment]
-    costs = []
-    for index, network in enumerate(networks, 1):
-        cost = measure(network.spec, metric, options.train, device, batch=options.batch, repeats=options.repeats)
-        costs.append(cost)
-        m = network.realised
-        print(f"{index}/{len(networks)} d {m.depth:.2f} w {m.width:.2f} r {m.resolution:.2f}: {cost:.4g}", flush=True)
-    return costs, UNITS[metric], device_name(device)
+    metric = cast("Measured", options.metric)
+    costs: dict[int, float] = {}
+    devices: set[str] = set()
+    work = Measuring(metric, options.train, options.batch, options.repeats)
+    for place, outcome in run_all(make_executor(options.run), work, [(network.spec,) for network in networks]):
+        if isinstance(outcome, Raised):
+            raise outcome.error or StudyError(f"a measurement raised {outcome.what} ({outcome.where})")
+        costs[place], device = outcome.value
+        devices.add(device)
+        m = networks[place].realised
+        line = f"d {m.depth:.2f} w {m.width:.2f} r {m.resolution:.2f}: {costs[place]:.4g}"
+        print(f"{len(costs)}/{len(networks)} {line}", flush=True)
+    if len(devices) > 1:
+        raise StudyError(f"expected measurements on one kind of device, got {', '.join(sorted(devices))}")
+    return [costs[place] for place in range(len(networks))], UNITS[metric], devices.pop()
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """The work of an executor: the cost of one network, and the device on which it was measured."""
+
+    metric: Measured
+    train: TrainSettings
+    batch: int
+    repeats: int
+
+    def __call__(self, spec: NetworkSpec) -> tuple[float, str]:
+        """See ``objectives.training.timing.measure``."""
+        from objectives.training.device import choose_device, device_name
+        from objectives.training.timing import measure
+
+        device = choose_device(self.train.device)
+        cost = measure(spec, self.metric, self.train, device, batch=self.batch, repeats=self.repeats)
+        return cost, device_name(device)
 
 
 def fit(

@@ -1,7 +1,7 @@
 """Look at a study in the browser, while it runs or later: optuna-dashboard with the figures of phiscale.
 
 Run: python -m scripts.dashboard --study demo
-     python -m scripts.dashboard --storage mysql://user@host/db
+     python -m scripts.dashboard --storage-file database.txt
 
 The triangle of shares, cost, family and scores over training length, a note with the recommendation, and the record as
 an artifact are kept up to date as trials finish. There is no login: the server listens on this machine only.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from phiscale.errors import PhiscaleError, SettingsError, StudyError
 from scripts.shared.console import run_command, say_error
+from scripts.shared.storage import storage_given
 from scripts.shared.studies import StudyOptions
 from search.study import SETTINGS_KEY, check_study_name
 
@@ -51,9 +52,11 @@ class DashboardOptions:
     """Options of ``scripts.dashboard``."""
 
     study: str | None = None
-    """Name of the study. Default: all studies of --storage."""
+    """Name of the study. Default: all studies of the storage."""
     storage: str | None = None
-    """As given to run_search. Default: what the study last used, unless that holds a password."""
+    """As given to run_search. Default: PHISCALE_STORAGE, else what the study last used, unless with a password."""
+    storage_file: Path | None = None
+    """As given to run_search."""
     results: Path = Path("results")
     """Folder of all studies."""
     host: str = "127.0.0.1"
@@ -66,7 +69,7 @@ class DashboardOptions:
     """Allow a --host that other machines can reach; anyone who does can read, change and delete studies."""
 
     def __post_init__(self) -> None:
-        if self.study is None and self.storage is None:
+        if self.study is None and storage_given(self.storage, self.storage_file) is None:
             raise SettingsError("expected --study, or --storage for all studies of a storage; got neither")
         if self.study is not None:
             check_study_name(self.study)
@@ -134,9 +137,12 @@ def _open(options: DashboardOptions) -> Served:
 
     results = options.results
     if options.study is None:
-        opened = open_storage(options.storage, results)
-        return Served(storage=opened, storage_name=options.storage, names=None, results=results, folder=results)
-    place = StudyOptions(study=options.study, results=results, storage=options.storage)
+        name = storage_given(options.storage, options.storage_file)
+        opened = open_storage(name, results)
+        return Served(storage=opened, storage_name=name, names=None, results=results, folder=results)
+    place = StudyOptions(
+        study=options.study, results=results, storage=options.storage, storage_file=options.storage_file
+    )
     opened, name = place.load()._storage, place.storage_name
     return Served(storage=opened, storage_name=name, names=(options.study,), results=results, folder=place.folder)
 

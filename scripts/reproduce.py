@@ -14,12 +14,15 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+import tyro
 
 from phiscale.errors import SettingsError, StudyError
 from scripts.shared.console import run_command
+from scripts.shared.executors import ExecutorSettings, as_words
 from search.study import check_study_name
 
 Stage = Literal["lattice", "search", "grid", "confirm", "summary"]
@@ -46,8 +49,8 @@ class ReproduceOptions:
     """Sizes of the confirmation."""
     seeds: int = 5
     """Seeds of the confirmation."""
-    workers: int = 1
-    """Processes side by side: the number of cores, or what the GPU holds."""
+    run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
+    """Where trainings run."""
     extra: str = ""
     """Further options of run_search for all three studies, in one string: --extra="--train.epochs 8"."""
     results: Path = Path("results")
@@ -55,7 +58,7 @@ class ReproduceOptions:
 
     def __post_init__(self) -> None:
         check_study_name(self.name)
-        for name in ("trials", "lattice_seeds", "seeds", "workers"):
+        for name in ("trials", "lattice_seeds", "seeds"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"expected {name} of at least 1, got {getattr(self, name)}")
         try:
@@ -88,11 +91,12 @@ def reproduce(options: ReproduceOptions) -> None:
 
 def command_of(stage: Stage, options: ReproduceOptions) -> list[str]:
     """The command of a stage, as a person would type it."""
-    place = ["--results", str(options.results)] if options.results != Path("results") else []
+    place = as_words(options.run)
+    place += ["--results", str(options.results)] if options.results != Path("results") else []
     if stage == "confirm":
         words = ["python", "-m", "scripts.confirm", "--study", options.study(stage), "--phis", options.phis]
         words += ["--seeds", str(options.seeds), "--rivals", RIVALS, "--against", options.study("grid")]
-        return [*words, "--workers", str(options.workers), *place]
+        return [*words, *place]
     alone = ["--baselines", "none"]
     methods = {
         "lattice": ["--step", f"{options.lattice_step:g}", "--seeds", str(options.lattice_seeds), *alone],
@@ -101,7 +105,7 @@ def command_of(stage: Stage, options: ReproduceOptions) -> list[str]:
     }
     method = "gp" if stage == "search" else stage
     words = ["python", "-m", "scripts.run_search", "--study", options.study(stage), "--data", options.data]
-    words += ["--method", method, *methods[stage], "--workers", str(options.workers), *place]
+    words += ["--method", method, *methods[stage], *place]
     return [*words, *shlex.split(options.extra)]
 
 

@@ -25,7 +25,7 @@ def cluster():
     except ImportError:
         if os.environ.get("CI"):
             raise
-        pytest.skip("needs ray (pip install 'phiscale[cluster]')")
+        pytest.skip("needs ray (pip install ray)")
     head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head)
     yield made

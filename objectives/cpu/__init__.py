@@ -32,6 +32,6 @@ def fit_to_device(network: nn.Module, device: torch.device, settings: TrainSetti
 def _can_compile() -> bool:
     found = importlib.util.find_spec("numba") is not None
     if not found:
-        message = "training on a CPU is slower without compiled layers; pip install 'phiscale[cpu]'"
+        message = "training on a CPU is slower without compiled layers; pip install numba"
         logging.getLogger(__name__).warning(message)
     return found

@@ -21,21 +21,33 @@ class ExecutorSettings:
     workers: int = 1
     """Evaluations side by side: as many as CPU cores is fastest. With one worker a seed repeats a study exactly."""
     executor: Literal["processes", "ray"] = "processes"
-    """processes: of this machine, GPUs given in turn; ray: a Ray cluster (pip install 'phiscale[cluster]')."""
+    """processes: of this machine, GPUs given in turn; ray: a Ray cluster (pip install ray)."""
     address: str = "auto"
     """Of the Ray cluster: auto for the one that this machine belongs to, or ray://HOST:10001."""
     gpus_per_worker: float | None = None
     """GPUs that each worker of the Ray cluster reserves, fractions allowed. Default: 1 where the cluster has any."""
+    memory_per_worker: float | None = None
+    """GiB of memory that each worker of the Ray cluster reserves. Default: none."""
     trial_timeout: float | None = None
     """Seconds after which an evaluation is stopped and tried again, up to 3 times."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= _MOST_WORKERS:
             raise SettingsError(f"expected 1 to {_MOST_WORKERS} workers, got {self.workers}")
-        for name in ("trial_timeout", "gpus_per_worker"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0 and (value or name != "trial_timeout")):
+        limits = {"trial_timeout": self.trial_timeout, "memory_per_worker": self.memory_per_worker}
+        for name, value in limits.items():
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise SettingsError(f"expected {name} to be finite and above 0, got {value!r}")
+        gpus = self.gpus_per_worker
+        if gpus is not None and not (math.isfinite(gpus) and gpus >= 0):
+            raise SettingsError(f"expected gpus_per_worker to be finite and not negative, got {gpus!r}")
+
+
+def as_words(settings: ExecutorSettings) -> list[str]:
+    """The options of another command that ask for the same: the number of workers, and what is not the default."""
+    plain = ExecutorSettings()
+    names = [name for name in vars(plain) if name == "workers" or getattr(settings, name) != getattr(plain, name)]
+    return [word for name in names for word in (f"--{name.replace('_', '-')}", str(getattr(settings, name)))]
 
 
 def make_executor(settings: ExecutorSettings) -> Executor:
@@ -47,6 +59,7 @@ def make_executor(settings: ExecutorSettings) -> Executor:
             settings.workers,
             address=settings.address,
             gpus=settings.gpus_per_worker,
+            memory=None if settings.memory_per_worker is None else int(settings.memory_per_worker * 2**30),
             timeout=settings.trial_timeout,
         )
     if settings.workers == 1 and settings.trial_timeout is None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phiscale.errors import StudyError
+from scripts.shared.storage import storage_given
 from search.study import check_study_name
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ class StudyOptions:
     results: Path = Path("results")
     """Folder of all studies."""
     storage: str | None = None
-    """As given to run_search. Default: what it last used, unless that holds a password."""
+    """As given to run_search. Default: PHISCALE_STORAGE, else what it last used, unless that holds a password."""
+    storage_file: Path | None = None
+    """As given to run_search."""
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
@@ -37,20 +41,24 @@ class StudyOptions:
         """Folder of the study."""
         return self.results / self.study
 
-    @property
+    @cached_property
     def storage_name(self) -> str | None:
-        """The storage asked for, else the one that the study last used; None for SQLite in its folder."""
-        return self.storage or _last_storage(self.folder)
+        """The storage asked for, else the one that the study last used; None for SQLite in its folder.
+
+        Raises ``StudyError`` where that one had a password, which is not kept.
+        """
+        given, last = storage_given(self.storage, self.storage_file), _stored(self.folder)
+        if given is None and last is not None and _HIDDEN in last:
+            raise StudyError(
+                f"expected --storage-file as it was given to run_search: {self.study!r} is in {last}, whose password "
+                "is not kept"
+            )
+        return given or last
 
     def load(self) -> Study:
         """The study. Raises ``StudyError`` where there is none."""
         from search.study import load_study
 
-        if self.storage is None and _HIDDEN in str(_stored(self.folder)):
-            raise StudyError(
-                f"expected --storage as it was given to run_search: {self.study!r} is in {_stored(self.folder)}, whose "
-                "password is not kept"
-            )
         return load_study(self.study, self.folder, self.storage_name)
 
     def look(self) -> StudyView:
@@ -58,11 +66,6 @@ class StudyOptions:
         from report.view import look
 
         return look(self.load(), self.folder)
-
-
-def _last_storage(folder: Path) -> str | None:
-    last = _stored(folder)
-    return None if last is None or _HIDDEN in last else last
 
 
 def _stored(folder: Path) -> str | None:

@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import platform
 import socket
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -28,19 +29,31 @@ _MOST_DEATHS = 5
 """Workers that died one after the other before any was ready, after which the run ends."""
 _PAUSE = 1.0
 """Longest time between two looks at jobs whose time may run out, in seconds."""
+_INSTALLED = {"site-packages", "dist-packages"}
+_NO_REPEATS = {"max_restarts": 0, "max_task_retries": 0}
 _PACKAGES = ("phiscale", "objectives", "search", "scripts", "report")
-_LEFT_OUT = ["**/.git", "**/.venv", "results", "build", "site", "docs", "**/__pycache__", "**/.mypy_cache", "**/*.npz"]
+_LEFT_OUT = ["**/__pycache__"]
 
 
 class RayCluster:
-    """The executor of ``workers`` actors; ``gpus`` are those that each reserves, None for 1 where there are any."""
+    """The executor of ``workers`` actors; ``gpus`` and ``memory`` (bytes) are what each reserves.
+
+    Without ``gpus`` that is one where the cluster has any, else one CPU.
+    """
 
     def __init__(
-        self, workers: int, *, address: str = "auto", gpus: float | None = None, timeout: float | None = None
+        self,
+        workers: int,
+        *,
+        address: str = "auto",
+        gpus: float | None = None,
+        memory: int | None = None,
+        timeout: float | None = None,
     ) -> None:
         if importlib.util.find_spec("ray") is None:
-            raise SettingsError("expected the package ray for --executor ray; pip install 'phiscale[cluster]'")
+            raise SettingsError("expected the package ray for --executor ray; pip install ray")
         self.workers, self._address, self._gpus, self._timeout = workers, address, gpus, timeout
+        self._reserved = {} if memory is None else {"memory": memory}
         self._waiting: deque[Job] = deque()
         self._crew: list[_Actor] = []
         self._deaths = 0
@@ -56,7 +69,7 @@ class RayCluster:
         gpus = (1.0 if have else 0.0) if self._gpus is None else self._gpus
         if gpus > have:
             raise SettingsError(f"expected at most {have:g} GPUs for each worker, which the cluster has, got {gpus:g}")
-        self._options = {"num_cpus": 0 if gpus else 1, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0}
+        self._options = {"num_cpus": 0 if gpus else 1, "num_gpus": gpus, **_NO_REPEATS, **self._reserved}
         self._work = ray.put(work)
         self._crew = [self._spawn() for _ in range(self.workers)]
 
@@ -173,9 +186,7 @@ def _connect(address: str) -> None:
 
     if ray.is_initialized():
         return
-    root = Path(phiscale.__file__).parents[1]
-    modules = [str(root / name) for name in _PACKAGES if (root / name).is_dir()]
-    environment = {"py_modules": modules, "working_dir": str(Path.cwd()), "excludes": _LEFT_OUT}
+    environment = {"py_modules": [str(path) for path in _own_code()], "excludes": _LEFT_OUT}
     try:
         _check_answers(address)
         ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.WARNING)
@@ -185,6 +196,17 @@ def _connect(address: str) -> None:
             f"expected a Ray cluster at {address}, got none ({reason}); start one with: ray start --head, or name "
             "another --address"
         ) from None
+
+
+def _own_code() -> list[Path]:
+    """What has to travel: this checkout's packages, and the modules of the current folder that have been imported."""
+    root, here = Path(phiscale.__file__).parents[1], Path.cwd()
+    found = {root / name for name in _PACKAGES if (root / name).is_dir()}
+    for name, module in list(sys.modules.items()):
+        path = Path(getattr(module, "__file__", None) or "/")
+        if "." not in name and name != "__main__" and path.is_relative_to(here) and path.suffix == ".py":
+            found.add(path.parent if path.name == "__init__.py" else path)
+    return sorted(path for path in found if not _INSTALLED & set(path.parts))
 
 
 def _check_answers(address: str) -> None:

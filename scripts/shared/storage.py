@@ -1,0 +1,37 @@
+"""Where the name of a storage comes from: the command line, a file, or the environment.
+
+Every user of a machine can read the command lines of all its processes. A URL with a password therefore belongs into a
+file that its owner alone may read, or into ``PHISCALE_STORAGE``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from phiscale.errors import SettingsError
+
+VARIABLE = "PHISCALE_STORAGE"
+"""The storage of all commands that name no other one."""
+
+
+def storage_given(storage: str | None, file: Path | None) -> str | None:
+    """``--storage``, else what ``--storage-file`` holds, else the variable; None where nothing is given.
+
+    Raises ``SettingsError`` for both options together, and for a file that holds no name of a storage.
+    """
+    if storage is not None and file is not None:
+        raise SettingsError("expected either --storage or --storage-file, got both")
+    return _read(file) if file is not None else storage or os.environ.get(VARIABLE) or None
+
+
+def _read(file: Path) -> str:
+    """The one line of the file; what stands in it appears in no message."""
+    try:
+        lines = file.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsError(f"cannot read --storage-file {file}: {reason}") from None
+    if len(lines) != 1:
+        raise SettingsError(f"expected one line with a database URL in --storage-file {file}, got {len(lines)} words")
+    return lines[0]
