@@ -7,26 +7,21 @@ is replaced, and its job comes back as lost. They end with this process, however
 from __future__ import annotations
 
 import contextlib
-import mmap
 import multiprocessing
 import os
-import pickle
 import signal
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import cloudpickle
 
 from phiscale.errors import StudyError
 from search.executors.contract import Job, Lost, Outcome, Work, attempt
 from search.executors.memory import Memory, fits
+from search.executors.shared_work import ReceivedWork, SharedWork
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -43,15 +38,14 @@ class Processes:
         self._timeout = timeout
         self._waiting: deque[Job] = deque()
         self._crew: list[_Worker] = []
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._work: SharedWork | None = None
         self._deaths = 0
         self._memory: dict[str, Memory] = {}
         """The latest that a worker said of each device."""
 
     def start(self, work: Work) -> None:
         """Write the work where workers find it, and spawn them."""
-        self._folder = tempfile.TemporaryDirectory(prefix="phiscale-")
-        _write_work(work, Path(self._folder.name))
+        self._work = SharedWork(work)
         self._crew = [self._spawn(place) for place in range(self.workers)]
 
     def submit(self, job: Job) -> None:
@@ -73,14 +67,14 @@ class Processes:
         for worker in self._crew:
             worker.end()
         self._crew, self._waiting = [], deque()
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._work is not None:
+            self._work.close()
 
     def _spawn(self, place: int) -> _Worker:
         gpus = _visible_gpus()
         changed = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {}
         with _environment(changed):
-            return _Worker.spawn(place, str(self._folder.name if self._folder else ""))
+            return _Worker.spawn(place, self._work)
 
     def _give_out(self) -> None:
         """Give waiting jobs, in their order, to idle workers in whose memory they fit."""
@@ -163,10 +157,10 @@ class _Worker:
     memory: Memory = field(default_factory=Memory)
 
     @classmethod
-    def spawn(cls, place: int, folder: str) -> _Worker:
+    def spawn(cls, place: int, work: SharedWork | None) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, folder), name=f"phiscale-worker-{place}")
+        process = context.Process(target=_serve, args=(theirs, work), name=f"phiscale-worker-{place}")
         process.start()
         theirs.close()
         return cls(place, process, ours)
@@ -186,11 +180,11 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, folder: str) -> None:
+def _serve(connection: Connection, received: ReceivedWork) -> None:
     """A worker: load the work, then do one job after the other."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    work = _read_work(Path(folder))
+    work = received.load()
     connection.send((None, Memory.of(work)))
     while True:
         try:
@@ -206,27 +200,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _write_work(work: Work, folder: Path) -> None:
-    """The work by pickle, its arrays apart so that all workers map the same memory."""
-    buffers: list[pickle.PickleBuffer] = []
-    (folder / "work").write_bytes(cloudpickle.dumps(work, protocol=5, buffer_callback=buffers.append))
-    for index, buffer in enumerate(buffers):
-        (folder / f"buffer-{index}").write_bytes(buffer.raw())
-
-
-def _read_work(folder: Path) -> Work:
-    """The work as this process's own parent wrote it."""
-    paths = sorted(folder.glob("buffer-*"), key=lambda path: int(path.name.split("-")[1]))
-    work: Work = pickle.loads((folder / "work").read_bytes(), buffers=[_mapped(path) for path in paths])  # noqa: S301
-    return work
-
-
-def _mapped(path: Path) -> Any:
-    """The bytes of a file; what a worker writes to them stays its own."""
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if path.stat().st_size else bytearray()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,76 @@
+"""The work of an executor in a file that all worker processes map, so that its arrays are in memory once.
+
+The file has no name where the system allows that: it is gone with the last process that has it open, however they end.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import tempfile
+from multiprocessing import reduction
+from typing import Any
+
+import cloudpickle
+
+from phiscale.errors import SettingsError
+from search.executors.contract import Work
+
+_WORD, _ALIGNED = 8, 64
+"""Bytes of a length; bytes to which every part is aligned."""
+
+
+class SharedWork:
+    """The work as the driver writes it; a spawned process that gets it can load it from the same file."""
+
+    def __init__(self, work: Work) -> None:
+        """Write the work by pickle, its arrays apart so that they can be mapped. Raises ``SettingsError``."""
+        if not hasattr(reduction, "DupFd"):
+            raise SettingsError("expected Linux or macOS for several worker processes; use --workers 1")
+        self._file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the workers
+        buffers: list[pickle.PickleBuffer] = []
+        code = cloudpickle.dumps(work, protocol=5, buffer_callback=buffers.append)
+        parts = [memoryview(code), *(buffer.raw() for buffer in buffers)]
+        lengths = [len(part) for part in parts]
+        self._file.write(b"".join(number.to_bytes(_WORD, "little") for number in (len(lengths), *lengths)))
+        for place, part in zip(_places(lengths), parts, strict=True):
+            self._file.seek(place)
+            self._file.write(part)
+        self._file.truncate(max(self._file.tell(), 1))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Let go of the file; workers keep theirs."""
+        self._file.close()
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return ReceivedWork, (reduction.DupFd(self._file.fileno()),)
+
+
+class ReceivedWork:
+    """The work on its way into a worker."""
+
+    def __init__(self, duplicated: Any) -> None:
+        self._descriptor: int = duplicated.detach()
+
+    def load(self) -> Work:
+        """The work, as this process's own driver wrote it. What a worker writes to its arrays stays its own."""
+        whole = memoryview(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_COPY))
+        os.close(self._descriptor)
+        count = int.from_bytes(whole[:_WORD], "little")
+        words = [whole[_WORD * (index + 1) : _WORD * (index + 2)] for index in range(count)]
+        lengths = [int.from_bytes(word, "little") for word in words]
+        parts = [whole[place : place + length] for place, length in zip(_places(lengths), lengths, strict=True)]
+        work: Work = pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - of this process's own driver
+        return work
+
+
+def _places(lengths: list[int]) -> list[int]:
+    """Where each part begins in the file."""
+    places, at = [], _WORD * (1 + len(lengths))
+    for length in lengths:
+        at = -(-at // _ALIGNED) * _ALIGNED
+        places.append(at)
+        at += length
+    return places
