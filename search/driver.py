@@ -182,7 +182,8 @@ class _Driver:
 
     def put_back(self) -> None:
         """Mark what still runs as interrupted; the next driver does it again."""
-        with contextlib.suppress(Exception):  # a storage that fails: the next driver finds them running
+        with contextlib.suppress(Exception):  # of a storage that fails or was taken over: the next driver does it
+            self._hold.check()
             for running in self._running.values():
                 self._end(running.begun, "FAIL")
         self._running = {}

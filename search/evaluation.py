@@ -90,7 +90,22 @@ def checked(evaluation: Any, lengths: Sequence[int] | None) -> Evaluation:
             raise TrialError("diverged", f"expected a finite {name}, got {value!r}")
     _check_rungs(scores, score, lengths)
     found: Evaluation = evaluation
+    _check_rest(found)
     return found
+
+
+def _check_rest(evaluation: Evaluation) -> None:
+    """Raise ``SettingsError`` where what stands with the scores cannot be stored."""
+    try:
+        fits = isinstance(evaluation.device, str) and as_result([evaluation]).seconds >= 0
+    except (AttributeError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise SettingsError(
+            "expected evaluate() to return an Evaluation whose device is a text, whose seconds and peak_memory are "
+            f"numbers, and whose curves are lists of numbers, got device={evaluation.device!r}, "
+            f"seconds={evaluation.seconds!r}, peak_memory={evaluation.peak_memory!r}, curves={evaluation.curves!r}"
+        )
 
 
 def _check_rungs(scores: Mapping[int, float], score: float, lengths: Sequence[int] | None) -> None:

@@ -32,7 +32,9 @@ _SECRET_WORDS = re.compile(r"(?i)([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=
 _IN_MEMORY = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
 _LOCAL = ("btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
 """File systems of this machine alone, unless it shares them with others itself."""
-_USER_PART = re.compile(r"(://[^:/?#]*:).*(@)")
+_UNENCODED = re.compile(r"[^:/?#]*://.*[@/?#\s].*@", re.DOTALL)
+"""A URL whose name and password, up to the last @, hold what ends them: part of them would be taken for the host."""
+_USER_PART = re.compile(r"(://[^:/?#]*:).*(@)", re.DOTALL)
 
 
 def redact(url: str) -> str:
@@ -64,6 +66,11 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
         return optuna.storages.InMemoryStorage()
     if url in _IN_MEMORY:
         raise StudyError(f"expected a storage that lasts, got {url}, which is kept in memory only; name a file")
+    if _UNENCODED.match(url) and not url.startswith("sqlite"):
+        raise StudyError(
+            f"cannot open the storage {redact(url)}: expected @, /, ? and # in a name or password percent-encoded, as "
+            "%40, %2F, %3F and %23"
+        )
     try:
         if url.endswith(".journal") and "://" not in url:
             Path(url).parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +83,7 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
             options = {"connect_args": {"timeout": 100, "factory": factory}}
             return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=options))
         return optuna.storages.get_storage(
-            RDBStorage(url, engine_kwargs={"pool_pre_ping": True}) if "://" in url else url
+            RDBStorage(url, engine_kwargs={"pool_pre_ping": True}) if _is_database(url) else url
         )
     except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise StudyError(_cannot_open(url, error)) from None

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from search.workers import Worker, deciding, is_dead
 
 from phiscale import StudyError
 from search import storage
@@ -24,6 +21,10 @@ SECRET_URLS = [
     "postgresql://127.0.0.1:1/db?user=me&password=hunter2",
     "nonsense://user:hunter2@nowhere",
     "redis://:hunter2@127.0.0.1:1/0",
+    "postgresql://user:hun/ter2@127.0.0.1:1/db",
+    "postgresql://user:hun?ter2@127.0.0.1:1/db",
+    "postgresql://user:hun#ter2@127.0.0.1:1/db",
+    "postgresql://user:hun\nter2@127.0.0.1:1/db",
 ]
 
 
@@ -34,7 +35,7 @@ def test_secrets_are_never_shown(url: str, tmp_path: Path) -> None:
         open_storage(url, tmp_path)
     assert "ter2" not in str(caught.value)
     assert "cannot open the storage" in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 @pytest.mark.parametrize("url", ["sqlite:///study.db", "results/a.journal", "postgresql://host/db"])
@@ -60,44 +61,6 @@ def test_a_storage_without_the_study_says_so(tmp_path: Path) -> None:
         load_study("none", tmp_path, None)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StudyError, match=r"cannot write to .*file"):
-        Worker(tmp_path / "file")
-
-
-def test_a_worker_is_alive_until_it_is_closed(tmp_path: Path) -> None:
-    worker = Worker(tmp_path)
-    assert not is_dead(tmp_path, worker.name)
-    worker.close()
-    assert is_dead(tmp_path, worker.name)
-
-
-def test_a_worker_elsewhere_is_not_called_dead(tmp_path: Path) -> None:
-    assert not is_dead(tmp_path, "another-machine-12-abcdef01")
-
-
-def test_a_file_nobody_holds_is_a_dead_worker_s(tmp_path: Path) -> None:
-    (tmp_path / "workers").mkdir()
-    (tmp_path / "workers" / "another-machine-12-abcdef01.lock").touch()
-    assert is_dead(tmp_path, "another-machine-12-abcdef01")
-
-
-def test_a_worker_of_this_machine_in_another_folder_is_alive_while_its_process_is(tmp_path: Path) -> None:
-    host = Worker(tmp_path).name.rsplit("-", 2)[0]
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        name = f"{host}-{other.pid}-abcdef01"
-        assert not is_dead(tmp_path / "another", name)
-        other.communicate(b"\n")
-    assert is_dead(tmp_path / "another", name)
-
-
-def test_a_lock_that_cannot_be_had_is_named(tmp_path: Path) -> None:
-    (tmp_path / "decisions.lock").mkdir()
-    with pytest.raises(StudyError, match="cannot lock"), deciding(tmp_path):
-        pass
-
-
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
 def test_a_storage_in_memory_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(StudyError, match="a storage that lasts"):
@@ -105,7 +68,7 @@ def test_a_storage_in_memory_is_refused(tmp_path: Path, url: str) -> None:
 
 
 def journal_mode(path: Path) -> str:
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
         return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
 
@@ -118,7 +81,7 @@ def local_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("local_disk")
 def test_a_local_database_keeps_a_log_and_does_not_wait_for_the_disk(tmp_path: Path) -> None:
     opened = open_storage(None, tmp_path, to_write=True)
-    with opened.engine.connect() as connection:
+    with opened._backend.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1  # NORMAL
 
@@ -128,7 +91,7 @@ def test_a_database_on_a_network_folder_is_left_as_sqlite_makes_it(
 ) -> None:
     monkeypatch.setattr(storage, "on_local_disk", lambda _path: False)
     opened = open_storage(None, tmp_path, to_write=True)
-    with opened.engine.connect() as connection:
+    with opened._backend.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
@@ -192,7 +155,7 @@ def test_a_file_that_is_being_written_is_not_waited_for_to_change_its_mode(tmp_p
         storage._LoggedConnection(tmp_path / "study.db", timeout=60).close()
         assert time.monotonic() - started < 30
         writer.execute("ROLLBACK")
-    opened.engine.dispose()
+    opened._backend.engine.dispose()
     kept = storage._LoggedConnection(tmp_path / "study.db", timeout=60)
     assert kept.execute("PRAGMA busy_timeout").fetchone() == (60000,)
     kept.close()
