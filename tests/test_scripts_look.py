@@ -97,11 +97,13 @@ def test_a_killed_trial_is_not_shown_as_running(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "scripts.run_search", "--results", str(tmp_path), "--study", "s", "--trials", "3"]
     words += ["--objective", "tests.objectives_for_tests:STUCK"]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as search_process:
-        wait_for(lambda: any("worker" in trial.user_attrs for trial in running_trials(tmp_path)))
-        assert "study s (running); trials: " in command("show", "--study", "s", "--results", tmp_path).stdout
-        search_process.kill()
+        try:
+            wait_for(lambda: running_trials(tmp_path))
+            assert "study s (running); trials: " in command("show", "--study", "s", "--results", tmp_path).stdout
+        finally:
+            search_process.kill()
     shown = command("show", "--study", "s", "--results", tmp_path).stdout
-    assert shown.startswith("study s (no trial has ended); trials: 1 interrupted, ")
+    assert shown.startswith("study s (no trial has ended); trials: 1 interrupted\n")
     assert "1 trial was interrupted and will be done again by the same command" in shown
     plain = json.loads(command("show", "--study", "s", "--results", tmp_path, "--json").stdout)
     assert (plain["trials"]["running"], plain["trials"]["interrupted"]) == (0, 1)
@@ -124,13 +126,6 @@ def test_the_storage_of_the_search_is_found_again(tmp_path: Path) -> None:
     search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "3", "--storage", journal)
     shown = command("show", "--study", "s", "--results", tmp_path)
     assert shown.stdout.startswith("study s (ended: 3 trials)"), shown.stderr
-
-
-def test_a_storage_whose_password_is_not_kept_is_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "config.json").write_text(json.dumps({"storage": "mysql://u:***@host/db"}))
-    with pytest.raises(StudyError, match="expected --storage as it was given to run_search: 's' is in mysql://u"):
-        StudyOptions(study="s", results=tmp_path).load()
 
 
 @pytest.mark.parametrize("script", ["report", "show", "dashboard"])

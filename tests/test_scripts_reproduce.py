@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from phiscale import SearchRecord
+from scripts.reproduce import ReproduceOptions, Stage, command_of
+from scripts.shared.executors import ExecutorSettings
 from tests.test_scripts import command
 
 SMALL = ("--trials", "3", "--lattice-step", "0.5", "--lattice-seeds", "1", "--phis", "1", "--seeds", "2")
@@ -43,12 +45,22 @@ def test_all_stages_end_in_a_statement_and_a_second_run_trains_nothing(tmp_path:
     assert "\ntrial 0" not in again.stdout  # but it may be the best observed one
 
 
+@pytest.mark.parametrize("stage", ["lattice", "search", "grid", "confirm"])
+def test_every_stage_runs_where_it_was_asked_to(stage: Stage) -> None:
+    run = ExecutorSettings(workers=8, executor="ray", address="ray://head:10001")
+    line = shlex.join(command_of(stage, ReproduceOptions(name="e", data="embedded", run=run)))
+    assert "--workers 8 --executor ray --address ray://head:10001" in line
+    alone = shlex.join(command_of(stage, ReproduceOptions(name="e", data="embedded")))
+    assert "--workers 1" in alone
+    assert "--executor" not in alone
+
+
 def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
     for arguments, status, message in (
         (("--stage", "summary"), 1, "expected a study in"),
         (("--stage", "lattice", "--extra=--phi 'x"), 2, "extra"),
         (("--stage", "lattice", "--extra=--joy 3"), 1, "the stage lattice ended with status 2"),
-        (("--workers", "0"), 2, "workers of at least 1"),
+        (("--workers", "0"), 2, "expected 1 to 4096 workers, got 0"),
     ):
         done = reproduce(tmp_path, *arguments)
         assert (done.returncode, message in done.stderr) == (status, True), done.stderr

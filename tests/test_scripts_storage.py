@@ -1,0 +1,90 @@
+"""Where a study is stored: named on the command line, in a file or in the environment, and no password is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from phiscale import SettingsError, StudyError
+from scripts.dashboard import DashboardOptions
+from scripts.run_search import SearchOptions
+from scripts.shared.storage import VARIABLE, storage_given
+from scripts.shared.studies import StudyOptions
+from tests.test_scripts import NETWORK, command, search
+
+DATABASE = "postgresql+psycopg://u:hunter2@127.0.0.1:1/d"
+QUICK = ("--study", "s", "--objective", NETWORK, "--trials", "2")
+
+
+def test_the_nearest_name_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "storage.txt"
+    file.write_text("from-file.journal\n")
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert storage_given(None, None) is None
+    monkeypatch.setenv(VARIABLE, "from-variable.journal")
+    assert storage_given(None, None) == "from-variable.journal"
+    assert storage_given(None, file) == "from-file.journal"
+    assert storage_given("given.journal", None) == "given.journal"
+    for options in (SearchOptions, StudyOptions):
+        assert options(study="s", storage_file=file).storage_name == "from-file.journal"
+    assert DashboardOptions().study is None  # all studies of the storage
+    with pytest.raises(SettingsError, match="either --storage or --storage-file"):
+        storage_given("given.journal", file)
+
+
+@pytest.mark.parametrize("content", [b"", b"two words", b"\xff"])
+def test_a_file_that_names_no_storage_is_refused_without_its_content(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "storage.txt"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match="storage.txt") as caught:
+        storage_given(None, file)
+    assert "two" not in str(caught.value)
+    with pytest.raises(SettingsError, match="none.txt: No such file"):
+        storage_given(None, tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("by", ["option", "file", "variable"])
+def test_a_password_is_never_shown(tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "storage.txt"
+    file.write_text(DATABASE)
+    words = {"option": ("--storage", DATABASE), "file": ("--storage-file", file), "variable": ()}[by]
+    if by == "variable":
+        monkeypatch.setenv(VARIABLE, DATABASE)
+    for done in (
+        search(tmp_path, *QUICK, *words),
+        command("show", "--study", "s", "--results", tmp_path, *words),
+        command("dashboard", "--results", tmp_path, *words),
+    ):
+        said = done.stdout + done.stderr
+        assert (done.returncode, "u:***@127.0.0.1" in said, "Traceback" in said) == (1, True, False), said
+        assert "hunter2" not in said
+        assert ("others can read a password in --storage" in said) == (by == "option" and "study s" in done.stdout)
+
+
+def test_a_study_is_found_again_by_the_same_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, journal = tmp_path / "storage.txt", tmp_path / "x.journal"
+    file.write_text(str(journal))
+    done = search(tmp_path, *QUICK, "--storage-file", file)
+    assert done.returncode == 0, done.stderr
+    assert journal.is_file()
+    config = json.loads((tmp_path / "s" / "config.json").read_text())
+    assert config["storage"] == str(journal)
+    place = StudyOptions(study="s", results=tmp_path, storage_file=file)
+    assert len(place.load().trials) == 2
+    (tmp_path / "s" / "config.json").write_text(json.dumps(config | {"storage": "mysql://u:***@host/db"}))
+    assert len(place.load().trials) == 2
+    with pytest.raises(StudyError, match="expected --storage-file as it was given to run_search: 's' is in mysql://u"):
+        StudyOptions(study="s", results=tmp_path).load()
+
+
+def test_workers_do_not_inherit_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import os\ndef score(alpha, beta, gamma):\n    return float('PHISCALE_STORAGE' in os.environ)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "x.journal"))
+    done = search(tmp_path, "--study", "s", "--objective", "mine:score", "--trials", "2", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert {trial.value for trial in StudyOptions(study="s", results=tmp_path).load().trials} == {0.0}
