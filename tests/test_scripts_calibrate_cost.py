@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from objectives.training.device import device_name
 from objectives.training.settings import TrainSettings
 from objectives.training.timing import measure
-from phiscale import PROXY_BASE, CostModel, DataError, Multipliers, count_cost
+from phiscale import PROXY_BASE, CostModel, DataError, Multipliers, TrialError, count_cost
 from phiscale.calibration import Calibration
-from scripts.calibrate_cost import CalibrateOptions, design, fit
+from scripts.calibrate_cost import CalibrateOptions, calibrate, design, fit
 from search.cost_fit import fit_exponents
 from tests.test_scripts import command, search, trials
 
@@ -92,12 +93,34 @@ def test_a_search_holds_the_measured_cost_equal(tmp_path: Path) -> None:
     done = search(tmp_path, "--study", "s", "--cost-model", path, "--trials", "3", "--baselines", "paper,equal", *tiny)
     assert done.returncode == 0, done.stderr
     for row in trials(tmp_path):
-        assert float(row["product"]) > 0
         sizes = Multipliers(*(float(row[f"realised_{axis}"]) for axis in ("depth", "width", "resolution")))
         assert model.growth(sizes) / 4 == pytest.approx(1, abs=0.02)
     (tmp_path / "broken.json").write_text("{")
     done = search(tmp_path, "--study", "t", "--cost-model", tmp_path / "broken.json")
     assert (done.returncode, "broken.json" in done.stderr) == (1, True)
+
+
+@pytest.mark.slow
+def test_networks_are_measured_in_other_processes_if_asked(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    words = ("--metric", "memory", "--batch", "2", "--repeats", "1", "--train.device", "cpu", "--output", path)
+    found = []
+    for workers in ("1", "2"):
+        done = command("calibrate_cost", *words, "--workers", workers)
+        assert done.returncode == 0, done.stderr
+        assert f"27 networks on {device_name(torch.device('cpu'))}" in done.stdout
+        found.append(Calibration.load(path).estimates)
+    assert found[0] == pytest.approx(found[1], rel=0.05)
+
+
+def test_a_measurement_that_fails_ends_in_its_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> float:
+        raise TrialError("out-of-memory", "the network does not fit")
+
+    monkeypatch.setattr("objectives.training.timing.measure", fail)
+    with pytest.raises(TrialError, match="^the network does not fit$"):
+        calibrate(CalibrateOptions(metric="latency", output=tmp_path / "x.json"))
+    assert not (tmp_path / "x.json").exists()
 
 
 def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
@@ -106,6 +129,7 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
         (("--metric", "macs"), 2),
         (("--metric", "macs", "--output", tmp_path / "x.json", "--target", "1"), 2),
         (("--metric", "latency", "--output", tmp_path / "x.json", "--batch", "0"), 2),
+        (("--metric", "latency", "--output", tmp_path / "x.json", "--workers", "0"), 2),
     ):
         done = command("calibrate_cost", *arguments)
         assert done.returncode == status, done.stderr

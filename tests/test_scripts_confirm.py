@@ -31,6 +31,7 @@ from phiscale import (
     shares_of_direction,
 )
 from scripts.confirm import ConfirmOptions
+from tests.processes import descendants
 from tests.test_scripts import ROOT, command, search
 from tests.test_scripts_workers import wait_for
 
@@ -147,12 +148,12 @@ def confirm_while(
     path = folder / "constants.json"
 
     @contextlib.contextmanager
-    def deciding(where: Path) -> Iterator[None]:
+    def writing(where: Path) -> Iterator[None]:
         assert where == folder
         change(SearchRecord.load(path)).save(path)
         yield
 
-    monkeypatch.setattr("search.workers.deciding", deciding)
+    monkeypatch.setattr("search.hold.writing", writing)
     monkeypatch.setattr(
         "objectives.training.train.train_proxy", lambda *_, **__: SimpleNamespace(scores=(0.5,), seconds=0.0)
     )
@@ -230,22 +231,20 @@ def test_nothing_is_trained_where_nothing_can_be_compared(coarse, tmp_path: Path
     assert not (tmp_path / "s" / "confirm.csv").exists()
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see the process")
-def test_a_killed_command_leaves_no_training_process_behind() -> None:
-    program = """
-import multiprocessing, os, time
-from concurrent.futures import ProcessPoolExecutor
-from scripts.trainings import _begin
-pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(None, None))
-print(pool.submit(os.getpid).result(), flush=True)
-time.sleep(600)
-"""
-    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see the processes")
+def test_a_killed_command_leaves_no_training_process_and_no_score_is_lost(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study / "s", tmp_path / "s")
+    words = [sys.executable, "-m", "scripts.confirm", "--study", "s", "--results", str(tmp_path), "--images", "60"]
+    words += ["--phis", "1", "--seeds", "30", "--workers", "2"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
-        process = Path("/proc") / running.stdout.readline().strip()
-        assert process.is_dir()
+        while not running.stdout.readline().startswith("3/"):
+            pass
+        processes = descendants(running.pid)
+        assert len(processes) >= 2
         running.kill()
-    wait_for(lambda: not process.exists(), seconds=20)
+    wait_for(lambda: not any(Path(f"/proc/{process}").exists() for process in processes), seconds=20)
+    assert len((tmp_path / "s" / "confirm.csv").read_text().splitlines()) >= 4  # a head, and the three
 
 
 @pytest.mark.parametrize(
@@ -253,7 +252,7 @@ time.sleep(600)
     [
         (("--seeds", "0"), 2, "seeds of at least 1"),
         (("--phis", "x"), 2, "expected phi as"),
-        (("--workers", "0"), 2, "workers of at least 1"),
+        (("--workers", "0"), 2, "expected 1 to 4096 workers, got 0"),
         (("--epochs", "0"), 2, "expected more than 0 epochs, got 0.0"),
         (("--epochs", "nan"), 2, "expected more than 0 epochs, got nan"),
         (("--epochs", "0.1"), 2, "at least two batches"),

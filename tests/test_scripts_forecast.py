@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from search.plan import baseline_constants
 
 from objectives.data.embedded import load_embedded
 from objectives.proxy import ProxyObjective
@@ -14,6 +13,7 @@ from objectives.training.rungs import plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
 from phiscale import FLOPS, PROXY_BASE
 from scripts.shared.forecast import Forecast, describe_data, describe_horizon, forecast, network_table
+from search.rules import baseline_constants
 from search.settings import SearchSettings
 from tests.objectives_for_tests import NetworkObjective
 from tests.test_scripts import search

@@ -6,6 +6,7 @@ mlflow and wandb bring 150 MB of packages that nothing else here needs, so that 
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import re
 import subprocess
 import sys
@@ -14,56 +15,77 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from phiscale import SettingsError
+from phiscale import Cost, Multipliers, ScalingConstants, SettingsError, Shares
 from scripts.shared.tracking import _TRACKERS, curves_of, metrics_of, parameters_of, tracking
+from search.trial import Failure, Plan, Result, Sizes, Trial
 from tests.interop import require
 
 ROOT = Path(__file__).parent.parent
 NETWORK = "tests.objectives_for_tests:NetworkObjective"
-ATTRIBUTES = {
-    "alpha": 1.2,
-    "beta": 1.1,
-    "gamma": 1.15,
-    "seconds": 2.5,
-    "cost_ratio": 1.01,
-    "rungs": [3000, 6000],
-    "rung_scores": [[0.4, 0.6], [0.1, 0.2]],
-    "curves": [{"accuracy": [0.4, 0.6], "train_loss": [1.0, 0.5]}, {"accuracy": [0.1, 0.2]}],
-}
+CONSTANTS = ScalingConstants(1.2, 1.1, 1.15)
+SIZES = Sizes(
+    asked=Multipliers(1.44, 1.21, 1.32),
+    realised=Multipliers(1.5, 1.2, 1.3),
+    resolution=40,
+    cost=Cost(macs=10, params=20, activations=30),
+    growth=4.04,
+    cost_ratio=1.01,
+    blocks=9,
+)
+RESULT = Result(
+    scores=(0.6, 0.2),
+    rungs=(3000, 6000),
+    rung_scores=((0.4, 0.6), (0.1, 0.2)),
+    seconds=2.5,
+    device="cpu",
+    peak_memory=100,
+    curves=({"accuracy": (0.4, 0.6), "train_loss": (1.0, 0.5)}, {"accuracy": (0.1, 0.2)}),
+)
+FAILURE = Failure(kind="diverged", reason="the loss became NaN", seconds=1.5)
 
 
-def trial(number: int = 3, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
-    value = 0.6 if state == TrialState.COMPLETE else None
-    made = create_trial(state=state, value=value, user_attrs=ATTRIBUTES)
-    made.number = number
-    return made
+def trial(number: int = 3, state: str = "COMPLETE") -> Trial:
+    done = state == "COMPLETE"
+    return Trial(
+        number=number,
+        state=state,
+        value=0.4 if done else None,
+        plan=Plan(constants=CONSTANTS),
+        shares=Shares(0.25, 0.25, 0.5),
+        sizes=SIZES,
+        result=RESULT if done else None,
+        failure=None if done else FAILURE,
+    )
 
 
 def test_what_is_sent() -> None:
-    assert parameters_of(trial()) == {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}
-    assert metrics_of(trial()) == {"score": 0.6, "seconds": 2.5, "cost_ratio": 1.01}
-    assert metrics_of(trial(state=TrialState.FAIL)) == {"seconds": 2.5, "cost_ratio": 1.01}
+    shares = {"share_depth": 0.25, "share_width": 0.25, "share_resolution": 0.5}
+    found = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15, **shares, "resolution": 40, "blocks": 9}
+    assert parameters_of(trial()) == parameters_of(trial(state="FAIL")) == found
+    assert metrics_of(trial()) == {"score": 0.4, "seconds": 2.5, "cost_ratio": 1.01, "peak_memory": 100}
+    assert metrics_of(trial(state="FAIL")) == {"seconds": 1.5, "cost_ratio": 1.01}
     assert list(curves_of(trial())) == [
         ("rungs/score", 3000, 0.4), ("rungs/score", 6000, 0.6),
         ("rungs/accuracy", 3000, 0.4), ("rungs/accuracy", 6000, 0.6),
         ("rungs/train_loss", 3000, 1.0), ("rungs/train_loss", 6000, 0.5),
     ]  # fmt: skip
-    assert list(curves_of(create_trial(value=1.0))) == []
+    without = dataclasses.replace(trial(), sizes=None, result=Result(scores=(0.4,)))
+    assert list(curves_of(without)) == list(curves_of(trial(state="FAIL"))) == []
+    assert parameters_of(without).keys() == {"alpha", "beta", "gamma", *shares}
 
 
 def test_tensorboard(tmp_path: Path) -> None:
     require("tensorboard")
     with tracking("tensorboard", tmp_path, "s") as track:
         track(trial(3))
-        track(trial(4, TrialState.FAIL))
+        track(trial(4, "FAIL"))
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "tensorboard" / "trial-0003"))
     events.Reload()
     assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("rungs/accuracy")] == [(3000, 0.4), (6000, 0.6)]
-    assert [pytest.approx(event.value) for event in events.Scalars("score")] == [0.6]
+    assert [pytest.approx(event.value) for event in events.Scalars("score")] == [0.4]
     assert any("hparams" in tag for tag in events.PluginTagToContent("hparams"))
     failed = EventAccumulator(str(tmp_path / "tensorboard" / "trial-0004"))
     failed.Reload()
@@ -94,12 +116,12 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for number in (3, 4):  # a second run finds the experiment of the first
         with tracking("mlflow", tmp_path, "s") as track:
-            track(trial(number, TrialState.COMPLETE if number == 3 else TrialState.FAIL))
+            track(trial(number, "COMPLETE" if number == 3 else "FAIL"))
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("s").experiment_id], order_by=["attribute.start_time"])
     assert [run.info.status for run in runs] == ["FINISHED", "FAILED"]
-    assert runs[0].data.params == {"alpha": "1.2", "beta": "1.1", "gamma": "1.15"}
-    assert runs[0].data.metrics["score"] == 0.6
+    assert runs[0].data.params == {name: str(value) for name, value in parameters_of(trial()).items()}
+    assert runs[0].data.metrics["score"] == 0.4
     history = client.get_metric_history(runs[0].info.run_id, "rungs/accuracy")
     assert [(point.step, point.value) for point in history] == [(3000, 0.4), (6000, 0.6)]
 
@@ -112,7 +134,7 @@ def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Ca
     (stored,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
     assert stored.stat().st_size > 0
     summary = capfd.readouterr().err  # what wandb itself says it has, at the end of a run
-    for name, value in {"alpha": 1.2, "score": 0.6, "cost_ratio": 1.01, "trial": 3}.items():
+    for name, value in {"alpha": 1.2, "score": 0.4, "cost_ratio": 1.01, "trial": 3}.items():
         assert re.search(rf"wandb: +{name} {value}$", summary, re.MULTILINE), summary
 
 
