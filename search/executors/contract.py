@@ -97,6 +97,17 @@ def attempt(work: Work, job: Job) -> Done | Raised:
         return _raised(job.key, error)
 
 
+def attempt_and_send(work: Work, job: Job) -> bytes:
+    """As ``attempt``, in another process: the pickled outcome. A value that cannot be sent is a call that raised."""
+    import cloudpickle
+
+    outcome = attempt(work, job)
+    try:
+        return bytes(cloudpickle.dumps(outcome))
+    except Exception as error:  # noqa: BLE001 - objects raise anything when they are pickled
+        return pickle.dumps(_raised(job.key, error))
+
+
 def _raised(key: Any, error: BaseException) -> Raised:
     what = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     ours = error if isinstance(error, PhiscaleError) and _travels(error) else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -19,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from phiscale.errors import StudyError
-from search.executors.contract import Job, Lost, Outcome, Work, attempt
+from search.executors.contract import Job, Lost, Outcome, Work, attempt_and_send
 from search.executors.memory import Memory, fits
 from search.executors.shared_work import ReceivedWork, SharedWork
 
@@ -110,16 +111,15 @@ class Processes:
         try:
             if not worker.connection.poll():
                 raise EOFError
-            message = worker.connection.recv()
+            sent, worker.memory = worker.connection.recv()
         except (EOFError, OSError):
             return self._died(worker)
-        outcome, worker.memory = message
         self._memory[worker.memory.device] = worker.memory
         self._deaths, worker.is_ready = 0, True
-        if outcome is None:
+        if sent is None:
             return []
         worker.job = None
-        return [outcome]
+        return [pickle.loads(sent)]  # noqa: S301 - of this process's own worker
 
     def _died(self, worker: _Worker) -> list[Outcome]:
         worker.process.join(1)
@@ -191,7 +191,7 @@ def _serve(connection: Connection, received: ReceivedWork) -> None:
             job = connection.recv()
         except EOFError:
             return
-        connection.send((attempt(work, job), Memory.of(work)))
+        connection.send((attempt_and_send(work, job), Memory.of(work)))
 
 
 def _end_with_parent() -> None:

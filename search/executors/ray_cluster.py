@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import pickle
 import platform
 import socket
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 
 import phiscale
 from phiscale.errors import SettingsError, StudyError
-from search.executors.contract import Job, Lost, Outcome, Work, attempt
+from search.executors.contract import Job, Lost, Outcome, Work, attempt_and_send
 
 _CONNECT = 10.0
 """Seconds in which a cluster has to answer."""
@@ -119,7 +120,7 @@ class RayCluster:
             return self._lost(actor, job, error)
         self._deaths = 0
         if job is not None:
-            outcome: Outcome = value
+            outcome: Outcome = pickle.loads(value)  # noqa: S301 - of this program's own worker
             return [outcome]
         _check_same(value)
         return []
@@ -176,9 +177,9 @@ class _Worker:
         """What has to be the same on every node."""
         return _about()
 
-    def attempt(self, job: Job) -> Outcome:
-        """One job."""
-        return attempt(self._work, job)
+    def attempt(self, job: Job) -> bytes:
+        """One job; the pickled outcome."""
+        return attempt_and_send(self._work, job)
 
 
 def _connect(address: str) -> None:
