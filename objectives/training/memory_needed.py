@@ -16,7 +16,7 @@ from objectives.training.settings import TrainSettings
 from phiscale.cost import count_cost
 from phiscale.spec import NetworkSpec
 
-_ALWAYS = {"cpu": 2**28, "cuda": 2**29}
+_ALWAYS = {"cpu": 11 * 2**25, "cuda": 2**29}
 """Bytes of any training: code that libraries load or compile with the first one; on a GPU a guess of context and
 workspaces."""
 _TRAINED = 4.5
