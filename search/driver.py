@@ -103,8 +103,8 @@ def run_study(
             make_folder(place.folder)
         study = open_study(place.name, place.folder, place.storage, objective.direction, comparable)
         hold = Hold(study, place.folder, take_over=place.take_over)
+        driver = _Driver(study, hold, objective, empty, plan, executor, progress, patience)
         try:
-            driver = _Driver(study, hold, objective, empty, plan, executor, progress, patience)
             driver.begin(opened)
             executor.start(work or Evaluate(objective))
             driver.run()

@@ -55,13 +55,15 @@ class Hold:
 
     def release(self) -> None:
         """Let others have the study."""
-        with contextlib.suppress(StudyError):
-            self.check()
-            self._study.set_user_attr(_KEY, None)
-        if self._lock is not None:
-            self._lock.release()
-            with contextlib.suppress(OSError):
-                Path(self._lock.lock_file).unlink()
+        try:
+            with contextlib.suppress(StudyError):
+                self.check()
+                self._study.set_user_attr(_KEY, None)
+        finally:  # also where the storage fails
+            if self._lock is not None:
+                self._lock.release()
+                with contextlib.suppress(OSError):
+                    Path(self._lock.lock_file).unlink()
 
 
 def is_driven(study: Study) -> bool:

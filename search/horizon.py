@@ -49,6 +49,8 @@ _LEAST_ERROR = 5e-4
 _LEAST_RELIABILITY = 0.25
 """Part of the measured differences that is no noise, below which their order says nothing about a prediction."""
 _Z90 = 1.6449
+_KEPT_AT_MOST = 300
+"""Values beyond which no surface is kept: each would take some 100 MiB at 1,000."""
 _FEWEST_REPEATS = 6
 """Repeated trainings from which the noise is taken; with fewer it is the surface's estimate."""
 _ENOUGH_FOR_NOISE = 12
@@ -138,7 +140,9 @@ def _kept(shares: bytes, values: bytes) -> Surface:
 
 
 def fit(shares: Array, values: Array) -> Surface:
-    """The surface of values (n,) at shares (n, 3); the last ones are kept, since several parts ask for the same."""
+    """The surface of values (n,) at shares (n, 3); the last small ones are kept, since several parts ask for them."""
+    if len(values) > _KEPT_AT_MOST:
+        return fit_surface(shares, values)
     return _kept(np.ascontiguousarray(shares).tobytes(), np.ascontiguousarray(values).tobytes())
 
 
