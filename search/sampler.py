@@ -107,9 +107,11 @@ class ConstantsSampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """For the inner sampler; ends ``Study.optimize`` after the last point of a grid."""
-        self._proposed.pop((study.study_name, trial.number), None)
         self._inner.after_trial(study, trial, state, values)
-        if self._settings.is_grid and not methods.propose(self._history(study), 1):
+        with self._lock:
+            self._proposed.pop((study.study_name, trial.number), None)
+            is_done = self._settings.is_grid and not methods.propose(self._history(study), 1)
+        if is_done:
             with contextlib.suppress(RuntimeError):  # outside of optimize there is nothing to stop
                 study.stop()
 

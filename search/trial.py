@@ -304,7 +304,7 @@ def _result(frozen: FrozenTrial) -> Result | None:
         scores=tuple(stored.get("scores", (frozen.value,))),
         rungs=tuple(stored.get("rungs", ())),
         rung_scores=tuple(map(tuple, stored.get("rung_scores", ()))),
-        curves=tuple(stored.get("curves", ())),
+        curves=tuple({name: tuple(values) for name, values in each.items()} for each in stored.get("curves", ())),
         **{name: stored[name] for name in ("seconds", "device", "peak_memory") if name in stored},
     )
 
