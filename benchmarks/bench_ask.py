@@ -10,36 +10,43 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
-from search.acquisition import most_informative
 
 from benchmarks.closed_forms import all_landscapes
 from phiscale.constants import FLOPS, constants_from_shares
-from search import horizon
-from search.measurements import Measurement
+from search import horizon, methods
+from search.history import History
 from search.recommendation import recommend
+from search.settings import SearchSettings
 from search.simplex import shares_at
+from search.trial import Plan, Result, running_trial
 
 
-def rows_of(count: int, seed: int) -> list[Measurement]:
+def history_of(count: int, seed: int) -> History:
     """Noisy scores of that many random networks on the landscape of diminishing returns."""
-    form, generator, rows = all_landscapes()["returns"], np.random.default_rng(seed), []
-    for index, (u, v) in enumerate(generator.random((count, 2))):
+    form, generator, trials = all_landscapes()["returns"], np.random.default_rng(seed), []
+    for number, (u, v) in enumerate(generator.random((count, 2))):
         shares = shares_at({"u": u, "v": v}, FLOPS)
         score = float(form.scores(np.array([shares.as_tuple()]))[0] + 0.05 * generator.standard_normal())
-        rows.append(Measurement((), constants_from_shares(shares, FLOPS), shares, (score,), (index,)))
-    return rows
+        begun = running_trial(
+            number, Plan(constants=constants_from_shares(shares, FLOPS)), FLOPS, fingerprint=str(number)
+        )
+        trials.append(replace(begun, state="COMPLETE", value=score, result=Result(scores=(score,))))
+    return History(trials, FLOPS, SearchSettings(method="gp"), horizon.Aim("maximize"))
 
 
 def measure(count: int, seed: int) -> tuple[float, float]:
     """Milliseconds of choosing, and of choosing and recommending."""
-    rows = rows_of(count, seed)
+    history = history_of(count, seed)
     horizon._kept.cache_clear()
     started = time.process_time()
-    most_informative(rows, [], FLOPS, horizon.Aim("maximize"))
+    (plan,) = methods.propose(history, 1)
     chosen = time.process_time()
-    recommend(rows, FLOPS, horizon.Aim("maximize"))
+    if plan.place is not None:
+        raise ValueError(f"expected a point of the surface after {count} networks, got one of the even spread")
+    recommend(history.rows, FLOPS, history.aim)
     return 1000 * (chosen - started), 1000 * (time.process_time() - started)
 
 
@@ -49,9 +56,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    measure(40, 0)
+    measure(41, 0)
     print("| networks | ask, ms | ask and recommend, ms: median (lowest to highest) |\n|---|---|---|")
-    for count in (40, 100, 300, 1000):
+    for count in (41, 101, 301, 1001):  # every other trial is of the even spread
         found = np.array([measure(count, seed) for seed in range(options.repeats)])
         ask, both = np.median(found[:, 0]), found[:, 1]
         print(f"| {count} | {ask:.0f} | {np.median(both):.0f} ({both.min():.0f} to {both.max():.0f}) |", flush=True)

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scripts.trainings import train_all
 from torch import nn
 from torch.nn import functional
 
@@ -41,6 +40,9 @@ from objectives.training.steps import TrainingSteps
 from objectives.training.train import train_proxy
 from phiscale import NetworkSpec
 from phiscale.files import write_text
+from scripts.shared.training import Training
+from search.executors.contract import Raised, run_all
+from search.executors.processes import Processes
 
 _FIRST_STEPS = 5
 _BRANCHES = (1, 2, 4, 8, 16)
@@ -269,10 +271,10 @@ def workers(bench: Bench) -> None:
             for index in range(max(8, 6 * count))
         ]
         stamps = []
-        for row in train_all(jobs, bench.data, settings, count):
+        for _, outcome in run_all(Processes(count), Training(bench.data, settings), jobs):
             stamps.append(time.perf_counter())
-            if row["failure"]:
-                raise RuntimeError(row["failure"])
+            if isinstance(outcome, Raised):
+                raise RuntimeError(outcome.what)
         first = len(stamps) // 3  # from then on all processes are at work
         rate = 60 * (len(stamps) - first) / (stamps[-1] - stamps[first - 1])
         bench.say(f"{count} processes, trainings a minute", round(rate, 1))

@@ -84,7 +84,7 @@ def record(folder: Path, path: Path) -> None:
     for row in view.rows:
         trials = [trial for trial in view.trials if trial.number in row.trials]
         for trial in trials:
-            for seed, curves in zip(trial.user_attrs["seeds"], trial.user_attrs["curves"], strict=True):
+            for seed, curves in zip(trial.seeds, trial.result.curves if trial.result else (), strict=True):
                 values = [*curves["accuracy"], *curves["log_loss"]]
                 writer.writerow([*(f"{share:.6f}" for share in row.shares.as_tuple()), seed, *values])
     write_text(path, out.getvalue())

@@ -2,8 +2,8 @@
 
 The same number of trials with the same sampler and storage, in turn, several times:
 
-- phiscale: ``search.run.run_study`` with an objective that returns at once: locks, worker files, constants, one rung,
-  curves, and all that makes a killed run resumable;
+- phiscale: ``search.driver.run_study`` with an objective that returns at once: constants, one rung, curves, and
+  all that makes a killed run resumable;
 - raw Optuna with attributes: ``study.optimize`` of two parameters, one report, and the same user attributes, one
   ``set_user_attr`` each, as a careful person would keep them; in the storage as phiscale opens it;
 - raw Optuna bare: two parameters and a value, nothing else; in the storage as phiscale opens it;
@@ -38,9 +38,8 @@ EVIDENCE = Path(__file__).parents[1] / "results" / "evidence" / "overhead.csv"
 COLUMNS = ("storage", "method", "round", "contestant", "trials", "seconds", "cpu_seconds")
 _ATTRIBUTES: dict[str, Any] = {
     **{f"share_{name}": 0.3333333333333333 for name in ("depth", "width", "resolution")},
-    **dict.fromkeys(("alpha", "beta", "gamma"), 1.2599210498948732),
+    "constants": [1.2599210498948732, 1.1224620483093730, 1.1224620483093730],
     "product": 2.0,
-    "worker": "host-12345-0123abcd",
     "fingerprint": "(1.2599210498948732, 1.1224620483093730, 1.1224620483093730)",
     "seeds": [0],
     "scores": [0.5],
@@ -70,12 +69,6 @@ class Nothing:
     def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation:
         """A score at one rung."""
         return Evaluation(score=0.5, seconds=0.0, device="cpu", rungs={1: 0.5}, curves={"score": (0.5,)})
-
-
-class _Silent:
-    def begin(self, study: Any, total: int, notes: list[str]) -> None: ...
-
-    def trial_ended(self, trial: Any) -> None: ...
 
 
 def main() -> None:
@@ -115,21 +108,16 @@ def _options() -> argparse.Namespace:
 
 
 def _phiscale(storage: str, method: str, trials: int, folder: Path) -> None:
-    from search.run import StudyPlace, run_study
-
+    from search.driver import StudyPlace, run_study
+    from search.executors.in_process import InProcess
+    from search.progress import Silent
     from search.settings import SearchSettings
 
     place = StudyPlace(name="s", folder=folder, storage=str(folder / "s.journal") if storage == "journal" else None)
-    settings = SearchSettings(method=method, trials=trials, baselines="none")  # type: ignore[arg-type]
-    study = run_study(place, Nothing(), FLOPS, settings, _Silent())
+    settings = SearchSettings(method=method, trials=trials, baselines="none")
+    study = run_study(place, Nothing(), FLOPS, settings, Silent(), InProcess())
     assert len(study.trials) == trials  # noqa: S101
-    assert set(study.trials[-1].user_attrs) == set(_attributes(method))  # noqa: S101
-
-
-def _attributes(method: str) -> dict[str, Any]:
-    from search.samplers import SPREAD, SPREADING
-
-    return {**_ATTRIBUTES, SPREAD: 0} if method in SPREADING else _ATTRIBUTES
+    assert set(study.trials[-1].user_attrs) - {"spread"} == set(_ATTRIBUTES)  # noqa: S101
 
 
 def _optuna(
@@ -147,7 +135,7 @@ def _optuna(
     if as_it_comes and storage == "sqlite":
         backend = f"sqlite:///{folder / 'plain.db'}"
     study = optuna.create_study(storage=backend, sampler=sampler, direction="maximize")
-    attributes = _attributes(method) if with_attributes else {}
+    attributes = _ATTRIBUTES if with_attributes else {}
 
     def objective(trial: optuna.Trial) -> float:
         trial.suggest_float("u", 0.0, 1.0)

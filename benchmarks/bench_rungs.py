@@ -24,8 +24,6 @@ from statistics import correlation, fmean, stdev
 from typing import Any
 from unittest import mock
 
-from search.plan import baseline_constants
-
 from objectives.training import rungs
 from objectives.training import train as training
 from objectives.training.settings import TrainSettings
@@ -34,6 +32,7 @@ from phiscale.constants import FLOPS
 from phiscale.matching import match_budget
 from scripts.shared.console import run_command
 from scripts.shared.tables import read_rows, write_rows
+from search.rules import baseline_constants
 from search.settings import BASELINE_RULES
 
 _COLUMNS = ("recipe", "rule", "seed", "images", "accuracy", "log_loss", "seconds")

@@ -29,7 +29,6 @@ import numpy as np
 
 from benchmarks.closed_forms import ClosedForm, all_landscapes, fine_lattice
 from phiscale.constants import FLOPS, Multipliers, ScalingConstants, Shares, shares_of_direction
-from search.settings import Method
 
 CHECKPOINTS = (20, 40, 80)
 NOISES = (0.005, 0.05)
@@ -80,19 +79,21 @@ class Noisy:
 Competitor = Callable[[Noisy, int, int], dict[int, Answer]]
 
 
-def phiscale_method(method: Method) -> Competitor:
+def phiscale_method(method: str) -> Competitor:
     """A method of phiscale through ``run_study``, its recommendation by ``recommend``."""
 
     def run(noisy: Noisy, seed: int, trials: int) -> dict[int, Answer]:
         import tempfile
 
-        from search.run import StudyPlace, run_study
-
         from objectives.contract import Evaluation
+        from search.driver import StudyPlace, run_study
+        from search.executors.in_process import InProcess
         from search.horizon import Aim
         from search.measurements import measurements
+        from search.progress import Silent
         from search.recommendation import recommend
         from search.settings import SearchSettings
+        from search.trial import trials_of
 
         class Objective:
             direction = "maximize"
@@ -107,17 +108,13 @@ def phiscale_method(method: Method) -> Competitor:
                 shares = shares_of_direction(Multipliers(*constants.as_tuple()), FLOPS)
                 return Evaluation(score=noisy.measure(shares), seconds=0.0, device="none")
 
-        class Silent:
-            def begin(self, study: Any, total: int, notes: list[str]) -> None: ...
-            def trial_ended(self, trial: Any) -> None: ...
-
         settings = SearchSettings(method=method, trials=trials, seed=seed, step=0.125 if method == "lattice" else 0.05)
         with tempfile.TemporaryDirectory() as folder:
             place = StudyPlace(name="bench", folder=Path(folder), storage=f"{folder}/study.journal")
             started = time.perf_counter()
-            study = run_study(place, Objective(), FLOPS, settings, Silent())
+            study = run_study(place, Objective(), FLOPS, settings, Silent(), InProcess())
             seconds = time.perf_counter() - started
-            done = study.get_trials(deepcopy=False)
+            done = trials_of(study.get_trials(deepcopy=False), FLOPS)
         answers = {}
         for count in (c for c in CHECKPOINTS if c <= trials):
             started = time.perf_counter()
@@ -193,22 +190,6 @@ def _optimize(study: Any, objective: Callable[[Any], float], noisy: Noisy, trial
     return answers
 
 
-def ax_constrained(noisy: Noisy, seed: int, trials: int) -> dict[int, Answer]:
-    """Ax on two shares under an inequality, its model-based best; see ``benchmarks.ax_search``."""
-    from benchmarks.ax_search import exact_starts, make_client, shares_of
-
-    client = make_client(seed)
-    answers, started = {}, time.perf_counter()
-    with exact_starts():
-        for count in range(1, trials + 1):
-            for index, point in client.get_next_trials(max_trials=1).items():
-                client.complete_trial(trial_index=index, raw_data={"score": noisy.measure(shares_of(point))})
-            if count in CHECKPOINTS:
-                best = client.get_best_parameterization(use_model_predictions=True)[0]
-                answers[count] = Answer(shares_of(best).as_tuple(), time.perf_counter() - started)
-    return answers
-
-
 COMPETITORS: dict[str, tuple[Competitor, str | None]] = {
     "phiscale-gp": (phiscale_method("gp"), None),
     "phiscale-tpe": (phiscale_method("tpe"), None),
@@ -218,7 +199,6 @@ COMPETITORS: dict[str, tuple[Competitor, str | None]] = {
     "optuna-boxes-gp": (optuna_boxes, None),
     "optuna-triangle-tpe": (optuna_triangle("tpe"), None),
     "optuna-triangle-gp": (optuna_triangle("gp"), None),
-    "ax": (ax_constrained, "ax"),
 }
 """Name to (competitor, package it needs beyond phiscale's own)."""
 

@@ -74,7 +74,8 @@ _RECORDED = Path(__file__).parent / "landscapes"
 
 def all_landscapes() -> dict[str, ClosedForm]:
     """Every landscape by name: the closed forms, and those recorded from real trainings in ``landscapes/*.csv``."""
-    recorded = (recorded_landscape(path) for path in sorted(_RECORDED.glob("*.csv")))
+    paths = (path for path in sorted(_RECORDED.glob("*.csv")) if not path.stem.endswith("-rungs"))  # bench_horizon's
+    recorded = map(recorded_landscape, paths)
     return {form.name: form for form in (*CLOSED_FORMS, *recorded)}
 
 

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
-from search.plan import baseline_constants
 
 from phiscale.constants import Multipliers, ScalingConstants, shares_of_direction
 from phiscale.errors import StudyError
@@ -36,6 +35,7 @@ from scripts.shared.console import run_command
 from scripts.shared.studies import StudyOptions
 from search.horizon import Scale, aim_of
 from search.recommendation import as_array, surface_at
+from search.rules import baseline_constants
 from search.settings import BASELINE_RULES
 
 if TYPE_CHECKING:
