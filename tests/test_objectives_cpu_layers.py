@@ -15,7 +15,8 @@ from numba.core.caching import IndexDataCacheFile
 from torch import nn
 
 from objectives.cpu import kernels as cpu_kernels
-from objectives.cpu.layers import ConvNorm, Excitation, fit_to_device
+from objectives.cpu import fit_to_device
+from objectives.cpu.layers import ConvNorm, Excitation
 from objectives.networks.blocks import SqueezeExcitation, activation_module, conv_norm
 from objectives.networks.build import build_network, folded
 from objectives.training.settings import TrainSettings
