@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from phiscale.constants import Shares
+from phiscale.triangle import Shares
 
 NAMES = ("s_d", "s_w")
 

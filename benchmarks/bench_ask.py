@@ -14,12 +14,11 @@ import warnings
 import numpy as np
 
 from benchmarks.closed_forms import all_landscapes
-from phiscale.constants import FLOPS, constants_from_shares
+from phiscale.triangle import FLOPS, constants_from_shares, shares_at
 from search import horizon
 from search.acquisition import most_informative
 from search.measurements import Measurement
 from search.recommend import recommend
-from search.simplex import shares_at
 
 
 def rows_of(count: int, seed: int) -> list[Measurement]:

@@ -28,8 +28,8 @@ from objectives.training import rungs
 from objectives.training import train as training
 from objectives.training.settings import TrainSettings
 from phiscale.baselines import PROXY_BASE
-from phiscale.constants import FLOPS
 from phiscale.matching import match_budget
+from phiscale.triangle import FLOPS
 from scripts.console import run_command
 from scripts.tables import read_rows, write_rows
 from search.plan import baseline_constants

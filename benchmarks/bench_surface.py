@@ -16,8 +16,7 @@ import numpy as np
 
 from benchmarks.bench_search import Noisy
 from benchmarks.closed_forms import Array, ClosedForm, all_landscapes, fine_lattice
-from phiscale.constants import FLOPS
-from search.simplex import shares_at
+from phiscale.triangle import FLOPS, shares_at
 from search.surface import fit_surface
 from search.workers import one_thread
 

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import tyro
 
-from phiscale.constants import Multipliers, ScalingConstants, shares_of_direction
 from phiscale.errors import StudyError
 from phiscale.files import write_text
 from phiscale.record import SearchRecord
 from phiscale.training_length import training
+from phiscale.triangle import Multipliers, ScalingConstants, shares_of_direction
 from report.view import StudyView
 from scripts.confirm import OURS
 from scripts.console import run_command

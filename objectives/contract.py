@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from phiscale.constants import CostModel, Multipliers, ScalingConstants
 from phiscale.cost import Cost
 from phiscale.network import ScaledNetwork
+from phiscale.triangle import CostModel, Multipliers, ScalingConstants
 
 
 @dataclass(frozen=True)

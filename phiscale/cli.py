@@ -19,7 +19,6 @@ from typing import NoReturn
 
 import phiscale
 from phiscale.baselines import BASELINES
-from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import ConstraintError, PhiscaleError, SettingsError
 from phiscale.export import EXPORTS, export_member
 from phiscale.factory import factory_name, format_multipliers, multiplier_family, refuse_factory
@@ -30,6 +29,7 @@ from phiscale.rounding import ROUNDINGS
 from phiscale.scaling import efficientnet_scaling
 from phiscale.spec import NetworkSpec, load_network
 from phiscale.training_length import evidence_lines, is_measured, length_lines, longest_rung
+from phiscale.triangle import CostModel, ScalingConstants
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

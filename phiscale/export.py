@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from phiscale.baselines import EFFICIENTNET_B0
-from phiscale.constants import Multipliers, ScalingConstants
 from phiscale.errors import SettingsError
 from phiscale.export_libraries import LIBRARIES, library_arguments
 from phiscale.family import FamilyMember, format_family
 from phiscale.network import ScaledNetwork
 from phiscale.record import SearchRecord
 from phiscale.training_length import heading
+from phiscale.triangle import Multipliers, ScalingConstants
 
 __all__ = ["EXPORTS", "LIBRARIES", "export_member", "library_arguments"]
 

@@ -12,14 +12,14 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 
-from phiscale import _checks
-from phiscale.constants import FLOPS, CostModel, Multipliers, ScalingConstants
+from phiscale import checks
 from phiscale.cost import count_cost
 from phiscale.errors import BudgetError, ConstraintError
 from phiscale.network import ScaledNetwork, resize, whole_pixels
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
 from phiscale.spec import NetworkSpec
+from phiscale.triangle import FLOPS, CostModel, Multipliers, ScalingConstants
 
 MATCH_TOLERANCE = 0.02
 """Largest relative distance between the counted cost and the cost asked for."""
@@ -46,10 +46,10 @@ def match_budget(
     Raises ``BudgetError`` where there is none, ``ConstraintError`` where the constants do not change the cost
     or the sizes along the ray outgrow 32 bits.
     """
-    phi = _checks.real("phi", phi, ConstraintError)
-    tolerance = _checks.positive("the tolerance", tolerance, ConstraintError)
+    phi = checks.real("phi", phi, ConstraintError)
+    tolerance = checks.positive("the tolerance", tolerance, ConstraintError)
     asked = multipliers(constants, phi)
-    cap = math.inf if max_resolution is None else _checks.whole("max_resolution", max_resolution, ConstraintError)
+    cap = math.inf if max_resolution is None else checks.whole("max_resolution", max_resolution, ConstraintError)
     if phi == 0 and base.resolution <= cap:
         return ScaledNetwork(base, base, asked)
     growth_of = _growth(base, cost_model)

@@ -6,10 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 
-from phiscale.constants import CostModel, Multipliers
 from phiscale.cost import Cost, count_cost
 from phiscale.rounding import Rounding
 from phiscale.spec import NetworkSpec, StageSpec
+from phiscale.triangle import CostModel, Multipliers
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from phiscale.constants import FLOPS, CostModel, ScalingConstants, Shares, constants_from_shares
+from phiscale.triangle import FLOPS, CostModel, ScalingConstants, Shares, constants_from_shares
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phiscale import _checks
+from phiscale import checks
 from phiscale.errors import SpecError
 
 ACTIVATION_FUNCTIONS = ("silu", "relu", "relu6", "gelu")
@@ -23,14 +23,14 @@ so that a network has one fingerprint for good."""
 
 
 def _size(name: str, value: object, *, low: int = 1) -> int:
-    number = _checks.whole(name, value, SpecError, low=low)
-    if number > _checks.LARGEST_SIZE:
-        raise SpecError(f"expected {name} to be at most {_checks.LARGEST_SIZE}, got more; use a smaller size")
+    number = checks.whole(name, value, SpecError, low=low)
+    if number > checks.LARGEST_SIZE:
+        raise SpecError(f"expected {name} to be at most {checks.LARGEST_SIZE}, got more; use a smaller size")
     return number
 
 
 def _rate(name: str, value: object) -> float:
-    number = _checks.real(name, value, SpecError)
+    number = checks.real(name, value, SpecError)
     if not 0 <= number < 1:
         raise SpecError(f"expected {name} in [0, 1), got {value!r}")
     return number
@@ -75,10 +75,10 @@ class StageSpec:
             raise SpecError(f"expected an odd kernel, got {self.kernel}")
         for name in ("repeats", "channels", "stride"):
             _size(f"{name} of a stage", getattr(self, name))
-        if not 1 <= _checks.real("the expansion of a stage", self.expansion, SpecError) <= _LARGEST_EXPANSION:
+        if not 1 <= checks.real("the expansion of a stage", self.expansion, SpecError) <= _LARGEST_EXPANSION:
             raise SpecError(f"expected an expansion in [1, {_LARGEST_EXPANSION}], got {self.expansion!r}")
         for name in ("se_ratio", "layer_scale"):
-            if not 0 <= _checks.real(f"the {name} of a stage", getattr(self, name), SpecError) <= 1:
+            if not 0 <= checks.real(f"the {name} of a stage", getattr(self, name), SpecError) <= 1:
                 raise SpecError(f"expected a {name} in [0, 1], got {getattr(self, name)!r}")
         self._check_block()
 
@@ -153,7 +153,7 @@ class NetworkSpec:
     """Stochastic depth of the last block; it grows linearly from 0 at the first."""
 
     def __post_init__(self) -> None:
-        _checks.text("the name of a network", self.name, SpecError)
+        checks.text("the name of a network", self.name, SpecError)
         for name in ("resolution", "stem_channels", "classes", "stem_kernel", "stem_stride", "in_channels"):
             _size(name, getattr(self, name))
         _size("head_channels", self.head_channels, low=0)
@@ -258,7 +258,7 @@ def _fields_of(cls: type[StageSpec | NetworkSpec], name: str, value: object) -> 
     fields = dataclasses.fields(cls)
     required = {field.name for field in fields if field.default is dataclasses.MISSING}
     optional = frozenset(field.name for field in fields) - required
-    return _checks.exact_keys(name, value, required, SpecError, optional=optional)
+    return checks.exact_keys(name, value, required, SpecError, optional=optional)
 
 
 def load_network(path: str | Path) -> NetworkSpec:

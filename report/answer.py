@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from phiscale.cli import summarize
-from phiscale.constants import ScalingConstants
 from phiscale.record import SearchRecord
 from phiscale.training_length import drift_line, hindcast_line, is_measured, longest_rung
+from phiscale.triangle import ScalingConstants
 from report.view import StudyView
 
 RULES = {

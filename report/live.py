@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phiscale.constants import Shares
 from phiscale.training_length import training
+from phiscale.triangle import Shares
 from report import series
 from report.answer import RULES
 from report.page import note

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phiscale.constants import Shares
 from phiscale.family import short_number
 from phiscale.training_length import longest_rung, rungs_of
+from phiscale.triangle import Shares
 from report.answer import RULES
 from report.view import StudyView
 from search.measurements import RUNG_SCORES, RUNGS, Measurement

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phiscale.constants import CostModel
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.record import SearchRecord
+from phiscale.triangle import CostModel
 from search.claims import is_attempt, is_cut_off
 from search.horizon import aim_of
 from search.measurements import Measurement, measurements, trial_row

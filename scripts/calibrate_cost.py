@@ -19,11 +19,11 @@ from typing import Literal
 from objectives.training.settings import TrainSettings
 from phiscale.baselines import BASELINES, PROXY_BASE
 from phiscale.calibration import Calibration
-from phiscale.constants import CostModel, Multipliers
 from phiscale.errors import DataError, SettingsError
 from phiscale.network import ScaledNetwork, scale_network
 from phiscale.rounding import ROUNDINGS
 from phiscale.spec import NetworkSpec, load_network
+from phiscale.triangle import CostModel, Multipliers
 from scripts.console import run_command
 
 _LARGEST = 4.0

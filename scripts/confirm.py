@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any
 
 from objectives.training.rungs import plan_rungs
 from objectives.training.settings import TrainSettings
-from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError
 from phiscale.family import parse_phis
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
 from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
+from phiscale.triangle import CostModel, ScalingConstants
 from scripts.console import run_command
 from scripts.report import renew_report
 from scripts.setup import ObjectiveSettings, load_rate_plane, make_data

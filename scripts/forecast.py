@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from objectives.contract import AnyNetwork
 from objectives.proxy import ProxyObjective
-from phiscale.constants import CostModel
 from phiscale.errors import BudgetError, ConstraintError, TrialError
 from phiscale.family import align_columns, short_number
 from phiscale.network import ScaledNetwork
 from phiscale.record import Length
+from phiscale.triangle import CostModel
 from search.claims import network_at
 from search.horizon import aim_of, out_of_reach
 from search.plan import PlannedPoint, baseline_constants, plan_points

@@ -16,10 +16,10 @@ from objectives.contract import Objective
 from objectives.training.settings import TrainSettings
 from phiscale.baselines import BASELINES, PROXY_BASE
 from phiscale.calibration import Calibration
-from phiscale.constants import ACTIVATIONS, FLOPS, PARAMETERS, CostModel
 from phiscale.errors import SettingsError
 from phiscale.rounding import rounding_by_name
 from phiscale.spec import NetworkSpec, load_network
+from phiscale.triangle import ACTIVATIONS, FLOPS, PARAMETERS, CostModel
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet

@@ -18,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from phiscale.constants import CostModel, Shares
+from phiscale.triangle import CostModel, Shares, lattice, parameters_at
 from search.horizon import Aim, Fitted, LineSurface
 from search.measurements import FAILURE, Measurement, measurements
 from search.recommend import FEWEST, REGION_STEPS, as_array, surface_at
 from search.settings import SPREAD_FIRST
-from search.simplex import lattice, parameters_at
 from search.surface import Array
 from search.workers import one_thread
 

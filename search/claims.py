@@ -13,9 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from objectives.alive import seems_held
 from objectives.contract import AnyNetwork, Objective
-from phiscale.constants import CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
 from phiscale.errors import BudgetError, ConstraintError, SettingsError
 from phiscale.network import ScaledNetwork
+from phiscale.triangle import (
+    CostModel,
+    Multipliers,
+    ScalingConstants,
+    Shares,
+    constants_at,
+    parameter_names,
+    parameters_at,
+    shares_at,
+    shares_of_direction,
+)
 from search.acquisition import next_point
 from search.horizon import Aim
 from search.measurements import FAILURE
@@ -23,7 +33,6 @@ from search.plan import PlannedPoint, point_parameters
 from search.racing import worth_repeating
 from search.samplers import SPREAD, SPREADING, make_sampler, spread_point
 from search.settings import SPREAD_EVERY, SPREAD_FIRST, SearchSettings
-from search.simplex import constants_at, parameter_names, parameters_at, shares_at
 from search.workers import Worker, is_dead, one_thread
 
 if TYPE_CHECKING:

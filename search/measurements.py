@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from phiscale.constants import CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
+from phiscale.triangle import CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

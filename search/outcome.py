@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import phiscale
-from phiscale.constants import CostModel
 from phiscale.errors import BudgetError, RecordError
 from phiscale.family import family_rows, generate_family
 from phiscale.files import write_text
 from phiscale.record import Estimate, Horizon, Length, Observed, SearchRecord
 from phiscale.spec import NetworkSpec
+from phiscale.triangle import CostModel
 from search.claims import is_attempt
 from search.horizon import aim_of
 from search.measurements import Measurement, measurements, trials_csv

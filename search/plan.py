@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from objectives.contract import AnyNetwork
-from phiscale.constants import (
+from phiscale.errors import BudgetError, ConstraintError
+from phiscale.published import PUBLISHED_RULES
+from phiscale.triangle import (
     CostModel,
     Multipliers,
     ScalingConstants,
     Shares,
+    active_axes,
     constants_from_shares,
+    lattice_from_step,
+    paper_grid,
+    parameters_at,
     shares_of_direction,
 )
-from phiscale.errors import BudgetError, ConstraintError
-from phiscale.published import PUBLISHED_RULES
 from search.settings import SearchSettings
-from search.simplex import active_axes, lattice_from_step, paper_grid, parameters_at
 
 _AXES = ("depth", "width", "resolution")
 

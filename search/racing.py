@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from phiscale.constants import CostModel
+from phiscale.triangle import CostModel
 from search.horizon import Aim, out_of_reach
 from search.measurements import Measurement, measurements
 from search.recommend import FEWEST, as_array, recommend, surface_at

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from objectives.contract import Evaluation, Objective
-from phiscale.constants import CostModel
 from phiscale.errors import SettingsError, StudyError, TrialError
 from phiscale.spec import NetworkSpec
+from phiscale.triangle import CostModel, parameter_names
 from search import claims
 from search.horizon import Aim, aim_of
 from search.measurements import FAILURE, RUNG_SCORES, RUNGS
@@ -23,7 +23,6 @@ from search.plan import plan_points
 from search.racing import STOPPED, reason_to_stop
 from search.samplers import check_method
 from search.settings import DEFAULT_TRIALS, SearchSettings
-from search.simplex import parameter_names
 from search.storage import storage_errors
 from search.study import open_study
 from search.workers import Worker

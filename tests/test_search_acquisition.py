@@ -10,9 +10,9 @@ import pytest
 from scipy.stats import norm
 
 from phiscale import FLOPS
+from phiscale.triangle import lattice
 from search.acquisition import knowledge_gradient, most_informative
 from search.recommend import as_array
-from search.simplex import lattice
 from search.surface import Array, Surface
 from tests.test_search_recommend import DOWN, INTERIOR, UP, rows_of
 

@@ -14,6 +14,7 @@ from scipy import stats
 from objectives.power_law import KINKED, MOVING, PowerLawObjective
 from phiscale import FLOPS, Shares, constants_from_shares
 from phiscale.training_length import FARTHEST
+from phiscale.triangle import constants_at, lattice, shares_at
 from search.drift import Drift, drift, rung_summaries
 from search.horizon import (
     Aim,
@@ -29,7 +30,6 @@ from search.measurements import Measurement
 from search.recommend import REGION_STEPS, Recommendation, as_array, predict, recommend, surface_at
 from search.samplers import spread_point
 from search.settings import SearchSettings
-from search.simplex import constants_at, lattice, shares_at
 from search.surface import Array, Surface
 from tests.strategies import reals
 

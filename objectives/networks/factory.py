@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from objectives.contract import CountedNetwork
-from phiscale.constants import CostModel, Multipliers, ScalingConstants
 from phiscale.cost import Cost
 from phiscale.errors import BudgetError, ConstraintError
 from phiscale.matching import MATCH_TOLERANCE
 from phiscale.scaling import multipliers
+from phiscale.triangle import CostModel, Multipliers, ScalingConstants
 
 if TYPE_CHECKING:
     import torch
