@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from objectives.cpu import kernels as cpu_kernels
-from objectives.networks.blocks import SqueezeExcitation
 from objectives.networks.build import Network
+from objectives.networks.layers import SqueezeExcitation
 from objectives.training.device import is_halved
 from objectives.training.settings import TrainSettings
 from phiscale.errors import TrialError
