@@ -13,6 +13,7 @@ from typing import Any
 
 from phiscale import checks
 from phiscale.baselines import EFFICIENTNET_B0
+from phiscale.cost import COUNTED
 from phiscale.errors import ConstraintError, SettingsError
 from phiscale.matching import MATCH_TOLERANCE, match_budget
 from phiscale.network import ScaledNetwork, scale_network, whole_pixels
@@ -61,9 +62,7 @@ class FamilyMember:
             "repeats": [stage.repeats for stage in spec.stages],
             "channels": [stage.channels for stage in spec.stages],
             "dropout": spec.dropout,
-            "macs": cost.macs,
-            "params": cost.params,
-            "activations": cost.activations,
+            **dataclasses.asdict(cost),
             "growth": self.growth,
             "target_growth": self.target_growth,
             "fingerprint": self.network.fingerprint,
@@ -201,8 +200,8 @@ def format_family(members: Sequence[FamilyMember], style: str, record: SearchRec
         return rows_as_csv(rows)
     if style != "table":
         raise SettingsError(f"expected a format of table, json or csv, got {style!r}")
-    head = ["", "depth", "width", "resolution", "pixels", "blocks", "dropout", "MACs", "parameters", "activations"]
-    cells = [[*head, "growth", "asked"]]
+    head = ["", "depth", "width", "resolution", "pixels", "blocks", "dropout"]
+    cells = [[*head, *(metric.label for metric in COUNTED.values()), "growth", "asked"]]
     for member, row in zip(members, rows, strict=True):
         cells.append(
             [
@@ -211,7 +210,7 @@ def format_family(members: Sequence[FamilyMember], style: str, record: SearchRec
                 str(row["resolution"]),
                 str(sum(row["repeats"])),
                 f"{row['dropout']:.2f}",
-                *(short_number(row[name]) for name in ("macs", "params", "activations")),
+                *(short_number(row[name]) for name in COUNTED),
                 f"{row['growth']:.3f}",
                 "-" if row["target_growth"] is None else f"{row['target_growth']:.3f}",
             ]

@@ -17,9 +17,10 @@ import math
 from dataclasses import dataclass
 
 from phiscale import checks
+from phiscale.cost import COUNTED
 from phiscale.errors import ConstraintError, SettingsError
 
-METRICS = ("macs", "params", "activations", "formula")
+METRICS = (*COUNTED, "formula")
 """What a cost model holds equal between networks: a counted cost, or the formula of its own exponents."""
 _LARGEST_EXPONENT = 100.0
 _UNIT_PARAMETERS = ("u", "v")
@@ -57,8 +58,8 @@ class CostModel:
     target: float = 2.0
     """Growth of the cost for one unit of phi."""
     metric: str = "macs"
-    """The counted cost that is held equal: ``macs``, ``params``, ``activations``, or ``formula`` (the
-    surface itself at the realised multipliers, for measured costs such as latency)."""
+    """The counted cost that is held equal, a name of ``phiscale.cost.COUNTED``; or ``formula``: the surface itself at
+    the realised multipliers, for measured costs such as latency."""
 
     def __post_init__(self) -> None:
         for name in ("depth", "width", "resolution"):
@@ -79,6 +80,11 @@ class CostModel:
     def exponents(self) -> tuple[float, float, float]:
         """Exponents of depth, width and resolution."""
         return self.depth, self.width, self.resolution
+
+    @property
+    def shown(self) -> str:
+        """The counted cost by which networks are shown: its own, or multiply-accumulates beside a formula."""
+        return self.metric if self.metric in COUNTED else "macs"
 
     def growth(self, multipliers: Multipliers) -> float:
         """Cost of the multipliers over the baseline's, by the formula. Raises ``ConstraintError`` on overflow."""
@@ -107,11 +113,13 @@ def _exponent(log_value: float) -> float:
     return log_value
 
 
-FLOPS = CostModel()
+COST_MODELS = {name: CostModel(*metric.exponents, metric=name) for name, metric in COUNTED.items()}
+"""The surface of every counted cost, for a growth of 2 per unit of phi."""
+FLOPS = COST_MODELS["macs"]
 """Multiply-accumulates (or FLOPs): ``alpha * beta**2 * gamma**2 = 2``."""
-PARAMETERS = CostModel(1.0, 2.0, 0.0, 2.0, "params")
+PARAMETERS = COST_MODELS["params"]
 """Parameters do not depend on the resolution: ``alpha * beta**2 = 2``."""
-ACTIVATIONS = CostModel(1.0, 1.0, 2.0, 2.0, "activations")
+ACTIVATIONS = COST_MODELS["activations"]
 """Activations (outputs of convolutions and linear layers): ``alpha * beta * gamma**2 = 2``."""
 
 

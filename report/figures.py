@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phiscale.cost import COUNTED
 from phiscale.training_length import is_measured
 from report import series
 from report.answer import RULES, leads
@@ -197,8 +198,7 @@ def draw_confirmed(view: StudyView, ink: Ink) -> Figure | None:
 
 
 def _metric(view: StudyView) -> str:
-    names = {"macs": "multiply-accumulates", "params": "parameters", "formula": "multiply-accumulates"}
-    return names.get(view.cost_model.metric, view.cost_model.metric)
+    return COUNTED[view.cost_model.shown].words
 
 
 def _short(value: float) -> str:

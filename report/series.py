@@ -165,9 +165,8 @@ def growth(view: StudyView) -> dict[str, list[tuple[float, float]]]:
 
 def confirmed(view: StudyView) -> dict[str, list[tuple[float, float, float]]]:
     """(cost, mean score, standard deviation) by rule at every confirmed phi, by rising cost."""
-    metric = view.cost_model.metric if view.cost_model.metric != "formula" else "macs"
     found: dict[str, list[tuple[float, float, float]]] = {}
     for row in view.confirmed_families:
-        point = float(row[metric]), float(row["mean"]), float(row["sd"] or 0)
+        point = float(row[view.cost_model.shown]), float(row["mean"]), float(row["sd"] or 0)
         found.setdefault(row["name"], []).append(point)
     return {name: sorted(points) for name, points in found.items()}

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from phiscale.cost import COUNTED
 from phiscale.family import short_number
 from phiscale.training_length import is_measured, longest_rung, rungs_of
 from report.answer import RULES, comparisons, leads
-from report.view import StudyView
+from report.view import FAMILY_COSTS, StudyView
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,11 @@ def confirmation(view: StudyView) -> Table | None:
 
 def ledger(view: StudyView) -> Table | None:
     """Every trial that ended: constants, network, cost asked and realised, score."""
-    metric = "macs" if view.cost_model.metric == "formula" else view.cost_model.metric
-    sizes = ("blocks", "width", "pixels", _METRICS[metric], "of asked")
+    metric = view.cost_model.shown
+    sizes = ("blocks", "width", "pixels", COUNTED[metric].label, "of asked")
     head = ("trial", "rule", "alpha", "beta", "gamma", *sizes, view.score_name)
     rows = [_ledger_row(row, metric) for row in view.table]
     return Table("Trials: constants asked for, network and cost realised", (*head, "seconds"), rows) if rows else None
-
-
-_METRICS = {"macs": "MACs", "params": "parameters", "activations": "activations"}
 
 
 def _ledger_row(row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
@@ -114,6 +112,9 @@ def _ledger_row(row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
     )
 
 
+_COSTS = tuple(COUNTED[name].label for name in FAMILY_COSTS)
+
+
 def families(view: StudyView) -> list[Table]:
     """The family by the formula, at matched cost, and what ``scripts.make_family`` wrote; or a factory's."""
     family, found = view.family or {}, _factory_families(view)
@@ -131,7 +132,7 @@ def _factory_families(view: StudyView) -> list[Table]:
     factory = view.record.details.get("factory") if view.record else None
     if not isinstance(factory, Mapping):
         return []
-    head = ("member", "depth", "width", "pixels", "MACs", "parameters", "growth", "asked")
+    head = ("member", "depth", "width", "pixels", *_COSTS, "growth", "asked")
     found = []
     for budget, name in (("nominal", "by the formula"), ("matched", "at matched cost")):
         rows = [_factory_row(row) for row in factory.get(budget, ())]
@@ -147,21 +148,21 @@ def _factory_row(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"phi={row['phi']:g}",
         *(f"{row['realised'][axis]:.4f}" for axis in ("depth", "width")),
         str(row["resolution"]),
-        *(short_number(row[name]) for name in ("macs", "params")),
+        *(short_number(row[name]) for name in FAMILY_COSTS),
         f"{row['growth']:.3f}",
         f"{row['target_growth']:.3f}",
     )
 
 
 def _family(caption: str, members: Sequence[Mapping[str, Any]]) -> Table:
-    head = ("member", "depth", "width", "resolution", "pixels", "blocks", "MACs", "parameters", "growth", "asked")
+    head = ("member", "depth", "width", "resolution", "pixels", "blocks", *_COSTS, "growth", "asked")
     rows = [
         (
             str(row["name"]),
             *(f"{row[name]:.3f}" for name in ("depth", "width", "resolution_multiplier")),
             str(row["resolution"]),
             str(sum(row["repeats"])),
-            *(short_number(row[name]) for name in ("macs", "params")),
+            *(short_number(row[name]) for name in FAMILY_COSTS),
             f"{row['growth']:.3f}",
             _number(row["target_growth"], ".3f"),
         )

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.record import SearchRecord
 from phiscale.triangle import CostModel
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 RECORD = "constants.json"
-_MEMBER = {"name", "depth", "width", "resolution_multiplier", "resolution", "repeats", "macs", "params", "growth"}
+FAMILY_COSTS = ("macs", "params")
+"""Counted costs that tables of families show."""
+_MEMBER = {"name", "depth", "width", "resolution_multiplier", "resolution", "repeats", *FAMILY_COSTS, "growth"}
 _SETTING = {"setting", "seconds"}
-_CONFIRMED = {"name", "macs", "params", "activations", "mean", "sd"}
+_CONFIRMED = {"name", *COUNTED, "mean", "sd"}
 """What a row of a file in the study's folder has to hold to be shown; a file that another program left there is not."""
 _STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}
 

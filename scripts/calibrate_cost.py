@@ -4,8 +4,8 @@ Run: python -m scripts.calibrate_cost --metric latency --network efficientnet-b0
      python -m scripts.calibrate_cost --metric train-step --output step.json
      python -m scripts.run_search --study fast --cost-model latency.json
 
-A small design of networks is measured (or counted, for macs, params and activations), and three exponents are fitted in
-log space. Time them on the idle machine that is to run them.
+A small design of networks is measured, or counted for the costs that phiscale counts, and three exponents are fitted
+in log space. Time them on the idle machine that is to run them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import itertools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
+
+import tyro
 
 from objectives.training.settings import TrainSettings
 from phiscale.baselines import BASELINES, PROXY_BASE
 from phiscale.calibration import Calibration
+from phiscale.cost import COUNTED
 from phiscale.errors import DataError, SettingsError
 from phiscale.network import ScaledNetwork, scale_network
 from phiscale.rounding import ROUNDINGS
@@ -26,6 +29,7 @@ from phiscale.spec import NetworkSpec, load_network
 from phiscale.triangle import CostModel, Multipliers
 from scripts.console import run_command
 
+_MEASURED = ("latency", "train-step", "memory")
 _LARGEST = 4.0
 """Cost of the largest network of the design by axis, as a multiple of the baseline's multiply-accumulates."""
 _SMALLEST = 0.02
@@ -36,8 +40,8 @@ _SMALLEST = 0.02
 class CalibrateOptions:
     """Options of ``scripts.calibrate_cost``."""
 
-    metric: Literal["latency", "train-step", "memory", "macs", "params", "activations"]
-    """What is measured (latency, train-step, memory) or counted (macs, params, activations)."""
+    metric: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join((*_MEASURED, *COUNTED))}}}")]
+    """What is measured (latency, train-step, memory) or counted."""
     output: Path
     """The cost model file to write."""
     network: str | None = None
@@ -55,6 +59,8 @@ class CalibrateOptions:
     """Device, threads and precision."""
 
     def __post_init__(self) -> None:
+        if self.metric not in (*_MEASURED, *COUNTED):
+            raise SettingsError(f"expected a metric of {', '.join((*_MEASURED, *COUNTED))}, got {self.metric!r}")
         for name, value in (("batch", self.batch), ("repeats", self.repeats)):
             if value < 1:
                 raise SettingsError(f"expected {name} of at least 1, got {value}")
@@ -95,20 +101,21 @@ def design(base: NetworkSpec) -> list[ScaledNetwork]:
 
 def _costs(networks: list[ScaledNetwork], options: CalibrateOptions) -> tuple[list[float], str, str]:
     """Costs of the networks, their unit, and the device."""
-    if options.metric in ("macs", "params", "activations"):
+    if options.metric in COUNTED:
         return [float(network.cost.by_metric(options.metric)) for network in networks], "count", "counted"
     from objectives.training.device import choose_device, device_name
     from objectives.training.timing import UNITS, measure
 
     device = choose_device(options.train.device)
-    metric: Literal["latency", "train-step", "memory"] = options.metric  # type: ignore[assignment]
     costs = []
     for index, network in enumerate(networks, 1):
-        cost = measure(network.spec, metric, options.train, device, batch=options.batch, repeats=options.repeats)
+        cost = measure(
+            network.spec, options.metric, options.train, device, batch=options.batch, repeats=options.repeats
+        )
         costs.append(cost)
         m = network.realised
         print(f"{index}/{len(networks)} d {m.depth:.2f} w {m.width:.2f} r {m.resolution:.2f}: {cost:.4g}", flush=True)
-    return costs, UNITS[metric], device_name(device)
+    return costs, UNITS[options.metric], device_name(device)
 
 
 def fit(
@@ -131,9 +138,10 @@ def fit(
         notes.append(
             f"the fit explains {found.r_squared:.1%} of the variance: measure on an idle machine, or more often"
         )
-    counted = options.metric in ("macs", "params", "activations")
     depth, width, resolution = exponents
-    model = CostModel(depth, width, resolution, options.target, options.metric if counted else "formula")
+    model = CostModel(
+        depth, width, resolution, options.target, options.metric if options.metric in COUNTED else "formula"
+    )
     return Calibration(
         cost_model=model,
         measured=options.metric,

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from objectives.training.rungs import plan_rungs
 from objectives.training.settings import TrainSettings
+from phiscale.cost import COUNTED
 from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError
 from phiscale.family import parse_phis
 from phiscale.matching import match_budget
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
     from objectives.training.rate_plane import RatePlane
 
 OURS = "recommended"
-_COLUMNS = ("setting", "phi", "fingerprint", "seed", "score", "macs", "params", "activations", "seconds", "failure")
+_COLUMNS = ("setting", "phi", "fingerprint", "seed", "score", *COUNTED, "seconds", "failure")
 
-_FAMILY = ("phi", "name", "alpha", "beta", "gamma", "macs", "params", "activations", "mean", "sd", "n")
+_FAMILY = ("phi", "name", "alpha", "beta", "gamma", *COUNTED, "mean", "sd", "n")
 
 
 @dataclass(frozen=True, kw_only=True)

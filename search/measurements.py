@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from phiscale.cost import COUNTED
 from phiscale.triangle import CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _realised_shares(realised: Multipliers | None, constants: ScalingConstants, 
 _COLUMNS = (
     *("number", "state", "value", "names", "alpha", "beta", "gamma", "share_depth", "share_width", "share_resolution"),
     *("product", "asked_depth", "asked_width", "asked_resolution", "realised_depth", "realised_width"),
-    *("realised_resolution", "resolution", "blocks", "macs", "params", "activations", "growth", "cost_ratio", "seeds"),
+    *("realised_resolution", "resolution", "blocks", *COUNTED, "growth", "cost_ratio", "seeds"),
     *(
         "scores",
         RUNGS,
