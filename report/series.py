@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from phiscale.family import short_number
+from phiscale.published import MEASURED_RULES
 from phiscale.training_length import longest_rung, rungs_of
 from phiscale.triangle import Shares
-from report.answer import RULES
 from report.view import StudyView
 from search.measurements import RUNG_SCORES, RUNGS, Measurement
-from search.settings import BASELINE_RULES
 
 NEAREST = "recommended (nearest)"
 """Label of the measured network that is nearest to the recommendation."""
@@ -134,10 +133,10 @@ def curves(view: StudyView) -> list[Curve]:
         lengths, seeds = trial.user_attrs.get(RUNGS, ()), trial.user_attrs.get(RUNG_SCORES, ())
         if lengths and seeds:
             label = NEAREST if nearest and trial.number in nearest.trials else ""
-            label = label or (RULES["paper"] if "paper" in trial.user_attrs.get("names", ()) else "")
+            label = label or (MEASURED_RULES["paper"] if "paper" in trial.user_attrs.get("names", ()) else "")
             values = tuple(map(statistics.fmean, zip(*seeds, strict=True)))
             found.append(Curve(trial.number, tuple(lengths), values, label))
-    order = ["", RULES["paper"]]
+    order = ["", MEASURED_RULES["paper"]]
     return sorted(found, key=lambda curve: order.index(curve.label) if curve.label in order else len(order))
 
 
@@ -150,7 +149,7 @@ def _nearest(view: StudyView) -> Measurement | None:
 
 def rules_of(names: Sequence[str]) -> str:
     """The published rules among the names of a trial."""
-    return ", ".join(name for name in names if name in BASELINE_RULES)
+    return ", ".join(name for name in names if name in MEASURED_RULES)
 
 
 def growth(view: StudyView) -> dict[str, list[tuple[float, float]]]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from phiscale.cost import COUNTED
 from phiscale.family import short_number
+from phiscale.published import MEASURED_RULES
 from phiscale.training_length import is_measured, longest_rung, rungs_of
-from report.answer import RULES, comparisons, leads
+from report.answer import comparisons, leads
 from report.view import FAMILY_COSTS, StudyView
 
 
@@ -71,7 +72,7 @@ def confirmation(view: StudyView) -> Table | None:
     """Paired comparisons with every rule."""
     rows = [
         (
-            RULES.get(row["rival"], row["rival"]),
+            MEASURED_RULES.get(row["rival"], row["rival"]),
             "all" if row["phi"] is None else f"{row['phi']:g}",
             f"{row['difference']:+.4f}" + ("" if row["half_width"] is None else f" ± {row['half_width']:.4f}"),
             f"{row['p']:.2g}",
@@ -100,7 +101,7 @@ def _ledger_row(row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
     result = {"FAIL": "cut off" if row.get("failure_kind") == "cut-off" else "failed", "PRUNED": "pruned"}
     return (
         str(row["number"]),
-        ", ".join(name for name in row.get("names", ()) if name in RULES),
+        ", ".join(name for name in row.get("names", ()) if name in MEASURED_RULES),
         *(_number(row.get(name), ".3f") for name in ("alpha", "beta", "gamma")),
         _number(row.get("blocks"), "d"),
         _number(row.get("realised_width"), ".3f"),

@@ -32,6 +32,7 @@ from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, Setting
 from phiscale.family import parse_phis
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
+from phiscale.published import MEASURED_RULES, PUBLISHED_RULES
 from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
 from phiscale.triangle import CostModel, ScalingConstants
@@ -40,7 +41,7 @@ from scripts.report import renew_report
 from scripts.setup import ObjectiveSettings, load_rate_plane, make_data
 from scripts.tables import read_rows, write_rows
 from scripts.trainings import train_all
-from search.settings import BASELINE_RULES, SearchSettings
+from search.settings import SearchSettings
 from search.study import check_study_name
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class ConfirmOptions:
     images: int = 5000
     """Unseen images to score on, at most."""
     rivals: str = "all"
-    """all, or some of paper,equal,depth,width,resolution,dollar,lacs-gpu,lacs-tpu."""
+    """all, or names of published rules with commas between, e.g. paper,equal. A wrong name lists them."""
     against: str = ""
     """Other studies, with commas between, whose best observed constants are rivals too: a grid search, say."""
     workers: int = 1
@@ -87,7 +88,7 @@ class ConfirmOptions:
             raise SettingsError(f"expected more than 0 epochs, got {self.epochs!r}")
         parse_phis(self.phis)
         for study in self.other_studies:
-            if check_study_name(study) in (OURS, *BASELINE_RULES):
+            if check_study_name(study) in (OURS, *MEASURED_RULES):
                 raise SettingsError(f"expected --against to name studies, got {study}, which stands for a rule here")
         if self.rivals == "none" and not self.other_studies:
             raise SettingsError("expected rivals to compare with, got none; use --rivals all or some of their names")
@@ -191,11 +192,9 @@ def _train_missing(
 
 def _rules(options: ConfirmOptions, record: SearchRecord) -> dict[str, ScalingConstants]:
     """The recommendation and its rivals by name."""
-    from search.plan import baseline_constants
-
     rules = {OURS: record.constants}
     for name in options.rival_names:
-        constants = baseline_constants(name, record.cost_model)
+        constants = PUBLISHED_RULES[name].on(record.cost_model)
         if constants is not None:
             rules[name] = constants
     for study in options.other_studies:

@@ -12,11 +12,12 @@ from objectives.proxy import ProxyObjective
 from phiscale.errors import BudgetError, ConstraintError, TrialError
 from phiscale.family import align_columns, short_number
 from phiscale.network import ScaledNetwork
+from phiscale.published import PUBLISHED_RULES
 from phiscale.record import Length
 from phiscale.triangle import CostModel
 from search.claims import network_at
 from search.horizon import aim_of, out_of_reach
-from search.plan import PlannedPoint, baseline_constants, plan_points
+from search.plan import PlannedPoint, plan_points
 from search.run import described
 from search.settings import DEFAULT_TRIALS, SearchSettings
 
@@ -130,7 +131,7 @@ def _planned(objective: Objective, settings: SearchSettings, cost_model: CostMod
 
 
 def _axes(cost_model: CostModel) -> list[PlannedPoint]:
-    named = ((name, baseline_constants(name, cost_model)) for name in _SHAPES)
+    named = ((name, PUBLISHED_RULES[name].on(cost_model)) for name in _SHAPES)
     return [PlannedPoint((name,), constants) for name, constants in named if constants is not None]
 
 

@@ -12,8 +12,6 @@ from phiscale.triangle import (
     CostModel,
     Multipliers,
     ScalingConstants,
-    Shares,
-    active_axes,
     constants_from_shares,
     lattice_from_step,
     paper_grid,
@@ -21,8 +19,6 @@ from phiscale.triangle import (
     shares_of_direction,
 )
 from search.settings import SearchSettings
-
-_AXES = ("depth", "width", "resolution")
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ def plan_points(
 
     ``network`` gives the network of constants; points it cannot reach stay in the plan and fail with their reason.
     """
-    named = [(name, baseline_constants(name, cost_model)) for name in settings.baseline_names]
+    named = [(name, PUBLISHED_RULES[name].on(cost_model)) for name in settings.baseline_names]
     stated = [(name, constants) for name, constants in named if constants is not None]
     stated += [(f"{settings.method}:{place}", constants) for place, constants in _grid(settings, cost_model)]
     return _without_repeats(stated, network), len(stated)
@@ -61,25 +57,6 @@ def _grid(settings: SearchSettings, cost_model: CostModel) -> list[tuple[str, Sc
 
 def _place(values: Iterable[float]) -> str:
     return "/".join(f"{value:.6g}" for value in values)
-
-
-def baseline_constants(name: str, cost_model: CostModel) -> ScalingConstants | None:
-    """A published rule on the surface of this cost model; None where it grows nothing that enters the cost.
-
-    Single axes and equal shares are places on the triangle; the others keep their direction and grow to the target.
-    """
-    axes = active_axes(cost_model)
-    if name == "equal":
-        return _at({axis: 1 / len(axes) for axis in axes}, cost_model)
-    if name in _AXES:
-        axis = _AXES.index(name)
-        return _at({axis: 1.0}, cost_model) if axis in axes else None
-    direction = Multipliers(*PUBLISHED_RULES[name].constants.as_tuple())
-    return constants_from_shares(shares_of_direction(direction, cost_model), cost_model)
-
-
-def _at(shares: dict[int, float], cost_model: CostModel) -> ScalingConstants:
-    return constants_from_shares(Shares(*(shares.get(axis, 0.0) for axis in range(3))), cost_model)
 
 
 def _without_repeats(

@@ -49,8 +49,22 @@ def test_published_rules_are_the_published_ones(name: str) -> None:
     assert rule.source
 
 
-def test_there_is_no_other_published_rule() -> None:
-    assert sorted(PUBLISHED_RULES) == sorted(RULES)
+def test_every_rule_says_where_it_is_from_and_how_it_is_called() -> None:
+    assert set(RULES) <= set(PUBLISHED_RULES)
+    assert all(rule.source and rule.label for rule in PUBLISHED_RULES.values())
+
+
+def test_rules_on_another_surface() -> None:
+    # A place on the triangle stays that place, a direction grows to the target: by hand.
+    equal = PUBLISHED_RULES["equal"].on(PARAMETERS)
+    assert equal is not None
+    assert equal.as_tuple() == pytest.approx((2**0.5, 2**0.25, 1))
+    assert PUBLISHED_RULES["resolution"].on(PARAMETERS) is None
+    for rule in PUBLISHED_RULES.values():
+        if min(rule.constants.as_tuple()) >= 1:
+            grown = rule.on(FLOPS)
+            assert grown is not None
+            check_on_surface(grown)
 
 
 def test_published_rules_cannot_be_changed() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from phiscale import BASELINES, SearchRecord
+from phiscale.published import MEASURED_RULES
 
 ROOT = Path(__file__).parent.parent
 NETWORK = "tests.objectives_for_tests:NetworkObjective"
@@ -187,7 +188,7 @@ def test_ten_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
     assert len(complete) == len(set(complete)) == 30
     assert all(row["failure_kind"] == "cut-off" for row in rows if row["state"] == "FAIL")
     names = [name for row in rows if row["state"] == "COMPLETE" for name in json.loads(row["names"] or "[]")]
-    assert sorted(names) == ["depth", "dollar", "equal", "lacs-gpu", "lacs-tpu", "paper", "resolution", "width"]
+    assert sorted(names) == sorted(MEASURED_RULES)
     whole = search(tmp_path / "whole", "--study", "s", "--objective", NETWORK, "--trials", "30")
     assert whole.returncode == 0, whole.stderr
     killed, never = (SearchRecord.load(folder / "s" / "constants.json") for folder in (tmp_path, tmp_path / "whole"))
