@@ -109,7 +109,7 @@ def test_other_costs_are_held_equal_too(cost_model):
 
 def test_what_cannot_be_matched_says_so():
     with pytest.raises(
-        BudgetError, match=r"within 0\.02 of 4 times the cost of its baseline along alpha=1, .* nearest"
+        BudgetError, match=r"within 0\.02 of 4 times the cost of tests:coarse along alpha=1, .* nearest"
     ):
         match_factory(factory(factories.coarse), RULES["width"], phi=2, cost_model=FLOPS)
     with pytest.raises(ConstraintError, match="constants that change"):
@@ -120,7 +120,7 @@ def test_too_small_to_be_built_is_too_cheap():
     small = factory(factories.only_large_images)
     network = match_factory(small, RULES["equal"], phi=-1, cost_model=FLOPS)
     assert network.resolution >= 12
-    with pytest.raises(BudgetError, match="nearest found costs 0.4335"):
+    with pytest.raises(BudgetError, match="nearest whole layers, channels and pixels cost 0.4335"):
         match_factory(small, RULES["resolution"], phi=-2, cost_model=FLOPS)
 
 
