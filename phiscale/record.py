@@ -222,9 +222,11 @@ class SearchRecord:
 
     @classmethod
     def load(cls, path: str | Path) -> SearchRecord:
-        """Read a record. Raises ``RecordError`` that names the file and what is wrong with it."""
+        """Read a record, or that in the folder of a study. Raises ``RecordError`` with the file and what is wrong."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            path = Path(path)
+            path = path / "constants.json" if path.is_dir() else path
+            text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             raise RecordError(f"expected {path} to be a JSON record, got bytes that are not text") from None
         except (OSError, ValueError) as error:  # ValueError: a path that no file can have

@@ -162,7 +162,7 @@ def summary(view: StudyView) -> str:
 
 
 def as_json(view: StudyView) -> dict[str, Any]:
-    """A study for machines; the keys are those of ``scripts.show --json``."""
+    """A study for machines; the keys are those of ``scripts.report --print json``."""
     record = view.record
     return {
         "study": view.name,

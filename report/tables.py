@@ -117,7 +117,7 @@ _COSTS = tuple(COUNTED[name].label for name in FAMILY_COSTS)
 
 
 def families(view: StudyView) -> list[Table]:
-    """The family by the formula, at matched cost, and what ``scripts.make_family`` wrote; or a factory's."""
+    """The family by the formula, at matched cost, and the family files in the folder; or a factory's."""
     family, found = view.family or {}, _factory_families(view)
     for budget, name in (("nominal", "by the formula"), ("matched", "at matched cost")):
         members = family.get(budget)

@@ -113,7 +113,7 @@ class StudyView:
 
     @cached_property
     def other_families(self) -> dict[str, list[dict[str, Any]]]:
-        """Families that ``scripts.make_family`` wrote into the folder, by the name of their file."""
+        """Families in files ``family-*.json`` of the folder (``phiscale family --output``), by the file's name."""
         found = {path.name: read_json(path) for path in sorted(self.folder.glob("family-*.json"))}
         return {name: rows for name, rows in found.items() if _are_rows(rows, _MEMBER)}
 

@@ -19,13 +19,13 @@ from typing import Annotated
 import tyro
 
 from objectives.training.settings import TrainSettings
-from phiscale.baselines import BASELINES, PROXY_BASE
+from phiscale.baselines import PROXY_BASE, find_network
 from phiscale.calibration import Calibration
 from phiscale.cost import COUNTED
 from phiscale.errors import DataError, SettingsError
 from phiscale.network import ScaledNetwork, scale_network
 from phiscale.rounding import ROUNDINGS
-from phiscale.spec import NetworkSpec, load_network
+from phiscale.spec import NetworkSpec
 from phiscale.triangle import CostModel, Multipliers
 from scripts.console import run_command
 
@@ -76,7 +76,7 @@ def calibrate(options: CalibrateOptions) -> None:
     """Measure the design, fit, write and print."""
     import dataclasses
 
-    base = PROXY_BASE if options.network is None else BASELINES.get(options.network) or load_network(options.network)
+    base = PROXY_BASE if options.network is None else find_network(options.network)
     if options.resolution is not None:
         base = dataclasses.replace(base, resolution=options.resolution)
     networks = design(base)

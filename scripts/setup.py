@@ -14,11 +14,11 @@ import tyro
 
 from objectives.contract import Objective
 from objectives.training.settings import TrainSettings
-from phiscale.baselines import BASELINES, PROXY_BASE
+from phiscale.baselines import PROXY_BASE, find_network
 from phiscale.calibration import Calibration
 from phiscale.errors import SettingsError
 from phiscale.rounding import rounding_by_name
-from phiscale.spec import NetworkSpec, load_network
+from phiscale.spec import NetworkSpec
 from phiscale.triangle import COST_MODELS, CostModel
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def choose_baseline(settings: ObjectiveSettings, source: int) -> NetworkSpec:
             side = max(stride, _fitting(settings, source) // stride * stride)
             base = dataclasses.replace(base, resolution=side)
     else:
-        base = BASELINES.get(settings.network) or load_network(settings.network)
+        base = find_network(settings.network)
     return base if settings.resolution is None else dataclasses.replace(base, resolution=settings.resolution)
 
 

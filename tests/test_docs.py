@@ -41,7 +41,6 @@ _SMALL_TRAINING = ("--train.images-seen", "96", "--train.batch-size", "4", "--tr
 _SMALL_TRAINING += ("--train.validation-images", "16")
 SMALL = {
     "run_search": ("--trials", "2", "--baselines", "none", "--quiet", "--cache", "cache", *_SMALL_TRAINING),
-    "make_family": (),
     "confirm": ("--phis", "1", "--seeds", "1", "--images", "16", "--epochs", "2"),
     "calibrate_cost": ("--metric", "macs"),  # counted: times of a busy machine may fit nothing
     "check_proxy": ("--points", "6", "--seeds", "2", *_SMALL_TRAINING),
