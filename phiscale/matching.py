@@ -48,7 +48,11 @@ class Scalable(Protocol[Depth, Made]):
 
     @property
     def halvings(self) -> int:
-        """How often the walk along the ray is halved; a width half as often."""
+        """How often the walk along the ray is halved."""
+
+    @property
+    def finest(self) -> float:
+        """Relative step below which a width is not halved further."""
 
     @property
     def is_exhaustive(self) -> bool:
@@ -144,7 +148,8 @@ class _ScalableSpec:
     base: NetworkSpec
     rounding: Rounding
     cost_model: CostModel
-    halvings: ClassVar[int] = 44
+    halvings: ClassVar[int] = 50
+    finest: ClassVar[float] = 1e-7
     is_exhaustive: ClassVar[bool] = True
 
     @property
@@ -243,7 +248,7 @@ def _widths(
     reach = math.exp(_WIDTH_DRIFT / (cost_model.width or 1.0))
     ends = [(width, scalable.make(depth, width, pixels)) for width in (near / reach, near * reach)]
     if scalable.log_growth(ends[0][1]) < goal < scalable.log_growth(ends[1][1]):
-        for _ in range(scalable.halvings // 2):
+        while ends[1][0] / ends[0][0] > 1 + scalable.finest:
             width = math.sqrt(ends[0][0] * ends[1][0])
             network = scalable.make(depth, width, pixels)
             ends[0 if scalable.log_growth(network) < goal else 1] = width, network

@@ -210,6 +210,7 @@ class _Scalable:
     cost_model: CostModel
     shrinks: bool
     halvings: ClassVar[int] = 14
+    finest: ClassVar[float] = 2e-3
     is_exhaustive: ClassVar[bool] = False
 
     @property
