@@ -15,12 +15,11 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.closed_forms import all_landscapes
-from phiscale.constants import FLOPS, constants_from_shares
+from phiscale.triangle import FLOPS, constants_from_shares, shares_at
 from search import horizon, methods
 from search.history import History
 from search.recommendation import recommend
 from search.settings import SearchSettings
-from search.simplex import shares_at
 from search.trial import Plan, Result, running_trial
 
 

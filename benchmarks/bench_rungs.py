@@ -28,12 +28,11 @@ from objectives.training import rungs
 from objectives.training import train as training
 from objectives.training.settings import TrainSettings
 from phiscale.baselines import PROXY_BASE
-from phiscale.constants import FLOPS
 from phiscale.matching import match_budget
+from phiscale.published import MEASURED_RULES, PUBLISHED_RULES
+from phiscale.triangle import FLOPS
 from scripts.shared.console import run_command
 from scripts.shared.tables import read_rows, write_rows
-from search.rules import baseline_constants
-from search.settings import BASELINE_RULES
 
 _COLUMNS = ("recipe", "rule", "seed", "images", "accuracy", "log_loss", "seconds")
 _PEAK, _WARMUP = 2.0, 0.15
@@ -89,7 +88,7 @@ def bench(options: BenchOptions) -> None:
 
 def _jobs(options: BenchOptions) -> Iterator[Job]:
     recipes, rates = options.recipes.split(","), [float(rate) for rate in options.rates.split(",")]
-    for seed, rule in itertools.product(range(options.seeds), BASELINE_RULES):
+    for seed, rule in itertools.product(range(options.seeds), MEASURED_RULES):
         for recipe in recipes:
             for rate in rates[:1] if recipe == "separate" else rates:
                 yield options, recipe, rate, rule, seed
@@ -112,7 +111,7 @@ def _train(job: Job) -> list[dict[str, Any]]:
     base = dataclasses.replace(PROXY_BASE, classes=len(data.classes))
     if options.data != "embedded":
         base = dataclasses.replace(base, resolution=options.resolution)
-    constants = baseline_constants(rule, FLOPS)
+    constants = PUBLISHED_RULES[rule].on(FLOPS)
     if constants is None:
         raise ValueError(rule)
     spec = match_budget(base, constants, phi=2.0).spec
@@ -158,13 +157,13 @@ def _compare(rows: list[dict[str, Any]]) -> None:
         scores.setdefault((row["recipe"], int(row["images"]), row["rule"]), []).append(float(row["accuracy"]))
     names = list(dict.fromkeys(recipe for recipe, _, _ in scores))
     for length in sorted({images for _, images, _ in scores}):
-        apart = {rule: fmean(scores["separate", length, rule]) for rule in BASELINE_RULES}
+        apart = {rule: fmean(scores["separate", length, rule]) for rule in MEASURED_RULES}
         noise = [stdev(values) for (_, images, _), values in scores.items() if images == length and len(values) > 1]
         seeds = f", deviation of a seed {math.sqrt(fmean(n**2 for n in noise)):.4f}" if noise else ""
         print(f"\n{length} images seen, separate {fmean(apart.values()):.4f}{seeds}")
         for name in names[1:] if names[0] == "separate" else names:
-            branch = {rule: fmean(scores[name, length, rule]) for rule in BASELINE_RULES}
-            differences = {rule: branch[rule] - apart[rule] for rule in BASELINE_RULES}
+            branch = {rule: fmean(scores[name, length, rule]) for rule in MEASURED_RULES}
+            differences = {rule: branch[rule] - apart[rule] for rule in MEASURED_RULES}
             worst = max(differences, key=lambda rule: abs(differences[rule]))
             together = correlation(list(branch.values()), list(apart.values()))
             print(

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.closed_forms import ClosedForm, all_landscapes, fine_lattice
-from phiscale.constants import FLOPS, Multipliers, ScalingConstants, Shares, shares_of_direction
+from phiscale.triangle import FLOPS, Multipliers, ScalingConstants, Shares, shares_of_direction
 
 CHECKPOINTS = (20, 40, 80)
 NOISES = (0.005, 0.05)
@@ -129,7 +129,7 @@ def phiscale_method(method: str) -> Competitor:
 
 def nni_grid(noisy: Noisy, seed: int, trials: int) -> dict[int, Answer]:
     """The grid of NNI's EfficientNet example (step 0.05, product within 0.1 of 2), in random order, best observed."""
-    from search.simplex import paper_grid
+    from phiscale.triangle import paper_grid
 
     points = paper_grid(0.05, 0.1, FLOPS)
     order = np.random.default_rng(seed).permutation(len(points))[:trials]
@@ -167,7 +167,7 @@ def optuna_triangle(sampler: str) -> Competitor:
     def run(noisy: Noisy, seed: int, trials: int) -> dict[int, Answer]:
         import optuna
 
-        from search.simplex import shares_at
+        from phiscale.triangle import shares_at
 
         made = {"tpe": optuna.samplers.TPESampler, "gp": optuna.samplers.GPSampler}[sampler](seed=seed)
         study = optuna.create_study(direction="maximize", sampler=made)

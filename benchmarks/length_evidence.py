@@ -24,19 +24,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import tyro
 
-from phiscale.constants import Multipliers, ScalingConstants, shares_of_direction
 from phiscale.errors import StudyError
 from phiscale.files import write_text
+from phiscale.published import MEASURED_RULES, PUBLISHED_RULES
 from phiscale.record import SearchRecord
 from phiscale.training_length import training
+from phiscale.triangle import Multipliers, ScalingConstants, shares_of_direction
 from report.view import StudyView
 from scripts.confirm import OURS
 from scripts.shared.console import run_command
 from scripts.shared.studies import StudyOptions
 from search.horizon import Scale, aim_of
 from search.recommendation import as_array, surface_at
-from search.rules import baseline_constants
-from search.settings import BASELINE_RULES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,7 +133,7 @@ def _rules(view: StudyView, record: SearchRecord, length: int) -> tuple[list[Rul
     aim = aim_of(None, view.settings, view.direction)
     surface, scale = surface_at(view.rows, type(aim)(aim.direction, aim.score_name, length))
     measured = {row["name"]: row for row in view.confirmed_families}
-    names = [name for name in BASELINE_RULES if name in measured]
+    names = [name for name in MEASURED_RULES if name in measured]
     same = [name for name in names if measured[name]["mean"] == measured[OURS]["mean"]]  # one network, trained once
     names = names if same else [OURS, *names]
     notes = dict.fromkeys(same, "recommended for this length") | {_OLD: "recommended after 12,000 images seen"}
@@ -151,7 +150,7 @@ def _rules(view: StudyView, record: SearchRecord, length: int) -> tuple[list[Rul
 def _shares(name: str, record: SearchRecord) -> Any:
     constants: ScalingConstants | None = record.constants
     if name != OURS:
-        constants = baseline_constants(name, record.cost_model)
+        constants = PUBLISHED_RULES[name].on(record.cost_model)
     if constants is None:
         raise StudyError(f"expected constants of {name}")
     return shares_of_direction(Multipliers(*constants.as_tuple()), record.cost_model)

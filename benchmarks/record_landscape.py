@@ -14,8 +14,8 @@ import json
 import statistics
 from pathlib import Path
 
-from phiscale.constants import Multipliers, shares_of_direction
 from phiscale.files import write_text
+from phiscale.triangle import Multipliers, shares_of_direction
 
 _COLUMNS = ("share_depth", "share_width", "share_resolution", "mean", "sd", "evaluations", "macs", "seconds")
 

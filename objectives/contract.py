@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from phiscale.constants import CostModel, Multipliers, ScalingConstants
 from phiscale.cost import Cost
 from phiscale.network import ScaledNetwork
+from phiscale.triangle import CostModel, Multipliers, ScalingConstants
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CountedNetwork:
         """Cost as a multiple of the baseline's, by the metric of the cost model."""
         if cost_model.metric == "formula":
             return cost_model.growth(self.realised)
-        return self.cost.by_metric(cost_model.metric) / self.base_cost.by_metric(cost_model.metric)
+        return self.cost.over(self.base_cost, cost_model.metric)
 
 
 AnyNetwork = ScaledNetwork | CountedNetwork

@@ -14,8 +14,9 @@ from statistics import NormalDist
 from typing import Literal, get_args
 
 from objectives.contract import Evaluation
-from phiscale import _checks
-from phiscale.constants import (
+from phiscale import checks
+from phiscale.errors import SettingsError
+from phiscale.triangle import (
     FLOPS,
     CostModel,
     Multipliers,
@@ -24,7 +25,6 @@ from phiscale.constants import (
     constants_from_shares,
     shares_of_direction,
 )
-from phiscale.errors import SettingsError
 
 Shape = Literal["quadratic", "ridge", "peak"]
 
@@ -57,9 +57,9 @@ class LandscapeObjective:
         for name, choice in (("shape", Shape), ("direction", Literal["maximize", "minimize"])):
             if getattr(self, name) not in get_args(choice):
                 raise SettingsError(f"expected {name} of {', '.join(get_args(choice))}, got {getattr(self, name)!r}")
-        _checks.positive("drop", self.drop, SettingsError)
-        _checks.real("top", self.top, SettingsError)
-        if _checks.real("noise", self.noise, SettingsError) < 0:
+        checks.positive("drop", self.drop, SettingsError)
+        checks.real("top", self.top, SettingsError)
+        if checks.real("noise", self.noise, SettingsError) < 0:
             raise SettingsError(f"expected noise to be 0 or more, got {self.noise!r}")
 
     @property

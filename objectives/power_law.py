@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from objectives.contract import Evaluation
 from objectives.landscape import standard_normal
-from phiscale import _checks
-from phiscale.constants import FLOPS, CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
+from phiscale import checks
 from phiscale.errors import SettingsError
+from phiscale.triangle import FLOPS, CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class PowerLawObjective:
         if abs(sum(self.drift)) > 1e-9:
             raise SettingsError(f"expected a drift whose parts sum to 0, got {self.drift!r}")
         for name in ("first_error", "steepness"):
-            _checks.positive(name, getattr(self, name), SettingsError)
+            checks.positive(name, getattr(self, name), SettingsError)
 
     def describe(self) -> dict[str, object]:
         """JSON values; two with equal ones give comparable scores."""

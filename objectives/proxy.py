@@ -16,14 +16,14 @@ from objectives.networks.factory import Factory, FactoryMember, first_line, matc
 from objectives.training.rate_plane import RatePlane
 from objectives.training.rungs import LONGEST, REAL_LENGTHS, plan_rungs
 from objectives.training.settings import TrainSettings
-from phiscale import _checks
-from phiscale.constants import FLOPS, CostModel, ScalingConstants
+from phiscale import checks
 from phiscale.errors import BudgetError, PhiscaleError, SettingsError, TrialError
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork, scale_network
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
 from phiscale.spec import NetworkSpec
+from phiscale.triangle import FLOPS, CostModel, ScalingConstants
 
 if TYPE_CHECKING:
     from objectives.training.train import ProxyRun
@@ -61,7 +61,7 @@ class ProxyObjective:
         self.rungs = tuple(rung.images for rung in plan_rungs(self.train, len(data.train_labels)))
         self.cost_model, self.budget, self.rounding = cost_model, budget, rounding
         self.rate_plane = rate_plane
-        self.phi = _checks.real("phi", phi, SettingsError)
+        self.phi = checks.real("phi", phi, SettingsError)
         if isinstance(self.base, Factory):
             try:
                 self.base.describe()

@@ -11,19 +11,6 @@ from phiscale.baselines import (
     RESNET_18,
     RESNET_50,
 )
-from phiscale.constants import (
-    ACTIVATIONS,
-    FLOPS,
-    PARAMETERS,
-    CostModel,
-    Multipliers,
-    ScalingConstants,
-    Shares,
-    check_on_surface,
-    constants_from_shares,
-    shares_from_constants,
-    shares_of_direction,
-)
 from phiscale.cost import Cost, count_cost
 from phiscale.errors import (
     BudgetError,
@@ -45,6 +32,19 @@ from phiscale.record import Estimate, Horizon, Length, Observed, SearchRecord
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import efficientnet_scaling, multipliers
 from phiscale.spec import NetworkSpec, StageSpec, load_network
+from phiscale.triangle import (
+    ACTIVATIONS,
+    FLOPS,
+    PARAMETERS,
+    CostModel,
+    Multipliers,
+    ScalingConstants,
+    Shares,
+    check_on_surface,
+    constants_from_shares,
+    shares_from_constants,
+    shares_of_direction,
+)
 
 __version__ = "0.1.0"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from phiscale.spec import NetworkSpec, StageSpec
+from phiscale.spec import NetworkSpec, StageSpec, load_network
 
 
 def _stage(kernel: int, repeats: int, channels: int, expansion: int, stride: int, se_ratio: float = 0.25) -> StageSpec:
@@ -165,3 +165,8 @@ _ALL = (
 )
 BASELINES = {spec.name: spec for spec in _ALL}
 """Every baseline by name."""
+
+
+def find_network(name: str) -> NetworkSpec:
+    """The baseline of that name, or the one in that JSON file. Raises ``SpecError`` with the reason."""
+    return BASELINES[name] if name in BASELINES else load_network(name)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phiscale import _checks
-from phiscale.constants import METRICS, CostModel
+from phiscale import checks
 from phiscale.errors import PhiscaleError, RecordError
 from phiscale.files import write_text
+from phiscale.triangle import METRICS, CostModel
 
 FORMAT = "phiscale-cost-model"
 VERSION = 1
@@ -69,10 +69,10 @@ def _fields(value: object) -> dict[str, Any]:
     if value.get("version") != VERSION:
         raise RecordError(f"expected version {VERSION}, got {value.get('version')!r}; calibrate again")
     names = {field.name for field in dataclasses.fields(Calibration)}
-    plain = dict(_checks.exact_keys("the cost model file", value, {"format", "version", *names}, RecordError))
+    plain = dict(checks.exact_keys("the cost model file", value, {"format", "version", *names}, RecordError))
     del plain["format"], plain["version"]
     model_names = {field.name for field in dataclasses.fields(CostModel)}
-    model = _checks.exact_keys("cost_model", plain["cost_model"], model_names, RecordError)
+    model = checks.exact_keys("cost_model", plain["cost_model"], model_names, RecordError)
     if model["metric"] not in METRICS:
         raise RecordError(f"expected a metric of {', '.join(METRICS)}, got {model['metric']!r}")
     plain["cost_model"] = CostModel(**model)
@@ -80,12 +80,12 @@ def _fields(value: object) -> dict[str, Any]:
         numbers = plain[name]
         if not isinstance(numbers, list) or len(numbers) != 3:
             raise RecordError(f"expected three numbers as {name}, got {numbers!r}")
-        plain[name] = tuple(_checks.real(name, number, RecordError) for number in numbers)
-    _checks.real("r_squared", plain["r_squared"], RecordError)
-    _checks.whole("points", plain["points"], RecordError)
+        plain[name] = tuple(checks.real(name, number, RecordError) for number in numbers)
+    checks.real("r_squared", plain["r_squared"], RecordError)
+    checks.whole("points", plain["points"], RecordError)
     for name in ("measured", "unit", "network", "device"):
-        _checks.text(name, plain[name], RecordError)
+        checks.text(name, plain[name], RecordError)
     if not isinstance(plain["notes"], list):
         raise RecordError(f"expected notes to be a list, got {plain['notes']!r}")
-    plain["notes"] = tuple(_checks.text("a note", note, RecordError) for note in plain["notes"])
+    plain["notes"] = tuple(checks.text("a note", note, RecordError) for note in plain["notes"])
     return plain

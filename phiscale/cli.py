@@ -14,22 +14,23 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import phiscale
-from phiscale.baselines import BASELINES
-from phiscale.constants import CostModel, ScalingConstants
+from phiscale.baselines import BASELINES, find_network
 from phiscale.errors import ConstraintError, PhiscaleError, SettingsError
 from phiscale.export import EXPORTS, export_member
 from phiscale.factory import factory_name, format_multipliers, multiplier_family, refuse_factory
 from phiscale.family import BUDGETS, FamilyMember, format_family, generate_family, parse_phis, published_family
+from phiscale.files import write_text
 from phiscale.published import EFFICIENTNET_TABLE, PUBLISHED_RULES
 from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS
 from phiscale.scaling import efficientnet_scaling
-from phiscale.spec import NetworkSpec, load_network
 from phiscale.training_length import evidence_lines, is_measured, length_lines, longest_rung
+from phiscale.triangle import CostModel, ScalingConstants
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_family(commands.add_parser("family", help="the networks of a phi family, with their counted cost"))
     _add_export(commands.add_parser("export", help="one network as arguments of timm, torchvision, Keras, ..."))
     show = commands.add_parser("show", help="what a search found, and how sure it is")
-    show.add_argument("record", help="constants.json of a study")
+    show.add_argument("record", help="constants.json or folder of a study")
     show.add_argument("--json", action="store_true", help="print the record as JSON")
     show.set_defaults(run=_show)
     _add_scale(commands.add_parser("scale", help="depth, width and resolution after phi growth steps, truncated"))
@@ -99,6 +100,7 @@ def _add_family(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phi", help="0:7, -2:2:0.5 or 0,0.5,3 (default: 0:7)")
     _add_source(parser)
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    parser.add_argument("--output", help="a .json or .csv file to write too")
     parser.set_defaults(run=_family, default_phi="0:7")
 
 
@@ -112,7 +114,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
     """Where constants come from, and how they scale which network."""
-    parser.add_argument("record", nargs="?", help="constants.json of a study; or use --rule, or --published")
+    parser.add_argument("record", nargs="?", help="constants.json or folder of a study; or use --rule, or --published")
     parser.add_argument("--rule", choices=sorted(PUBLISHED_RULES), help="a published rule in place of a record")
     parser.add_argument(
         "--network",
@@ -137,12 +139,6 @@ def _add_scale(parser: argparse.ArgumentParser) -> None:
     for name, value in vars(PUBLISHED_RULES["paper"].constants).items():
         parser.add_argument(f"--{name}", type=float, help=f"default: {value}, the paper's")
     parser.set_defaults(run=_scale)
-
-
-def _network(name: str | None, fallback: NetworkSpec) -> NetworkSpec:
-    if name is None:
-        return fallback
-    return BASELINES[name] if name in BASELINES else load_network(name)
 
 
 def _phis(options: argparse.Namespace) -> tuple[float, ...]:
@@ -186,7 +182,7 @@ def _members(options: argparse.Namespace) -> _Asked:
             refuse_factory(record)
         base, constants, cost_model = record.network or base, record.constants, record.cost_model
     members = generate_family(
-        _network(options.network, base),
+        find_network(options.network) if options.network else base,
         constants,
         _phis(options),
         budget=options.budget or "nominal",
@@ -199,15 +195,27 @@ def _members(options: argparse.Namespace) -> _Asked:
 
 
 def _family(options: argparse.Namespace) -> str:
+    output = options.output and Path(options.output)
+    if output and output.suffix not in (".json", ".csv"):
+        raise SettingsError(f"expected --output to end in .json or .csv, got {output}")
+    text = _format_of(options)
+    if not output:
+        return text(options.format)
+    write_text(output, text(output.suffix[1:]) + "\n")
+    return text(options.format) + (f"\n\nwritten: {output}" if options.format == "table" else "")
+
+
+def _format_of(options: argparse.Namespace) -> Callable[[str], str]:
+    """The family that is asked for, in any format."""
     alone = options.record and not (options.network or options.rule or options.published)
     record = SearchRecord.load(options.record) if alone else None
     if record and factory_name(record):
         _refuse(options, ("rounding", "dropout"), f"for a record of {factory_name(record)}, which sees to both itself")
         phis, cap = _phis(options), options.max_resolution
         rows = multiplier_family(record, phis, budget=options.budget or "nominal", max_resolution=cap)
-        return format_multipliers(rows, options.format, record)
+        return lambda style: format_multipliers(rows, style, record)
     asked = _members(options)
-    return format_family(asked.members, options.format, asked.record)
+    return lambda style: format_family(asked.members, style, asked.record)
 
 
 def _export(options: argparse.Namespace) -> str:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from phiscale import _checks
+from phiscale import checks
 from phiscale.errors import ConstraintError, SettingsError
 from phiscale.family import align_columns, length_column, rows_as_csv, with_heading
 from phiscale.record import SearchRecord
@@ -58,7 +58,7 @@ def multiplier_family(
             f"expected --budget nominal, got {budget}: this record is of {name}, which phiscale can neither build nor "
             "count; multipliers matched by the search itself are in its details.factory.matched"
         )
-    cap = math.inf if max_resolution is None else _checks.whole("max_resolution", max_resolution, ConstraintError)
+    cap = math.inf if max_resolution is None else checks.whole("max_resolution", max_resolution, ConstraintError)
     rows = []
     for phi in phis:
         asked = multipliers(record.constants, phi)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phiscale import _checks
+from phiscale import checks
 from phiscale.baselines import EFFICIENTNET_B0
-from phiscale.constants import FLOPS, CostModel, Multipliers, ScalingConstants
+from phiscale.cost import COUNTED
 from phiscale.errors import ConstraintError, SettingsError
 from phiscale.matching import MATCH_TOLERANCE, match_budget
 from phiscale.network import ScaledNetwork, scale_network, whole_pixels
@@ -23,6 +23,7 @@ from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
 from phiscale.spec import NetworkSpec
 from phiscale.training_length import heading
+from phiscale.triangle import FLOPS, CostModel, Multipliers, ScalingConstants
 
 BUDGETS = ("nominal", "matched")
 _TOP_PHI = 7.0
@@ -61,9 +62,7 @@ class FamilyMember:
             "repeats": [stage.repeats for stage in spec.stages],
             "channels": [stage.channels for stage in spec.stages],
             "dropout": spec.dropout,
-            "macs": cost.macs,
-            "params": cost.params,
-            "activations": cost.activations,
+            **dataclasses.asdict(cost),
             "growth": self.growth,
             "target_growth": self.target_growth,
             "fingerprint": self.network.fingerprint,
@@ -122,7 +121,7 @@ def published_family(base: NetworkSpec = EFFICIENTNET_B0) -> tuple[FamilyMember,
 def _nominal(base: NetworkSpec, asked: Multipliers, rounding: Rounding, cap: int | None) -> ScaledNetwork:
     pixels = whole_pixels(base, asked.resolution, rounding)
     if cap is not None:
-        pixels = min(pixels, _checks.whole("max_resolution", cap, ConstraintError))
+        pixels = min(pixels, checks.whole("max_resolution", cap, ConstraintError))
     return scale_network(base, asked, rounding, resolution=pixels)
 
 
@@ -146,7 +145,7 @@ def interpolate_dropout(low: float, high: float, phi: float) -> float:
 
     Source: Tan & Le 2019, section 5.2 (0.2 for B0 to 0.5 for B7).
     """
-    if not 0 <= _checks.real("the top dropout", high, SettingsError) < 1:
+    if not 0 <= checks.real("the top dropout", high, SettingsError) < 1:
         raise SettingsError(f"expected a top dropout in [0, 1), got {high!r}")
     return low + (high - low) * min(max(phi / _TOP_PHI, 0.0), 1.0) if low else 0.0
 
@@ -201,8 +200,8 @@ def format_family(members: Sequence[FamilyMember], style: str, record: SearchRec
         return rows_as_csv(rows)
     if style != "table":
         raise SettingsError(f"expected a format of table, json or csv, got {style!r}")
-    head = ["", "depth", "width", "resolution", "pixels", "blocks", "dropout", "MACs", "parameters", "activations"]
-    cells = [[*head, "growth", "asked"]]
+    head = ["", "depth", "width", "resolution", "pixels", "blocks", "dropout"]
+    cells = [[*head, *(metric.label for metric in COUNTED.values()), "growth", "asked"]]
     for member, row in zip(members, rows, strict=True):
         cells.append(
             [
@@ -211,7 +210,7 @@ def format_family(members: Sequence[FamilyMember], style: str, record: SearchRec
                 str(row["resolution"]),
                 str(sum(row["repeats"])),
                 f"{row['dropout']:.2f}",
-                *(short_number(row[name]) for name in ("macs", "params", "activations")),
+                *(short_number(row[name]) for name in COUNTED),
                 f"{row['growth']:.3f}",
                 "-" if row["target_growth"] is None else f"{row['target_growth']:.3f}",
             ]

@@ -3,23 +3,26 @@
 Rounding of layers, channels and pixels breaks the ideal product: with the usual rounding the paper's constants make
 EfficientNet-B0 2.57 times as costly, not 2. Here the network walks along the ray ``(alpha**t, beta**t, gamma**t)``
 until its counted cost is ``target ** phi`` times the baseline's; depth and resolution take whole values near the ray,
-and width takes up the rest.
+and width takes up the rest. Whatever can be scaled and counted walks by the one protocol ``Scalable``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Protocol, TypeVar
 
-from phiscale import _checks
-from phiscale.constants import FLOPS, CostModel, Multipliers, ScalingConstants
-from phiscale.cost import count_cost
+from phiscale import checks
+from phiscale.cost import Cost, count_cost
 from phiscale.errors import BudgetError, ConstraintError
 from phiscale.network import ScaledNetwork, resize, whole_pixels
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
 from phiscale.spec import NetworkSpec
+from phiscale.triangle import FLOPS, CostModel, Multipliers, ScalingConstants
 
 MATCH_TOLERANCE = 0.02
 """Largest relative distance between the counted cost and the cost asked for."""
@@ -27,6 +30,54 @@ _WIDTH_DRIFT = 0.25
 """Largest natural-log change of cost that width may take up beyond the ray; more would be another direction."""
 _NEARBY = [math.exp(step / 200) for step in range(-24, 25)]
 """Factors around a point of the ray from which whole depths and resolutions are taken."""
+
+Depth = TypeVar("Depth")
+Made = TypeVar("Made")
+
+
+class Scalable(Protocol[Depth, Made]):
+    """A baseline that can be made at any depth, width and pixels, and counted."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def resolution(self) -> int:
+        """Side of the baseline's images, in pixels."""
+
+    @property
+    def halvings(self) -> int:
+        """How often the walk along the ray is halved."""
+
+    @property
+    def finest(self) -> float:
+        """Relative step below which a width is not halved further."""
+
+    @property
+    def is_exhaustive(self) -> bool:
+        """Whether all whole sizes near the ray are compared, or the first within the tolerance is taken."""
+
+    def depth(self, multiplier: float) -> Depth:
+        """Whole layers at a multiplier."""
+
+    def depths(self, multiplier: float) -> Iterable[Depth]:
+        """Whole layers around a multiplier."""
+
+    def realised_depth(self, depth: Depth) -> float:
+        """The multiplier that whole layers are."""
+
+    def pixels(self, multiplier: float) -> int:
+        """Whole pixels at a multiplier."""
+
+    def all_pixels(self, multiplier: float) -> Iterable[int]:
+        """Whole pixels around a multiplier."""
+
+    def make(self, depth: Depth, width: float, pixels: int) -> Made:
+        """The network of these sizes; ``width`` is a multiplier."""
+
+    def log_growth(self, network: Made) -> float:
+        """Natural log of its cost over the baseline's; minus infinity for one that is too small to be built."""
 
 
 def match_budget(
@@ -46,57 +97,99 @@ def match_budget(
     Raises ``BudgetError`` where there is none, ``ConstraintError`` where the constants do not change the cost
     or the sizes along the ray outgrow 32 bits.
     """
-    phi = _checks.real("phi", phi, ConstraintError)
-    tolerance = _checks.positive("the tolerance", tolerance, ConstraintError)
+    phi = checks.real("phi", phi, ConstraintError)
+    tolerance = checks.positive("the tolerance", tolerance, ConstraintError)
     asked = multipliers(constants, phi)
-    cap = math.inf if max_resolution is None else _checks.whole("max_resolution", max_resolution, ConstraintError)
+    cap = math.inf if max_resolution is None else checks.whole("max_resolution", max_resolution, ConstraintError)
     if phi == 0 and base.resolution <= cap:
         return ScaledNetwork(base, base, asked)
-    growth_of = _growth(base, cost_model)
+    spec = match(_ScalableSpec(base, rounding, cost_model), constants, phi, cost_model, tolerance, cap)
+    return ScaledNetwork(spec, base, asked)
+
+
+def match(
+    scalable: Scalable[Depth, Made],
+    constants: ScalingConstants,
+    phi: float,
+    cost_model: CostModel,
+    tolerance: float = MATCH_TOLERANCE,
+    cap: float = math.inf,
+) -> Made:
+    """The network within ``tolerance`` of ``target ** phi`` times the baseline's cost that is nearest to the ray.
+
+    ``cap`` is the largest resolution in pixels. Raises as ``match_budget``.
+    """
     goal = phi * math.log(cost_model.target)
-    on_ray = _walk(base, constants, cost_model, rounding, goal, cap, growth_of)
-    best, nearest = (math.inf, base), math.inf
-    for offset, repeats, pixels in _whole_sizes(base, on_ray, cost_model, rounding, cap):
-        if offset >= best[0]:
+    on_ray = _walk(scalable, constants, cost_model, goal, cap)
+    best, found, nearest = math.inf, None, math.inf
+    for offset, depth, pixels in _whole_sizes(scalable, on_ray, cost_model, cap):
+        if offset >= best or (found and not scalable.is_exhaustive):
             break
-        for width, spec in _widths(base, repeats, pixels, on_ray.width, cost_model, rounding, goal, growth_of):
-            error = growth_of(spec) - goal
+        for width, network in _widths(scalable, depth, pixels, on_ray.width, cost_model, goal):
+            error = scalable.log_growth(network) - goal
             nearest = min(nearest, error, key=abs)
             distance = math.hypot(offset, cost_model.width * math.log(width / on_ray.width)) + abs(error)
-            if abs(math.expm1(min(error, 700.0))) <= tolerance and distance < best[0]:
-                best = distance, spec
-    if best[0] < math.inf:
-        return ScaledNetwork(best[1], base, asked)
+            if abs(math.expm1(min(error, 700.0))) <= tolerance and distance < best:
+                best, found = distance, network
+    if found is not None:
+        return found
     raise BudgetError(
         f"expected a network within {tolerance:.3g} of {cost_model.target_growth(phi):.4g} times the cost of "
-        f"{base.name} along alpha={constants.alpha:.6g}, beta={constants.beta:.6g}, gamma={constants.gamma:.6g}, "
+        f"{scalable.name} along alpha={constants.alpha:.6g}, beta={constants.beta:.6g}, gamma={constants.gamma:.6g}, "
         f"but the nearest whole layers, channels and pixels cost {math.exp(goal + nearest):.4g} times; "
         "use a larger baseline, a finer rounding or another phi"
     )
 
 
-def _growth(base: NetworkSpec, cost_model: CostModel) -> Callable[[NetworkSpec], float]:
-    """The natural log of a network's cost relative to the baseline's."""
-    if cost_model.metric == "formula":
-        one = Multipliers(1, 1, 1)
-        return lambda spec: math.log(ScaledNetwork(spec, base, one).growth(cost_model))
-    metric = cost_model.metric
-    base_cost = count_cost(base).by_metric(metric)
-    return lambda spec: math.log(count_cost(spec).by_metric(metric) / base_cost)
+@dataclass(frozen=True)
+class _ScalableSpec:
+    """A spec: its layers are the repeats of all stages, and a network of it is a spec too."""
 
+    base: NetworkSpec
+    rounding: Rounding
+    cost_model: CostModel
+    halvings: ClassVar[int] = 50
+    finest: ClassVar[float] = 1e-7
+    is_exhaustive: ClassVar[bool] = True
 
-def _repeats(base: NetworkSpec) -> tuple[int, ...]:
-    return tuple(stage.repeats for stage in base.stages)
+    @property
+    def name(self) -> str:
+        return self.base.name
+
+    @property
+    def resolution(self) -> int:
+        return self.base.resolution
+
+    @cached_property
+    def _base_cost(self) -> Cost:
+        return count_cost(self.base)
+
+    def depth(self, multiplier: float) -> tuple[int, ...]:
+        return self.rounding.stage_repeats(tuple(stage.repeats for stage in self.base.stages), multiplier)
+
+    def depths(self, multiplier: float) -> Iterable[tuple[int, ...]]:
+        return (self.depth(multiplier * factor) for factor in _NEARBY)
+
+    def realised_depth(self, depth: tuple[int, ...]) -> float:
+        return sum(depth) / self.base.total_repeats
+
+    def pixels(self, multiplier: float) -> int:
+        return whole_pixels(self.base, multiplier, self.rounding)
+
+    def all_pixels(self, multiplier: float) -> Iterable[int]:
+        return (self.pixels(multiplier * factor) for factor in _NEARBY)
+
+    def make(self, depth: tuple[int, ...], width: float, pixels: int) -> NetworkSpec:
+        return resize(self.base, depth, width, pixels, self.rounding)
+
+    def log_growth(self, network: NetworkSpec) -> float:
+        if self.cost_model.metric == "formula":
+            return math.log(ScaledNetwork(network, self.base, Multipliers(1, 1, 1)).growth(self.cost_model))
+        return math.log(count_cost(network).over(self._base_cost, self.cost_model.metric))
 
 
 def _walk(
-    base: NetworkSpec,
-    constants: ScalingConstants,
-    cost_model: CostModel,
-    rounding: Rounding,
-    goal: float,
-    cap: float,
-    growth_of: Callable[[NetworkSpec], float],
+    scalable: Scalable[Depth, Made], constants: ScalingConstants, cost_model: CostModel, goal: float, cap: float
 ) -> Multipliers:
     """The point of the ray at which the rounded network crosses the goal (or comes nearest to it)."""
     slope = math.log(constants.product(cost_model))
@@ -105,19 +198,18 @@ def _walk(
 
     def capped(t: float) -> Multipliers:
         point = multipliers(constants, t)
-        return dataclasses.replace(point, resolution=min(point.resolution, cap / base.resolution))
+        return dataclasses.replace(point, resolution=min(point.resolution, cap / scalable.resolution))
 
     def growth(t: float) -> float:
         point = capped(t)
-        repeats = rounding.stage_repeats(_repeats(base), point.depth)
-        pixels = int(min(cap, whole_pixels(base, point.resolution, rounding)))
-        return growth_of(resize(base, repeats, point.width, pixels, rounding))
+        pixels = int(min(cap, scalable.pixels(point.resolution)))
+        return scalable.log_growth(scalable.make(scalable.depth(point.depth), point.width, pixels))
 
     missing = goal - growth(0.0)
     low, high = 0.0, 2.5 * missing / slope
     while missing > 0 and growth(low) < growth(high) < goal:
         low, high = high, 2 * high
-    for _ in range(50):
+    for _ in range(scalable.halvings):
         middle = (low + high) / 2
         if (growth(middle) < goal) == (missing > 0):
             low = middle
@@ -127,48 +219,37 @@ def _walk(
 
 
 def _whole_sizes(
-    base: NetworkSpec, on_ray: Multipliers, cost_model: CostModel, rounding: Rounding, cap: float
-) -> list[tuple[float, tuple[int, ...], int]]:
-    """(distance from the ray in log cost, repeats, pixels) of whole depths and resolutions nearby, nearest first."""
-    depths = [1.0] if on_ray.depth == 1 else [on_ray.depth * factor for factor in _NEARBY]
-    finenesses = [1.0] if on_ray.resolution == 1 else [on_ray.resolution * factor for factor in _NEARBY]
-    all_repeats = dict.fromkeys(rounding.stage_repeats(_repeats(base), depth) for depth in depths)
-    if on_ray.resolution == cap / base.resolution:
-        all_pixels = {int(cap): None}
-    else:
-        rounded_pixels = (whole_pixels(base, fineness, rounding) for fineness in finenesses)
-        all_pixels = dict.fromkeys(int(min(cap, pixels)) for pixels in rounded_pixels)
+    scalable: Scalable[Depth, Made], on_ray: Multipliers, cost_model: CostModel, cap: float
+) -> list[tuple[float, Depth, int]]:
+    """(distance from the ray in log cost, layers, pixels) of whole depths and resolutions nearby, nearest first.
 
-    def offset(repeats: tuple[int, ...], pixels: int) -> float:
+    An axis at 1, or a resolution at its cap, stays there.
+    """
+    depths = [scalable.depth(1.0)] if on_ray.depth == 1 else scalable.depths(on_ray.depth)
+    if on_ray.resolution == cap / scalable.resolution:
+        sides: Iterable[int] = [int(cap)]
+    else:
+        sides = [scalable.pixels(1.0)] if on_ray.resolution == 1 else scalable.all_pixels(on_ray.resolution)
+
+    def offset(depth: Depth, pixels: int) -> float:
         return math.hypot(
-            cost_model.depth * math.log(sum(repeats) / base.total_repeats / on_ray.depth),
-            cost_model.resolution * math.log(pixels / base.resolution / on_ray.resolution),
+            cost_model.depth * math.log(scalable.realised_depth(depth) / on_ray.depth),
+            cost_model.resolution * math.log(pixels / scalable.resolution / on_ray.resolution),
         )
 
-    return sorted((offset(repeats, pixels), repeats, pixels) for repeats in all_repeats for pixels in all_pixels)
+    all_pixels = dict.fromkeys(int(min(cap, pixels)) for pixels in sides)
+    return sorted((offset(depth, pixels), depth, pixels) for depth in dict.fromkeys(depths) for pixels in all_pixels)
 
 
 def _widths(
-    base: NetworkSpec,
-    repeats: tuple[int, ...],
-    pixels: int,
-    near: float,
-    cost_model: CostModel,
-    rounding: Rounding,
-    goal: float,
-    growth_of: Callable[[NetworkSpec], float],
-) -> Iterator[tuple[float, NetworkSpec]]:
+    scalable: Scalable[Depth, Made], depth: Depth, pixels: int, near: float, cost_model: CostModel, goal: float
+) -> Iterator[tuple[float, Made]]:
     """The two neighbouring widths, at most the allowed drift from ``near``, between which the cost crosses the goal."""
     reach = math.exp(_WIDTH_DRIFT / (cost_model.width or 1.0))
-    low, high = near / reach, near * reach
-    networks = {width: resize(base, repeats, width, pixels, rounding) for width in (low, high)}
-    if growth_of(networks[low]) < goal < growth_of(networks[high]):
-        while networks[low] != networks[high] and high / low > 1 + 1e-7:
-            middle = math.sqrt(low * high)
-            networks[middle] = resize(base, repeats, middle, pixels, rounding)
-            if growth_of(networks[middle]) < goal:
-                low = middle
-            else:
-                high = middle
-    yield low, networks[low]
-    yield high, networks[high]
+    ends = [(width, scalable.make(depth, width, pixels)) for width in (near / reach, near * reach)]
+    if scalable.log_growth(ends[0][1]) < goal < scalable.log_growth(ends[1][1]):
+        while ends[1][0] / ends[0][0] > 1 + scalable.finest:
+            width = math.sqrt(ends[0][0] * ends[1][0])
+            network = scalable.make(depth, width, pixels)
+            ends[0 if scalable.log_growth(network) < goal else 1] = width, network
+    yield from ends

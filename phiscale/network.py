@@ -6,10 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 
-from phiscale.constants import CostModel, Multipliers
 from phiscale.cost import Cost, count_cost
 from phiscale.rounding import Rounding
 from phiscale.spec import NetworkSpec, StageSpec
+from phiscale.triangle import CostModel, Multipliers
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class ScaledNetwork:
         """Cost as a multiple of the baseline's, by the metric of the cost model."""
         if cost_model.metric == "formula":
             return cost_model.growth(self.realised)
-        metric = cost_model.metric
-        return self.cost.by_metric(metric) / count_cost(self.base).by_metric(metric)
+        return self.cost.over(count_cost(self.base), cost_model.metric)
 
 
 def resize(
@@ -61,7 +60,7 @@ def resize(
 ) -> NetworkSpec:
     """The baseline with other repeats, a width multiplier (stem, stages and head) and another resolution.
 
-    In ``basic`` and ``bottleneck`` blocks the hidden channels are rounded, and the output is a whole multiple of them.
+    Where the output channels of a kind of block are a whole multiple of the hidden ones, the hidden ones are rounded.
     """
 
     def widened(stage: StageSpec) -> int:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from phiscale.constants import FLOPS, CostModel, ScalingConstants, Shares, constants_from_shares
+from phiscale.triangle import (
+    FLOPS,
+    CostModel,
+    Multipliers,
+    ScalingConstants,
+    Shares,
+    active_axes,
+    constants_from_shares,
+    shares_of_direction,
+)
 
 
 @dataclass(frozen=True)
@@ -18,6 +28,23 @@ class PublishedRule:
     """The surface the rule was stated on."""
     source: str
     """Where the numbers stand."""
+    label: str
+    """Name for people."""
+    measured: bool = False
+    """Whether a study measures the rule beside its own points, at the same real cost."""
+    axes: tuple[int, ...] = ()
+    """The axes (0 depth, 1 width, 2 resolution) among which a place on the triangle shares a step equally."""
+
+    def on(self, cost_model: CostModel) -> ScalingConstants | None:
+        """The rule on the surface of this cost model; None where it grows nothing that enters the cost.
+
+        A place on the triangle stays that place; other constants keep their direction and grow to the target.
+        """
+        if not self.axes:
+            direction = Multipliers(*self.constants.as_tuple())
+            return constants_from_shares(shares_of_direction(direction, cost_model), cost_model)
+        grown = [axis for axis in self.axes if axis in active_axes(cost_model)]
+        return _place(grown, cost_model) if grown else None
 
 
 @dataclass(frozen=True)
@@ -32,35 +59,50 @@ class PublishedMember:
     """The compound coefficient the row is nearest to; None where the row was never stated as one."""
 
 
-def _on_axes(depth: float, width: float, resolution: float) -> ScalingConstants:
-    return constants_from_shares(Shares(depth, width, resolution))
+def _place(axes: Sequence[int], cost_model: CostModel = FLOPS) -> ScalingConstants:
+    return constants_from_shares(Shares(*(1 / len(axes) if axis in axes else 0.0 for axis in range(3))), cost_model)
+
+
+def _at(label: str, *axes: int) -> PublishedRule:
+    return PublishedRule(_place(axes), FLOPS, "a place on the triangle", label, measured=True, axes=axes)
+
+
+def _measured(label: str, source: str, *constants: float) -> PublishedRule:
+    return PublishedRule(ScalingConstants(*constants), FLOPS, source, label, measured=True)
+
+
+def _tinynet(letter: str, depth: float, width: float, resolution: float) -> PublishedRule:
+    source = "Han et al. 2020, arXiv 2010.14819, depth / width / resolution of B0"
+    return PublishedRule(ScalingConstants(depth, width, resolution), FLOPS, source, f"TinyNet-{letter}")
 
 
 _TAN_LE = "Tan & Le 2019, arXiv 1905.11946, section 3.3"
 _DOLLAR = "Dollar, Singh & Girshick 2021, arXiv 2103.06877, fast scaling d1_w8_r1, for one doubling"
 _LACS = "Li et al. 2021, arXiv 2102.05610, latency-aware compound scaling, implied for one doubling"
 _CMT = "Guo et al. 2022, arXiv 2107.06263, section 3.3"
-_TINYNET = "Han et al. 2020, arXiv 2010.14819, depth / width / resolution of B0"
 
 PUBLISHED_RULES = MappingProxyType(
     {
-        "paper": PublishedRule(ScalingConstants(1.2, 1.1, 1.15), FLOPS, _TAN_LE),
-        "equal": PublishedRule(_on_axes(1 / 3, 1 / 3, 1 / 3), FLOPS, "equal shares of a doubling"),
-        "depth": PublishedRule(ScalingConstants(2.0, 1.0, 1.0), FLOPS, "depth alone"),
-        "width": PublishedRule(_on_axes(0, 1, 0), FLOPS, "width alone"),
-        "resolution": PublishedRule(_on_axes(0, 0, 1), FLOPS, "resolution alone"),
-        "dollar": PublishedRule(ScalingConstants(1.0718, 1.3195, 1.0353), FLOPS, _DOLLAR),
-        "lacs-gpu": PublishedRule(ScalingConstants(1.300, 1.158, 1.071), FLOPS, _LACS),
-        "lacs-tpu": PublishedRule(ScalingConstants(1.298, 1.138, 1.091), FLOPS, _LACS),
-        "cmt": PublishedRule(ScalingConstants(1.2, 1.3, 1.15), CostModel(1, 1.5, 2, 2.5), _CMT),
-        "tinynet-a": PublishedRule(ScalingConstants(1.2, 1.0, 0.86), FLOPS, _TINYNET),
-        "tinynet-b": PublishedRule(ScalingConstants(1.1, 0.75, 0.84), FLOPS, _TINYNET),
-        "tinynet-c": PublishedRule(ScalingConstants(0.85, 0.54, 0.825), FLOPS, _TINYNET),
-        "tinynet-d": PublishedRule(ScalingConstants(0.695, 0.54, 0.68), FLOPS, _TINYNET),
-        "tinynet-e": PublishedRule(ScalingConstants(0.6, 0.51, 0.475), FLOPS, _TINYNET),
+        "paper": _measured("the paper's constants", _TAN_LE, 1.2, 1.1, 1.15),
+        "equal": _at("equal shares", 0, 1, 2),
+        "depth": _at("depth alone", 0),
+        "width": _at("width alone", 1),
+        "resolution": _at("resolution alone", 2),
+        "dollar": _measured("Dollar et al. (fast scaling)", _DOLLAR, 1.0718, 1.3195, 1.0353),
+        "lacs-gpu": _measured("LACS for GPU", _LACS, 1.300, 1.158, 1.071),
+        "lacs-tpu": _measured("LACS for TPU", _LACS, 1.298, 1.138, 1.091),
+        "cmt": PublishedRule(ScalingConstants(1.2, 1.3, 1.15), CostModel(1, 1.5, 2, 2.5), _CMT, "CMT"),
+        "tinynet-a": _tinynet("A", 1.2, 1.0, 0.86),
+        "tinynet-b": _tinynet("B", 1.1, 0.75, 0.84),
+        "tinynet-c": _tinynet("C", 0.85, 0.54, 0.825),
+        "tinynet-d": _tinynet("D", 0.695, 0.54, 0.68),
+        "tinynet-e": _tinynet("E", 0.6, 0.51, 0.475),
     }
 )
 """Every published rule by name; ``PUBLISHED_RULES["paper"].constants`` is 1.2, 1.1, 1.15."""
+
+MEASURED_RULES = {name: rule.label for name, rule in PUBLISHED_RULES.items() if rule.measured}
+"""Labels of the rules that a study measures, in the order in which it does and in which they are shown."""
 
 EFFICIENTNET_TABLE = MappingProxyType(
     {

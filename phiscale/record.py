@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from phiscale import _checks
-from phiscale.constants import CostModel, ScalingConstants, Shares, shares_from_constants
+from phiscale import checks
 from phiscale.errors import PhiscaleError, RecordError
 from phiscale.files import write_text
 from phiscale.spec import NetworkSpec
+from phiscale.triangle import CostModel, ScalingConstants, Shares, shares_from_constants
 
 FORMAT = "phiscale-search-record"
 VERSION = 2
@@ -36,7 +36,7 @@ class Estimate:
 
     def __post_init__(self) -> None:
         for name in ("score", "low", "high"):
-            _checks.real(f"the {name} of an estimate", getattr(self, name), RecordError)
+            checks.real(f"the {name} of an estimate", getattr(self, name), RecordError)
         if not self.low <= self.score <= self.high:
             raise RecordError(f"expected low <= score <= high, got {self.low}, {self.score}, {self.high}")
 
@@ -54,9 +54,9 @@ class Observed:
     """How many seeds the mean is over."""
 
     def __post_init__(self) -> None:
-        _checks.text("the name of an observation", self.name, RecordError)
-        _checks.real("an observed score", self.score, RecordError)
-        _checks.whole("the number of evaluations", self.evaluations, RecordError)
+        checks.text("the name of an observation", self.name, RecordError)
+        checks.real("an observed score", self.score, RecordError)
+        checks.whole("the number of evaluations", self.evaluations, RecordError)
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class Length:
     """Name of the data."""
 
     def __post_init__(self) -> None:
-        _checks.whole("the images of a length", self.images, RecordError)
+        checks.whole("the images of a length", self.images, RecordError)
         if self.epoch_images is not None:
-            _checks.whole("the epoch_images of a length", self.epoch_images, RecordError)
+            checks.whole("the epoch_images of a length", self.epoch_images, RecordError)
         if self.data is not None:
-            _checks.text("the data of a length", self.data, RecordError)
+            checks.text("the data of a length", self.data, RecordError)
 
     @property
     def epochs(self) -> float | None:
@@ -102,7 +102,7 @@ class Horizon:
     """Why it is not determined, and what would determine it; empty where it is."""
 
     def __post_init__(self) -> None:
-        _checks.whole("the images of a horizon", self.images, RecordError)
+        checks.whole("the images of a horizon", self.images, RecordError)
         if not isinstance(self.determined, bool) or not isinstance(self.reason, str):
             raise RecordError(f"expected a horizon with determined (true or false) and reason (text), got {self!r}")
 
@@ -156,11 +156,11 @@ class SearchRecord:
 
     def __post_init__(self) -> None:
         for name in ("study", "created", "score_name", "device"):
-            _checks.text(name, getattr(self, name), RecordError)
+            checks.text(name, getattr(self, name), RecordError)
         if self.direction not in ("maximize", "minimize"):
             raise RecordError(f"expected a direction of maximize or minimize, got {self.direction!r}")
-        _checks.real("phi", self.phi, RecordError)
-        if self.noise is not None and _checks.real("the noise", self.noise, RecordError) < 0:
+        checks.real("phi", self.phi, RecordError)
+        if self.noise is not None and checks.real("the noise", self.noise, RecordError) < 0:
             raise RecordError(f"expected a noise of 0 or more, got {self.noise!r}")
         for name in ("data", "budget", "versions", "details"):
             _check_depth(name, getattr(self, name))
@@ -206,7 +206,7 @@ class SearchRecord:
         _check_version(value)
         fields = {f.name: f for f in dataclasses.fields(cls)}
         keys = {"format", "version", "shares", *fields}
-        plain = dict(_checks.exact_keys("the record", _upgraded(value), keys, RecordError))
+        plain = dict(checks.exact_keys("the record", _upgraded(value), keys, RecordError))
         try:
             record = cls(**{name: _READERS.get(name, _as_is)(name, plain[name]) for name in fields})
             stated = _shares("shares", plain["shares"])
@@ -222,9 +222,11 @@ class SearchRecord:
 
     @classmethod
     def load(cls, path: str | Path) -> SearchRecord:
-        """Read a record. Raises ``RecordError`` that names the file and what is wrong with it."""
+        """Read a record, or that in the folder of a study. Raises ``RecordError`` with the file and what is wrong."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            path = Path(path)
+            path = path / "constants.json" if path.is_dir() else path
+            text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             raise RecordError(f"expected {path} to be a JSON record, got bytes that are not text") from None
         except (OSError, ValueError) as error:  # ValueError: a path that no file can have
@@ -243,7 +245,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _finite(digits: str) -> float:
-    return _checks.real("a number", float(digits), RecordError)
+    return checks.real("a number", float(digits), RecordError)
 
 
 def _check_depth(name: str, value: object, left: int = _DEEPEST) -> None:
@@ -287,7 +289,7 @@ def _as_is(_: str, value: Any) -> Any:
 
 def _object(cls: type[Any]) -> Callable[[str, Any], Any]:
     required = {f.name for f in dataclasses.fields(cls)}
-    return lambda name, value: cls(**_checks.exact_keys(name, value, required, RecordError))
+    return lambda name, value: cls(**checks.exact_keys(name, value, required, RecordError))
 
 
 def _list_of(read: Callable[[str, Any], Any]) -> Callable[[str, Any], tuple[Any, ...]]:
@@ -310,7 +312,7 @@ def _mapping(name: str, value: Any) -> dict[str, Any]:
 
 
 def _sentence(name: str, value: Any) -> str:
-    return _checks.text(name, value, RecordError)
+    return checks.text(name, value, RecordError)
 
 
 _constants = _object(ScalingConstants)
@@ -318,7 +320,7 @@ _shares = _object(Shares)
 
 
 def _observed(name: str, value: Any) -> Observed:
-    fields = dict(_checks.exact_keys(name, value, {f.name for f in dataclasses.fields(Observed)}, RecordError))
+    fields = dict(checks.exact_keys(name, value, {f.name for f in dataclasses.fields(Observed)}, RecordError))
     return Observed(**{**fields, "constants": _constants(f"{name}.constants", fields["constants"])})
 
 

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from phiscale import _checks
+from phiscale import checks
 from phiscale.errors import ConstraintError, SettingsError
 
 
@@ -40,9 +40,9 @@ class Rounding:
         _one_of("repeats", self.repeats, ("ceil", "nearest", "largest-remainder"))
         _one_of("pixels", self.pixels, ("truncate", "nearest"))
         _one_of("ties", self.ties, ("up", "even"))
-        _checks.whole("the divisor", self.divisor, SettingsError)
-        _checks.whole("the pixel_step", self.pixel_step, SettingsError)
-        if not 0 <= _checks.real("keep", self.keep, SettingsError) <= 1:
+        checks.whole("the divisor", self.divisor, SettingsError)
+        checks.whole("the pixel_step", self.pixel_step, SettingsError)
+        if not 0 <= checks.real("keep", self.keep, SettingsError) <= 1:
             raise SettingsError(f"expected keep in [0, 1], got {self.keep!r}")
 
     def channels(self, base: int, scale: float, *, unit: int = 1) -> int:
@@ -80,9 +80,9 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 def _ideal(base: int, scale: float) -> float:
     size = base * scale
-    if size > _checks.LARGEST_SIZE:
+    if size > checks.LARGEST_SIZE:
         raise ConstraintError(
-            f"expected sizes of at most {_checks.LARGEST_SIZE} after scaling, got {base} * {scale:.4g}; "
+            f"expected sizes of at most {checks.LARGEST_SIZE} after scaling, got {base} * {scale:.4g}; "
             "use a smaller phi"
         )
     return size

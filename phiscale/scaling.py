@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
-from phiscale import _checks
-from phiscale.constants import Multipliers, ScalingConstants
+from phiscale import checks
 from phiscale.errors import ConstraintError
+from phiscale.triangle import Multipliers, ScalingConstants
 
 
 def multipliers(constants: ScalingConstants, phi: float) -> Multipliers:
@@ -18,7 +18,7 @@ def multipliers(constants: ScalingConstants, phi: float) -> Multipliers:
 
     Raises ``ConstraintError`` where phi is not finite or a multiplier leaves the range of a float.
     """
-    phi = _checks.real("phi", phi, ConstraintError)
+    phi = checks.real("phi", phi, ConstraintError)
     try:
         values = [value**phi for value in constants.as_tuple()]
     except OverflowError:
@@ -44,9 +44,9 @@ def efficientnet_scaling(
     """
     factors = multipliers(ScalingConstants(alpha, beta, gamma), phi)
     sizes = (
-        _checks.positive("base_depth", base_depth, ConstraintError) * factors.depth,
-        _checks.positive("base_width", base_width, ConstraintError) * factors.width,
-        _checks.positive("base_resolution", base_resolution, ConstraintError) * factors.resolution,
+        checks.positive("base_depth", base_depth, ConstraintError) * factors.depth,
+        checks.positive("base_width", base_width, ConstraintError) * factors.width,
+        checks.positive("base_resolution", base_resolution, ConstraintError) * factors.resolution,
     )
     if not all(map(math.isfinite, sizes)):
         raise ConstraintError(f"expected sizes that fit a float, got {sizes}; use a smaller base or phi")

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phiscale import _checks
+from phiscale import checks
+from phiscale.blocks import BLOCKS, BlockKind
 from phiscale.errors import SpecError
 
 ACTIVATION_FUNCTIONS = ("silu", "relu", "relu6", "gelu")
-BLOCKS = ("mbconv", "fused", "basic", "bottleneck", "convnext")
 STEMS = ("conv", "conv-pool", "patch")
 _LARGEST_EXPANSION = 1000
 _LATER_FIELDS = {"block": "mbconv", "layer_scale": 0.0, "stem": "conv", "head_norm": False}
@@ -23,14 +23,14 @@ so that a network has one fingerprint for good."""
 
 
 def _size(name: str, value: object, *, low: int = 1) -> int:
-    number = _checks.whole(name, value, SpecError, low=low)
-    if number > _checks.LARGEST_SIZE:
-        raise SpecError(f"expected {name} to be at most {_checks.LARGEST_SIZE}, got more; use a smaller size")
+    number = checks.whole(name, value, SpecError, low=low)
+    if number > checks.LARGEST_SIZE:
+        raise SpecError(f"expected {name} to be at most {checks.LARGEST_SIZE}, got more; use a smaller size")
     return number
 
 
 def _rate(name: str, value: object) -> float:
-    number = _checks.real(name, value, SpecError)
+    number = checks.real(name, value, SpecError)
     if not 0 <= number < 1:
         raise SpecError(f"expected {name} in [0, 1), got {value!r}")
     return number
@@ -40,16 +40,11 @@ def _rate(name: str, value: object) -> float:
 class StageSpec:
     """A run of blocks of one kind with one number of output channels. Raises ``SpecError``.
 
-    ``mbconv``: 1x1 expansion, depthwise convolution, squeeze-excitation, 1x1 projection (Sandler et al. 2018, arXiv
-    1801.04381; Tan & Le 2019, table 1). ``fused``: expansion and depthwise convolution in one full convolution (Tan &
-    Le 2021, arXiv 2104.00298). ``basic``, ``bottleneck``: two, or three, convolutions, the stride in the (first) one
-    of ``kernel`` (He et al. 2015, arXiv 1512.03385). ``convnext``: depthwise convolution, layer normalisation, two
-    linear layers; a first block that changes channels or side begins with normalisation and a convolution of patches
-    (Liu et al. 2022, arXiv 2201.03545).
+    Each kind is a file of ``phiscale/blocks/``, which says what it is made of.
     """
 
     block: str = "mbconv"
-    """``mbconv``, ``fused``, ``basic``, ``bottleneck`` or ``convnext``."""
+    """Kind of block: the name of a file of ``phiscale/blocks/``."""
     kernel: int
     """Side of the kernel that is not 1x1; odd."""
     repeats: int
@@ -57,53 +52,43 @@ class StageSpec:
     channels: int
     """Output channels of every block."""
     expansion: float
-    """Hidden channels as a multiple, at most 1000, of a block's input channels (``mbconv``, ``fused``; 1 leaves the
-    expansion out) or of its output channels (``convnext``); or output channels as a whole multiple of hidden ones
-    (``bottleneck``: 4 in ResNet-50; ``basic``: 1)."""
+    """Hidden channels over input or output channels, or output over hidden ones, as the kind of block says; 1 to
+    1000."""
     stride: int
     """Stride of the first block: 1 or more; the others have 1."""
     se_ratio: float = 0.25
-    """Squeeze-excitation channels as a part of the block's input channels; 0 leaves it out, as it must be in ``basic``,
-    ``bottleneck`` and ``convnext``."""
+    """Squeeze-excitation channels as a part of the block's input channels; 0 leaves it out, as it must be in a kind
+    that has none."""
     layer_scale: float = 0.0
-    """First value of the factor per channel on the branch of a ``convnext`` block; 0 leaves it out."""
+    """First value of the factor per channel on the branch of a block; 0 leaves it out."""
 
     def __post_init__(self) -> None:
-        if self.block not in BLOCKS:
+        if not isinstance(self.block, str) or self.block not in BLOCKS:
             raise SpecError(f"expected a block of {', '.join(BLOCKS)}, got {self.block!r}")
         if _size("the kernel of a stage", self.kernel) % 2 == 0:
             raise SpecError(f"expected an odd kernel, got {self.kernel}")
         for name in ("repeats", "channels", "stride"):
             _size(f"{name} of a stage", getattr(self, name))
-        if not 1 <= _checks.real("the expansion of a stage", self.expansion, SpecError) <= _LARGEST_EXPANSION:
+        if not 1 <= checks.real("the expansion of a stage", self.expansion, SpecError) <= _LARGEST_EXPANSION:
             raise SpecError(f"expected an expansion in [1, {_LARGEST_EXPANSION}], got {self.expansion!r}")
         for name in ("se_ratio", "layer_scale"):
-            if not 0 <= _checks.real(f"the {name} of a stage", getattr(self, name), SpecError) <= 1:
+            if not 0 <= checks.real(f"the {name} of a stage", getattr(self, name), SpecError) <= 1:
                 raise SpecError(f"expected a {name} in [0, 1], got {getattr(self, name)!r}")
-        self._check_block()
+        self.kind.check(self)
 
-    def _check_block(self) -> None:
-        """Raise ``SpecError`` for a field that this kind of block does not have, or not so."""
-        if self.se_ratio and self.block not in ("mbconv", "fused"):
-            raise SpecError(f"expected an se_ratio of 0 in a {self.block} block, got {self.se_ratio!r}")
-        if self.layer_scale and self.block != "convnext":
-            raise SpecError(f"expected a layer_scale of 0 in a {self.block} block, got {self.layer_scale!r}")
-        if self.block in ("basic", "bottleneck") and (self.expansion % 1 or self.channels % self.channel_unit):
-            raise SpecError(
-                f"expected a whole expansion that divides the {self.channels} channels of a {self.block} block, "
-                f"got {self.expansion!r}"
-            )
+    @property
+    def kind(self) -> BlockKind:
+        """The sizes and the count of its kind of block."""
+        return BLOCKS[self.block]
 
     @property
     def channel_unit(self) -> int:
-        """What the output channels must be a multiple of: the expansion of ``basic`` and ``bottleneck`` blocks."""
-        return int(self.expansion) if self.block in ("basic", "bottleneck") else 1
+        """What the output channels must be a multiple of, where the kind of block divides them."""
+        return int(self.expansion) if self.kind.unit_is_expansion else 1
 
     def hidden_channels(self, in_channels: int) -> int:
         """Channels inside a block that takes ``in_channels``."""
-        if self.block in ("basic", "bottleneck"):
-            return self.channels // self.channel_unit
-        return int((self.channels if self.block == "convnext" else in_channels) * self.expansion)
+        return self.kind.hidden_channels(self, in_channels)
 
     def squeeze_channels(self, in_channels: int) -> int:
         """Channels of the squeeze of a block that takes ``in_channels``; 0 without squeeze-excitation."""
@@ -111,7 +96,7 @@ class StageSpec:
 
     def output_side(self, side: int, stride: int) -> int:
         """Side after a block of that stride, in pixels."""
-        return side // stride if self.block == "convnext" else -(-side // stride)
+        return self.kind.output_side(side, stride)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +138,7 @@ class NetworkSpec:
     """Stochastic depth of the last block; it grows linearly from 0 at the first."""
 
     def __post_init__(self) -> None:
-        _checks.text("the name of a network", self.name, SpecError)
+        checks.text("the name of a network", self.name, SpecError)
         for name in ("resolution", "stem_channels", "classes", "stem_kernel", "stem_stride", "in_channels"):
             _size(name, getattr(self, name))
         _size("head_channels", self.head_channels, low=0)
@@ -203,7 +188,7 @@ class NetworkSpec:
         """The least side, in pixels, of which every stage sees one pixel: 1 unless the network takes patches."""
         side = 1
         for stage in reversed(self.stages):
-            side = side * stage.stride if stage.block == "convnext" else (side - 1) * stage.stride + 1
+            side = stage.kind.smallest_input(side, stage.stride)
         if self.stem == "conv-pool":
             side = 2 * side - 1
         return side * self.stem_stride if self.stem == "patch" else (side - 1) * self.stem_stride + 1
@@ -258,7 +243,7 @@ def _fields_of(cls: type[StageSpec | NetworkSpec], name: str, value: object) -> 
     fields = dataclasses.fields(cls)
     required = {field.name for field in fields if field.default is dataclasses.MISSING}
     optional = frozenset(field.name for field in fields) - required
-    return _checks.exact_keys(name, value, required, SpecError, optional=optional)
+    return checks.exact_keys(name, value, required, SpecError, optional=optional)
 
 
 def load_network(path: str | Path) -> NetworkSpec:

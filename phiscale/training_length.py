@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from phiscale.constants import Shares
 from phiscale.errors import PhiscaleError
 from phiscale.record import SearchRecord
+from phiscale.triangle import Shares
 
 FARTHEST = 4
 """Times the longest rung beyond which a search claims nothing: the noise of a line there is 1.6 times that of one score

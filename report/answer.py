@@ -8,22 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from phiscale.cli import summarize
-from phiscale.constants import ScalingConstants
+from phiscale.published import MEASURED_RULES
 from phiscale.record import SearchRecord
 from phiscale.training_length import drift_line, hindcast_line, is_measured, longest_rung
+from phiscale.triangle import ScalingConstants
 from report.view import StudyView
 
-RULES = {
-    "paper": "the paper's constants",
-    "equal": "equal shares",
-    "depth": "depth alone",
-    "width": "width alone",
-    "resolution": "resolution alone",
-    "dollar": "Dollar et al. (fast scaling)",
-    "lacs-gpu": "LACS for GPU",
-    "lacs-tpu": "LACS for TPU",
-}
-"""Names of the published rules for people."""
 _Z90 = 1.6449
 _CONFIRM = (
     "That is a 90 % interval from the search itself; scripts.confirm tests it with fresh seeds on images that the "
@@ -36,7 +26,7 @@ class Lead:
     """A published rule as the search measured it, and the recommendation's estimated lead over it."""
 
     rule: str
-    """Key of ``RULES``."""
+    """Key of ``MEASURED_RULES``."""
     constants: ScalingConstants
     score: float
     """Mean over its evaluations."""
@@ -52,7 +42,7 @@ class Lead:
     @property
     def name(self) -> str:
         """The rule for people."""
-        return RULES.get(self.rule, self.rule)
+        return MEASURED_RULES.get(self.rule, self.rule)
 
     @property
     def result(self) -> str:
@@ -172,7 +162,7 @@ def summary(view: StudyView) -> str:
 
 
 def as_json(view: StudyView) -> dict[str, Any]:
-    """A study for machines; the keys are those of ``scripts.show --json``."""
+    """A study for machines; the keys are those of ``scripts.report --print json``."""
     record = view.record
     return {
         "study": view.name,

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phiscale.cost import COUNTED
+from phiscale.published import MEASURED_RULES
 from phiscale.training_length import is_measured
 from report import series
-from report.answer import RULES, leads
+from report.answer import leads
 from report.style import VARIABLE, Ink, inline_svg, style
 from report.triangle import triangle
 from report.view import StudyView
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH = 4.7
-_LABELLED = {"recommended": "the recommendation", **RULES}
+_LABELLED = {"recommended": "the recommendation", **MEASURED_RULES}
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def draw_lengths(view: StudyView, ink: Ink) -> Figure | None:
     figure, axes = _axes(2.9, "images seen", view.score_name)
     shown: set[str] = set()
     for curve in curves:
-        colour = {"": ink.muted, RULES["paper"]: ink.second}.get(curve.label, ink.accent)
+        colour = {"": ink.muted, MEASURED_RULES["paper"]: ink.second}.get(curve.label, ink.accent)
         label = curve.label or "other trials"
         axes.plot(
             curve.lengths,
@@ -197,8 +199,7 @@ def draw_confirmed(view: StudyView, ink: Ink) -> Figure | None:
 
 
 def _metric(view: StudyView) -> str:
-    names = {"macs": "multiply-accumulates", "params": "parameters", "formula": "multiply-accumulates"}
-    return names.get(view.cost_model.metric, view.cost_model.metric)
+    return COUNTED[view.cost_model.shown].words
 
 
 def _short(value: float) -> str:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phiscale.constants import Shares
+from phiscale.published import MEASURED_RULES
 from phiscale.training_length import training
+from phiscale.triangle import Shares
 from report import series
-from report.answer import RULES
 from report.page import note
 from report.triangle import score_limits
 from report.view import StudyView
@@ -202,7 +202,7 @@ def curves(view: StudyView) -> Figure:
     figure, shown = go.Figure(), set()
     for curve in series.curves(view):
         name = curve.label or "other trials"
-        colour = {"": _MUTED, RULES["paper"]: _SECOND}.get(curve.label, _ACCENT)
+        colour = {"": _MUTED, MEASURED_RULES["paper"]: _SECOND}.get(curve.label, _ACCENT)
         figure.add_trace(
             go.Scatter(
                 x=list(curve.lengths), y=[round(value, 5) for value in curve.values],

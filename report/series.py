@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phiscale.constants import Shares
 from phiscale.family import short_number
+from phiscale.published import MEASURED_RULES
 from phiscale.training_length import longest_rung, rungs_of
-from report.answer import RULES
+from phiscale.triangle import Shares
 from report.view import StudyView
 from search.evaluation import mean_scores
 from search.measurements import Measurement
-from search.settings import BASELINE_RULES
 
 NEAREST = "recommended (nearest)"
 """Label of the measured network that is nearest to the recommendation."""
@@ -131,10 +130,10 @@ def curves(view: StudyView) -> list[Curve]:
     for trial in view.trials:
         if trial.result is not None and trial.result.rungs:
             label = NEAREST if nearest and trial.number in nearest.trials else ""
-            label = label or (RULES["paper"] if "paper" in trial.plan.names else "")
+            label = label or (MEASURED_RULES["paper"] if "paper" in trial.plan.names else "")
             _, by_rung = mean_scores(trial.result)
             found.append(Curve(trial.number, tuple(by_rung), tuple(by_rung.values()), label))
-    order = ["", RULES["paper"]]
+    order = ["", MEASURED_RULES["paper"]]
     return sorted(found, key=lambda curve: order.index(curve.label) if curve.label in order else len(order))
 
 
@@ -147,7 +146,7 @@ def _nearest(view: StudyView) -> Measurement | None:
 
 def rules_of(names: Sequence[str]) -> str:
     """The published rules among the names of a trial."""
-    return ", ".join(name for name in names if name in BASELINE_RULES)
+    return ", ".join(name for name in names if name in MEASURED_RULES)
 
 
 def growth(view: StudyView) -> dict[str, list[tuple[float, float]]]:
@@ -162,9 +161,8 @@ def growth(view: StudyView) -> dict[str, list[tuple[float, float]]]:
 
 def confirmed(view: StudyView) -> dict[str, list[tuple[float, float, float]]]:
     """(cost, mean score, standard deviation) by rule at every confirmed phi, by rising cost."""
-    metric = view.cost_model.metric if view.cost_model.metric != "formula" else "macs"
     found: dict[str, list[tuple[float, float, float]]] = {}
     for row in view.confirmed_families:
-        point = float(row[metric]), float(row["mean"]), float(row["sd"] or 0)
+        point = float(row[view.cost_model.shown]), float(row["mean"]), float(row["sd"] or 0)
         found.setdefault(row["name"], []).append(point)
     return {name: sorted(points) for name, points in found.items()}

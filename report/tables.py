@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from phiscale.cost import COUNTED
 from phiscale.family import short_number
+from phiscale.published import MEASURED_RULES
 from phiscale.training_length import is_measured, longest_rung, rungs_of
-from report.answer import RULES, comparisons, leads
-from report.view import StudyView
+from report.answer import comparisons, leads
+from report.view import FAMILY_COSTS, StudyView
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def confirmation(view: StudyView) -> Table | None:
     """Paired comparisons with every rule."""
     rows = [
         (
-            RULES.get(row["rival"], row["rival"]),
+            MEASURED_RULES.get(row["rival"], row["rival"]),
             "all" if row["phi"] is None else f"{row['phi']:g}",
             f"{row['difference']:+.4f}" + ("" if row["half_width"] is None else f" ± {row['half_width']:.4f}"),
             f"{row['p']:.2g}",
@@ -86,14 +88,11 @@ def confirmation(view: StudyView) -> Table | None:
 
 def ledger(view: StudyView) -> Table | None:
     """Every trial that ended: constants, network, cost asked and realised, score."""
-    metric = "macs" if view.cost_model.metric == "formula" else view.cost_model.metric
-    sizes = ("blocks", "width", "pixels", _METRICS[metric], "of asked")
+    metric = view.cost_model.shown
+    sizes = ("blocks", "width", "pixels", COUNTED[metric].label, "of asked")
     head = ("trial", "rule", "alpha", "beta", "gamma", *sizes, view.score_name)
     rows = [_ledger_row(row, metric) for row in view.table]
     return Table("Trials: constants asked for, network and cost realised", (*head, "seconds"), rows) if rows else None
-
-
-_METRICS = {"macs": "MACs", "params": "parameters", "activations": "activations"}
 
 
 def _ledger_row(row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
@@ -102,7 +101,7 @@ def _ledger_row(row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
     result = {"FAIL": "interrupted" if row.get("failure_kind") == "interrupted" else "failed", "PRUNED": "pruned"}
     return (
         str(row["number"]),
-        ", ".join(name for name in row.get("names", ()) if name in RULES),
+        ", ".join(name for name in row.get("names", ()) if name in MEASURED_RULES),
         *(_number(row.get(name), ".3f") for name in ("alpha", "beta", "gamma")),
         _number(row.get("blocks"), "d"),
         _number(row.get("realised_width"), ".3f"),
@@ -114,8 +113,11 @@ def _ledger_row(row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
     )
 
 
+_COSTS = tuple(COUNTED[name].label for name in FAMILY_COSTS)
+
+
 def families(view: StudyView) -> list[Table]:
-    """The family by the formula, at matched cost, and what ``scripts.make_family`` wrote; or a factory's."""
+    """The family by the formula, at matched cost, and the family files in the folder; or a factory's."""
     family, found = view.family or {}, _factory_families(view)
     for budget, name in (("nominal", "by the formula"), ("matched", "at matched cost")):
         members = family.get(budget)
@@ -131,7 +133,7 @@ def _factory_families(view: StudyView) -> list[Table]:
     factory = view.record.details.get("factory") if view.record else None
     if not isinstance(factory, Mapping):
         return []
-    head = ("member", "depth", "width", "pixels", "MACs", "parameters", "growth", "asked")
+    head = ("member", "depth", "width", "pixels", *_COSTS, "growth", "asked")
     found = []
     for budget, name in (("nominal", "by the formula"), ("matched", "at matched cost")):
         rows = [_factory_row(row) for row in factory.get(budget, ())]
@@ -147,21 +149,21 @@ def _factory_row(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"phi={row['phi']:g}",
         *(f"{row['realised'][axis]:.4f}" for axis in ("depth", "width")),
         str(row["resolution"]),
-        *(short_number(row[name]) for name in ("macs", "params")),
+        *(short_number(row[name]) for name in FAMILY_COSTS),
         f"{row['growth']:.3f}",
         f"{row['target_growth']:.3f}",
     )
 
 
 def _family(caption: str, members: Sequence[Mapping[str, Any]]) -> Table:
-    head = ("member", "depth", "width", "resolution", "pixels", "blocks", "MACs", "parameters", "growth", "asked")
+    head = ("member", "depth", "width", "resolution", "pixels", "blocks", *_COSTS, "growth", "asked")
     rows = [
         (
             str(row["name"]),
             *(f"{row[name]:.3f}" for name in ("depth", "width", "resolution_multiplier")),
             str(row["resolution"]),
             str(sum(row["repeats"])),
-            *(short_number(row[name]) for name in ("macs", "params")),
+            *(short_number(row[name]) for name in FAMILY_COSTS),
             f"{row['growth']:.3f}",
             _number(row["target_growth"], ".3f"),
         )

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phiscale.constants import Shares
 from phiscale.files import write_bytes
 from phiscale.training_length import training
+from phiscale.triangle import Shares
 from report import series
 from report.labels import Box, place_labels
 from report.style import PRINTED, Ink, style

@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phiscale.constants import CostModel
+from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.record import SearchRecord
+from phiscale.triangle import CostModel
 from search.hold import is_driven
 from search.horizon import aim_of
 from search.measurements import Measurement, measurements
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from optuna import Study
 
 RECORD = "constants.json"
-_MEMBER = {"name", "depth", "width", "resolution_multiplier", "resolution", "repeats", "macs", "params", "growth"}
+FAMILY_COSTS = ("macs", "params")
+"""Counted costs that tables of families show."""
+_MEMBER = {"name", "depth", "width", "resolution_multiplier", "resolution", "repeats", *FAMILY_COSTS, "growth"}
 _SETTING = {"setting", "seconds"}
-_CONFIRMED = {"name", "macs", "params", "activations", "mean", "sd"}
+_CONFIRMED = {"name", *COUNTED, "mean", "sd"}
 """What a row of a file in the study's folder has to hold to be shown; a file that another program left there is not."""
 _STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}
 
@@ -109,7 +112,7 @@ class StudyView:
 
     @cached_property
     def other_families(self) -> dict[str, list[dict[str, Any]]]:
-        """Families that ``scripts.make_family`` wrote into the folder, by the name of their file."""
+        """Families in files ``family-*.json`` of the folder (``phiscale family --output``), by the file's name."""
         found = {path.name: read_json(path) for path in sorted(self.folder.glob("family-*.json"))}
         return {name: rows for name, rows in found.items() if _are_rows(rows, _MEMBER)}
 

@@ -4,9 +4,9 @@ Run: python -m scripts.calibrate_cost --metric latency --network efficientnet-b0
      python -m scripts.calibrate_cost --metric train-step --output step.json
      python -m scripts.run_search --study fast --cost-model latency.json
 
-A small design of networks is measured (or counted, for macs, params and activations), and three exponents are fitted in
-log space. Time them on the idle machine that is to run them: one after the other, as more --workers disturb each other
-where they share a device.
+A small design of networks is measured, or counted for the costs that phiscale counts, and three exponents are fitted
+in log space. Time them on the idle machine that is to run them: one after the other, as more --workers disturb each
+other where they share a device.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ import itertools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated
 
 import tyro
 
 from objectives.training.settings import TrainSettings
-from phiscale.baselines import BASELINES, PROXY_BASE
+from phiscale.baselines import PROXY_BASE, find_network
 from phiscale.calibration import Calibration
-from phiscale.constants import CostModel, Multipliers
+from phiscale.cost import COUNTED
 from phiscale.errors import DataError, SettingsError, StudyError
 from phiscale.network import ScaledNetwork, scale_network
 from phiscale.rounding import ROUNDINGS
-from phiscale.spec import NetworkSpec, load_network
+from phiscale.spec import NetworkSpec
+from phiscale.triangle import CostModel, Multipliers
 from scripts.shared.console import run_command
 from scripts.shared.executors import ExecutorSettings, make_executor
 from search.executors.contract import Raised, run_all
 
-Measured = Literal["latency", "train-step", "memory"]
+_MEASURED = ("latency", "train-step", "memory")
 _LARGEST = 4.0
 """Cost of the largest network of the design by axis, as a multiple of the baseline's multiply-accumulates."""
 _SMALLEST = 0.02
@@ -42,8 +43,8 @@ _SMALLEST = 0.02
 class CalibrateOptions:
     """Options of ``scripts.calibrate_cost``."""
 
-    metric: Measured | Literal["macs", "params", "activations"]
-    """What is measured (latency, train-step, memory) or counted (macs, params, activations)."""
+    metric: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join((*_MEASURED, *COUNTED))}}}")]
+    """What is measured (latency, train-step, memory) or counted."""
     output: Path
     """The cost model file to write."""
     network: str | None = None
@@ -63,6 +64,8 @@ class CalibrateOptions:
     """Where networks are measured."""
 
     def __post_init__(self) -> None:
+        if self.metric not in (*_MEASURED, *COUNTED):
+            raise SettingsError(f"expected a metric of {', '.join((*_MEASURED, *COUNTED))}, got {self.metric!r}")
         for name, value in (("batch", self.batch), ("repeats", self.repeats)):
             if value < 1:
                 raise SettingsError(f"expected {name} of at least 1, got {value}")
@@ -78,7 +81,7 @@ def calibrate(options: CalibrateOptions) -> None:
     """Measure the design, fit, write and print."""
     import dataclasses
 
-    base = PROXY_BASE if options.network is None else BASELINES.get(options.network) or load_network(options.network)
+    base = PROXY_BASE if options.network is None else find_network(options.network)
     if options.resolution is not None:
         base = dataclasses.replace(base, resolution=options.resolution)
     networks = design(base)
@@ -103,14 +106,13 @@ def design(base: NetworkSpec) -> list[ScaledNetwork]:
 
 def _costs(networks: list[ScaledNetwork], options: CalibrateOptions) -> tuple[list[float], str, str]:
     """Costs of the networks, their unit, and the device."""
-    if options.metric in ("macs", "params", "activations"):
+    if options.metric in COUNTED:
         return [float(network.cost.by_metric(options.metric)) for network in networks], "count", "counted"
     from objectives.training.timing import UNITS
 
-    metric = cast("Measured", options.metric)
     costs: dict[int, float] = {}
     devices: set[str] = set()
-    work = Measuring(metric, options.train, options.batch, options.repeats)
+    work = Measuring(options.metric, options.train, options.batch, options.repeats)
     for place, outcome in run_all(make_executor(options.run), work, [(network.spec,) for network in networks]):
         if isinstance(outcome, Raised):
             raise outcome.error or StudyError(f"a measurement raised {outcome.what} ({outcome.where})")
@@ -121,14 +123,14 @@ def _costs(networks: list[ScaledNetwork], options: CalibrateOptions) -> tuple[li
         print(f"{len(costs)}/{len(networks)} {line}", flush=True)
     if len(devices) > 1:
         raise StudyError(f"expected measurements on one kind of device, got {', '.join(sorted(devices))}")
-    return [costs[place] for place in range(len(networks))], UNITS[metric], devices.pop()
+    return [costs[place] for place in range(len(networks))], UNITS[options.metric], devices.pop()
 
 
 @dataclass(frozen=True)
 class Measuring:
     """The work of an executor: the cost of one network, and the device on which it was measured."""
 
-    metric: Measured
+    metric: str
     train: TrainSettings
     batch: int
     repeats: int
@@ -163,9 +165,10 @@ def fit(
         notes.append(
             f"the fit explains {found.r_squared:.1%} of the variance: measure on an idle machine, or more often"
         )
-    counted = options.metric in ("macs", "params", "activations")
     depth, width, resolution = exponents
-    model = CostModel(depth, width, resolution, options.target, options.metric if counted else "formula")
+    model = CostModel(
+        depth, width, resolution, options.target, options.metric if options.metric in COUNTED else "formula"
+    )
     return Calibration(
         cost_model=model,
         measured=options.metric,

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from objectives.training.settings import TrainSettings
-from phiscale.constants import Shares, constants_from_shares
 from phiscale.errors import BudgetError, DataError, SettingsError, StudyError
 from phiscale.family import align_columns
 from phiscale.files import write_text
@@ -33,6 +32,7 @@ from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
 from phiscale.rounding import rounding_by_name
 from phiscale.spec import NetworkSpec
+from phiscale.triangle import Shares, constants_from_shares
 from scripts.report import renew_report
 from scripts.shared.console import run_command
 from scripts.shared.executors import ExecutorSettings
@@ -137,7 +137,7 @@ def _base(options: CheckOptions, data: ImageSet) -> NetworkSpec:
 
 def _networks(options: CheckOptions, base: NetworkSpec) -> list[ScaledNetwork]:
     """Distinct networks of the lattice at one cost. Raises ``StudyError`` for too few."""
-    from search.simplex import lattice
+    from phiscale.triangle import lattice
 
     model = options.measure.cost_model
     steps = max(n for n in range(2, 60) if len(lattice(n, model)) <= options.points)

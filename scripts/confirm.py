@@ -29,13 +29,15 @@ import tyro
 
 from objectives.training.rungs import plan_rungs
 from objectives.training.settings import TrainSettings
-from phiscale.constants import CostModel, ScalingConstants
+from phiscale.cost import COUNTED
 from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError, TrialError
 from phiscale.family import parse_phis
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
+from phiscale.published import MEASURED_RULES, PUBLISHED_RULES
 from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
+from phiscale.triangle import CostModel, ScalingConstants
 from scripts.report import renew_report
 from scripts.shared.console import run_command
 from scripts.shared.executors import ExecutorSettings, make_executor
@@ -43,7 +45,7 @@ from scripts.shared.setup import ObjectiveSettings, load_rate_plane, make_data
 from scripts.shared.tables import read_rows, write_rows
 from scripts.shared.training import Training
 from search.executors.contract import Done, Raised, run_all
-from search.settings import BASELINE_RULES, SearchSettings
+from search.settings import SearchSettings
 from search.study import check_study_name
 
 if TYPE_CHECKING:
@@ -52,9 +54,9 @@ if TYPE_CHECKING:
     from objectives.training.train import ProxyRun
 
 OURS = "recommended"
-_COLUMNS = ("setting", "phi", "fingerprint", "seed", "score", "macs", "params", "activations", "seconds", "failure")
+_COLUMNS = ("setting", "phi", "fingerprint", "seed", "score", *COUNTED, "seconds", "failure")
 
-_FAMILY = ("phi", "name", "alpha", "beta", "gamma", "macs", "params", "activations", "mean", "sd", "n")
+_FAMILY = ("phi", "name", "alpha", "beta", "gamma", *COUNTED, "mean", "sd", "n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ class ConfirmOptions:
     images: int = 5000
     """Unseen images to score on, at most."""
     rivals: str = "all"
-    """all, or some of paper,equal,depth,width,resolution,dollar,lacs-gpu,lacs-tpu."""
+    """all, or names of published rules with commas between, e.g. paper,equal. A wrong name lists them."""
     against: str = ""
     """Other studies, with commas between, whose best observed constants are rivals too: a grid search, say."""
     run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
@@ -91,7 +93,7 @@ class ConfirmOptions:
             raise SettingsError(f"expected more than 0 epochs, got {self.epochs!r}")
         parse_phis(self.phis)
         for study in self.other_studies:
-            if check_study_name(study) in (OURS, *BASELINE_RULES):
+            if check_study_name(study) in (OURS, *MEASURED_RULES):
                 raise SettingsError(f"expected --against to name studies, got {study}, which stands for a rule here")
         if self.rivals == "none" and not self.other_studies:
             raise SettingsError("expected rivals to compare with, got none; use --rivals all or some of their names")
@@ -207,11 +209,9 @@ def _row(outcome: Done | Raised) -> dict[str, Any]:
 
 def _rules(options: ConfirmOptions, record: SearchRecord) -> dict[str, ScalingConstants]:
     """The recommendation and its rivals by name."""
-    from search.rules import baseline_constants
-
     rules = {OURS: record.constants}
     for name in options.rival_names:
-        constants = baseline_constants(name, record.cost_model)
+        constants = PUBLISHED_RULES[name].on(record.cost_model)
         if constants is not None:
             rules[name] = constants
     for study in options.other_studies:

@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from phiscale.baselines import find_network
 from phiscale.errors import SettingsError
-from phiscale.family import short_number
+from phiscale.factory import refuse_factory
+from phiscale.family import FamilyMember, generate_family, short_number
+from phiscale.record import SearchRecord
+from phiscale.rounding import rounding_by_name
 from phiscale.training_length import heading
-from scripts.make_family import FamilyOptions, load_record, make_members
 from scripts.shared.console import run_command
+from search.study import check_study_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +53,12 @@ class OnnxOptions:
     def __post_init__(self) -> None:
         if self.output.suffix != ".onnx":
             raise SettingsError(f"expected --output to end in .onnx, got {self.output}")
-        self.family()
-
-    def family(self) -> FamilyOptions:
-        """The same choice as options of ``scripts.make_family``, which checks them."""
-        return FamilyOptions(
-            study=self.study,
-            record=self.record,
-            phi=repr(self.phi),
-            network=self.network,
-            budget=self.budget,
-            rounding=self.rounding,
-            results=self.results,
-        )
+        if (self.study is None) == (self.record is None):
+            raise SettingsError("expected exactly one of --study and --record")
+        if self.study is not None:
+            check_study_name(self.study)
+        if self.rounding is not None:
+            rounding_by_name(self.rounding)
 
 
 def main() -> int:
@@ -74,8 +71,8 @@ def export_onnx(options: OnnxOptions) -> None:
     from objectives.networks.build import build_network
     from objectives.networks.onnx_file import network_with_weights, write_checked
 
-    record = load_record(options.family())
-    (member,) = make_members(options.family(), record)
+    record = SearchRecord.load(options.record or options.results / str(options.study))
+    member = make_member(options, record)
     spec, cost = member.network.spec, member.network.cost
     network = network_with_weights(build_network(spec, options.seed), options.weights)
     difference = write_checked(network, spec, options.output, seed=options.seed)
@@ -84,6 +81,23 @@ def export_onnx(options: OnnxOptions) -> None:
         f"{'weights of ' + str(options.weights) if options.weights else 'random weights'}\n{heading(record)}\n"
         f"onnxruntime and torch differ by at most {difference:.1e} of the largest logit\nwritten: {options.output}"
     )
+
+
+def make_member(options: OnnxOptions, record: SearchRecord) -> FamilyMember:
+    """The network of the record. Raises ``SettingsError`` where it holds no baseline and none is named."""
+    base = find_network(options.network) if options.network else record.network
+    if base is None:
+        refuse_factory(record)
+        raise SettingsError("this record holds no network; name one with --network")
+    (member,) = generate_family(
+        base,
+        record.constants,
+        [options.phi],
+        budget=options.budget,
+        rounding=rounding_by_name(options.rounding) if options.rounding else None,
+        cost_model=record.cost_model,
+    )
+    return member
 
 
 if __name__ == "__main__":

@@ -1,17 +1,28 @@
-"""Write the report of a study: one HTML file that opens without a network, and the same in Markdown.
+"""Write the report of a study: one HTML file that opens without a network, and the same in Markdown; or print it.
 
 Run: python -m scripts.report --study demo
+     python -m scripts.report --study demo --print text
+     python -m scripts.report --study demo --print json
 
-A study that runs, or whose trials failed, has a report too. run_search writes it when it ends; confirm, make_family and
-check_proxy renew it.
+A study that runs, or whose trials failed, has a report too. run_search writes it when it ends; confirm and check_proxy
+renew it. With --print json the keys are: study, state, trials (finished, pruned, failed, cut_off, running, waiting),
+failures, score, direction, cost_model, cost_ratio (smallest and largest realised over asked, or null), recommendation
+(alpha, beta, gamma, shares, phi, expected, noise, region_part; null before a trial has finished), length (images,
+epoch_images, data: the training that the constants are for; null where the objective states none), horizon (images,
+determined, reason: the length that was asked for; null where none was), drift (depth, width, resolution: value, low,
+high, the change of each share per doubling of the length; or null), hindcast (rungs, longest, bias, coverage, rank,
+least_rank, regret, repeats, networks, holds; or null), rungs (images, optimum, noise, range, noise_part of each),
+best_observed, baselines (rule, constants, score, evaluations, error, ahead, half_width, result), confirmation (null
+without scripts.confirm), notes. Keys may be added; these stay.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -26,6 +37,8 @@ class ReportOptions:
 
     place: Annotated[StudyOptions, tyro.conf.arg(name="")]
     """Which study."""
+    printed: Annotated[Literal["text", "json"] | None, tyro.conf.arg(name="print")] = None
+    """Print what the study has found, as text or as one JSON object, and write nothing."""
 
 
 def main() -> int:
@@ -34,11 +47,15 @@ def main() -> int:
 
 
 def report(options: ReportOptions) -> None:
-    """Write ``report.html`` and ``report.md`` and say where."""
+    """Write ``report.html`` and ``report.md`` and say where; or print the study."""
+    from report.answer import as_json, summary
     from report.page import HTML, MARKDOWN, write_report
 
-    folder = options.place.folder
-    write_report(options.place.look(), folder)
+    view, folder = options.place.look(), options.place.folder
+    if options.printed:
+        print(summary(view) if options.printed == "text" else json.dumps(as_json(view), indent=2))
+        return
+    write_report(view, folder)
     print(f"written: {folder / HTML}, {folder / MARKDOWN}")
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.contract import Evaluation, Objective
-from phiscale.constants import FLOPS, CostModel
 from phiscale.errors import SettingsError
 from phiscale.record import SearchRecord
+from phiscale.triangle import FLOPS, CostModel
 from search.driver import StudyPlace, run_study
 from search.executors.contract import Executor
 from search.executors.in_process import InProcess

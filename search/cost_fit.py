@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phiscale.constants import Multipliers
 from phiscale.errors import DataError
+from phiscale.triangle import Multipliers
 
 
 @dataclass(frozen=True)

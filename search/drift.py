@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from phiscale.constants import Shares
+from phiscale.triangle import Shares
 from search.horizon import Scale, fit
 from search.surface import Array, are_equal
 

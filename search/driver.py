@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.contract import AnyNetwork, Evaluation, Objective
-from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import BudgetError, ConstraintError, StudyError, TrialError
+from phiscale.triangle import CostModel, ScalingConstants
 from search import methods
 from search.enqueued import enqueue_again, take_enqueued
 from search.evaluation import Evaluate, as_result, checked, described, mean_scores, network_at, objective_target

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phiscale.constants import CostModel
 from phiscale.errors import SettingsError
+from phiscale.triangle import CostModel
 from search.sampler import ConstantsSampler, suggest_constants
 from search.trial import Failure, Plan, enqueued_parameters, failure_attributes, redo_attributes, redone_by, trial_of
 

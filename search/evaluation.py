@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from objectives.contract import AnyNetwork, Evaluation, Objective
-from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import SettingsError, TrialError
 from phiscale.spec import NetworkSpec
+from phiscale.triangle import CostModel, ScalingConstants
 from search.trial import Result
 
 _KINDS: dict[str, Any] = {"network": Mapping, "data": Mapping, "train": Mapping, "phi": (int, float)}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from objectives.contract import AnyNetwork, Evaluation, Objective
-from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import SettingsError
+from phiscale.triangle import CostModel, ScalingConstants
 from search.trial import PARAMETERS, parameters_of
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from phiscale.constants import CostModel, ScalingConstants, Shares
+from phiscale.triangle import CostModel, ScalingConstants, Shares
 from search.horizon import Aim, Fitted, Scale
 from search.measurements import Measurement, measurements
 from search.settings import SearchSettings

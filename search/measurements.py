@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from phiscale.constants import CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
+from phiscale.triangle import CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
 from search.trial import COLUMNS, Trial, row
 
 

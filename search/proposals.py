@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from objectives.contract import AnyNetwork
-from phiscale.constants import CostModel, ScalingConstants
 from phiscale.errors import BudgetError, ConstraintError
+from phiscale.published import PUBLISHED_RULES
+from phiscale.triangle import CostModel, ScalingConstants
 from search import methods
 from search.history import History
 from search.replicates import repeat
-from search.rules import baseline_constants
 from search.settings import SearchSettings
 from search.trial import Plan, Trial
 
@@ -29,7 +29,7 @@ class Planned:
 
 def planned(settings: SearchSettings, cost_model: CostModel, network_at: NetworkAt) -> Planned:
     """The planned points. Those that stand for no network stay in the plan, and fail with their reason."""
-    rules = [(name, baseline_constants(name, cost_model)) for name in settings.baseline_names]
+    rules = [(name, PUBLISHED_RULES[name].on(cost_model)) for name in settings.baseline_names]
     stated = [(name, constants) for name, constants in rules if constants is not None]
     stated += methods.known_points(settings, cost_model) or []
     return Planned(tuple(_distinct(stated, network_at)), len(stated))

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from phiscale.constants import CostModel, ScalingConstants, Shares, constants_from_shares
 from phiscale.errors import StudyError
 from phiscale.record import Estimate, Observed
 from phiscale.training_length import FARTHEST
+from phiscale.triangle import CostModel, ScalingConstants, Shares, active_axes, constants_from_shares, lattice
 from search import drift
 from search.horizon import (
     LEAST_COVERAGE,
@@ -34,7 +34,6 @@ from search.horizon import (
     plain_scale,
 )
 from search.measurements import Measurement
-from search.simplex import active_axes, lattice
 from search.surface import Array, are_equal
 from search.threads import one_thread
 

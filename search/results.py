@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import phiscale
-from phiscale.constants import CostModel
 from phiscale.errors import BudgetError, RecordError
 from phiscale.family import family_rows, generate_family
 from phiscale.files import write_text
+from phiscale.published import MEASURED_RULES
 from phiscale.record import Estimate, Horizon, Length, Observed, SearchRecord
 from phiscale.spec import NetworkSpec
+from phiscale.triangle import CostModel
 from search.horizon import aim_of
 from search.measurements import Measurement, measurements, trials_csv
 from search.recommendation import Recommendation, recommend
-from search.settings import BASELINE_RULES, SearchSettings
+from search.settings import SearchSettings
 from search.study import SETTINGS_KEY, STOPPED, cost_model_of
 from search.trial import Trial, trials_of
 
@@ -179,9 +180,9 @@ def _baselines(rows: Sequence[Measurement]) -> tuple[Observed, ...]:
         name: Observed(name, row.constants, row.score, len(row.scores))
         for row in rows
         for name in row.names
-        if name in BASELINE_RULES
+        if name in MEASURED_RULES
     }
-    return tuple(found[name] for name in BASELINE_RULES if name in found)
+    return tuple(found[name] for name in MEASURED_RULES if name in found)
 
 
 def _versions() -> dict[str, Any]:

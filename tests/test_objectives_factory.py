@@ -8,7 +8,6 @@ import math
 
 import pytest
 import torch
-from search.claims import describe_point, network_at
 
 from objectives.contract import CountedNetwork, Objective
 from objectives.networks.build import Network
@@ -36,6 +35,8 @@ from phiscale import (
     scale_network,
     shares_of_direction,
 )
+from search.evaluation import network_at
+from search.trial import Sizes
 from tests import factories_for_tests as factories
 from tests.interop import require
 from tests.tiny_data import striped_images
@@ -109,7 +110,7 @@ def test_other_costs_are_held_equal_too(cost_model):
 
 def test_what_cannot_be_matched_says_so():
     with pytest.raises(
-        BudgetError, match=r"within 0\.02 of 4 times the cost of its baseline along alpha=1, .* nearest"
+        BudgetError, match=r"within 0\.02 of 4 times the cost of tests:coarse along alpha=1, .* nearest"
     ):
         match_factory(factory(factories.coarse), RULES["width"], phi=2, cost_model=FLOPS)
     with pytest.raises(ConstraintError, match="constants that change"):
@@ -120,7 +121,7 @@ def test_too_small_to_be_built_is_too_cheap():
     small = factory(factories.only_large_images)
     network = match_factory(small, RULES["equal"], phi=-1, cost_model=FLOPS)
     assert network.resolution >= 12
-    with pytest.raises(BudgetError, match="nearest found costs 0.4335"):
+    with pytest.raises(BudgetError, match="nearest whole layers, channels and pixels cost 0.4335"):
         match_factory(small, RULES["resolution"], phi=-2, cost_model=FLOPS)
 
 
@@ -206,10 +207,10 @@ def test_a_network_that_cannot_be_trained_fails_its_trial_with_the_reason():
 
 def test_what_a_study_shows_of_it():
     network = objective(phi=1.0).network(RULES["equal"])
-    shown = describe_point(RULES["equal"], network, FLOPS, 2.0)
-    assert (shown["macs"], shown["resolution"]) == (network.cost.macs, network.resolution)
-    assert shown["cost_ratio"] == pytest.approx(1, rel=0.02)
-    assert "blocks" not in shown
+    sizes = Sizes.of(network, FLOPS, 2.0)
+    assert (sizes.cost, sizes.resolution) == (network.cost, network.resolution)
+    assert sizes.cost_ratio == pytest.approx(1, rel=0.02)
+    assert sizes.blocks is None
 
 
 def test_growth_by_formula_and_count():

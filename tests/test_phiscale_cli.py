@@ -116,6 +116,16 @@ def test_the_length_stands_over_the_multipliers_of_a_factory(run, tmp_path: Path
     assert table[0]["length_images"] == "160000"
 
 
+def test_a_family_is_written_beside_what_is_printed(run, path: str, tmp_path: Path) -> None:
+    shown = run("family", path)[1]
+    for name, style in (("f.json", "json"), ("f.csv", "csv")):
+        output = str(tmp_path / name)
+        assert run("family", path, "--output", output) == (0, f"{shown}\nwritten: {output}\n", "")
+        assert (tmp_path / name).read_text() == run("family", path, "--format", style)[1]
+    assert run("family", path, "--format", "csv", "--output", output)[1] == (tmp_path / "f.csv").read_text()
+    assert run("family", path, "--output", "f.txt")[0] == 2
+
+
 def test_the_defaults_are_a_table_from_zero_to_seven(run, path: str) -> None:
     assert run("family", path) == run("family", path, "--phi", "0:7", "--format", "table", "--budget", "nominal")
 
@@ -310,7 +320,7 @@ def test_bad_records(run, tmp_path: Path, name: str) -> None:
 
 
 def test_places_that_hold_no_record(run, tmp_path: Path) -> None:
-    for place, reason in ((tmp_path / "missing.json", "No such file"), (tmp_path, "Is a directory"), ("", "directory")):
+    for place, reason in ((tmp_path / "missing.json", "No such file"), (tmp_path, "No such file"), ("", "directory")):
         for command in ("show", "family"):
             status, out, err = run(command, str(place))
             assert (status, out) == (1, "")

@@ -310,7 +310,7 @@ def with_stages(**fields: Any) -> NetworkSpec:
         ("transformers", with_stages(se_ratio=0), "always have squeeze-excitation"),
         ("transformers", with_stages(stride=3), "strides are 1 or 2, not 3"),
         ("transformers", with_stages(channels=32, stride=1), "has no skip connection, and one of 32 has"),
-        ("tensorflow", EFFICIENTNET_B0, "expected a library of timm, torchvision, keras, transformers"),
+        ("tensorflow", EFFICIENTNET_B0, "expected a library of keras, timm, torchvision, transformers"),
     ],
 )
 def test_refusals(library: str, spec: NetworkSpec, reason: str) -> None:
@@ -327,10 +327,10 @@ def test_one_squeeze_ratio_for_transformers() -> None:
 
 
 def test_a_field_that_no_export_reads_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from phiscale import export_libraries
+    from phiscale.export import _library
 
-    known = {cls: names - {"kernel"} for cls, names in export_libraries._KNOWN_FIELDS.items()}
-    monkeypatch.setattr(export_libraries, "_KNOWN_FIELDS", known)
+    known = {cls: names - {"kernel"} for cls, names in _library._KNOWN_FIELDS.items()}
+    monkeypatch.setattr(_library, "_KNOWN_FIELDS", known)
     with pytest.raises(SettingsError, match="kernel=3 is not exported"):
         library_arguments(PUBLISHED["b0"].network, "timm")
 
@@ -402,7 +402,7 @@ def test_the_python_snippet_needs_nothing() -> None:
     assert "ALPHA" not in export_member(PUBLISHED["b1"], "python")
 
 
-@pytest.mark.parametrize("to", ["timm", "torchvision", "keras", "transformers", "python"])
+@pytest.mark.parametrize("to", [*LIBRARIES, "python"])
 def test_a_name_cannot_become_code(to: str) -> None:
     spec = dataclasses.replace(EFFICIENTNET_B0, name="x\nraise SystemExit('ran')\u2028\r\x0craise SystemExit")
     member = generate_family(spec, PAPER, [0])[0]
@@ -414,7 +414,7 @@ def test_a_name_cannot_become_code(to: str) -> None:
 
 
 def test_an_unknown_export_is_refused() -> None:
-    with pytest.raises(SettingsError, match="expected an export to timm, torchvision, keras"):
+    with pytest.raises(SettingsError, match="expected an export to csv, json, keras"):
         export_member(PUBLISHED["b0"], "caffe")
 
 

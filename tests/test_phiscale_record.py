@@ -313,7 +313,7 @@ DAMAGE = [
     (("cost_model", "depth"), -1),
     (("cost_model", "width"), 1e308),
     (("cost_model", "target"), 1),
-    (("cost_model", "metric"), "flops"),
+    (("cost_model", "metric"), ""),
     (("phi",), "2"),
     (("phi",), False),
     (("network",), []),
@@ -324,7 +324,7 @@ DAMAGE = [
     (("network", "head_channels"), -1),
     (("network", "stem"), "pool"),
     (("network", "head_norm"), 1),
-    (("network", "stages", 0, "block"), "resnet"),
+    (("network", "stages", 0, "block"), ""),
     (("network", "stages", 0, "layer_scale"), 2),
     (("network", "activation"), "tanh"),
     (("network", "dropout"), 1),
@@ -516,8 +516,13 @@ def test_paths_that_no_file_can_have(path: str) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"cannot read the record .*missing.json: No such file"):
         SearchRecord.load(tmp_path / "missing.json")
-    with pytest.raises(RecordError, match="Is a directory"):
+    with pytest.raises(RecordError, match=r"cannot read the record .*constants.json: No such file"):
         SearchRecord.load(tmp_path)
+
+
+def test_the_folder_of_a_study_stands_for_its_record(tmp_path: Path) -> None:
+    RECORD.save(tmp_path / "constants.json")
+    assert SearchRecord.load(tmp_path) == RECORD
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -322,12 +322,12 @@ def test_a_stage_is_made_by_keyword_only() -> None:
 @pytest.mark.parametrize(
     ("base", "change", "message"),
     [
-        (RESNET_50, {"se_ratio": 0.25}, "se_ratio of 0 in a bottleneck block"),
-        (RESNET_50, {"layer_scale": 0.1}, "layer_scale of 0 in a bottleneck block"),
+        (RESNET_50, {"se_ratio": 0.25}, "se_ratio to be 0 in a bottleneck block"),
+        (RESNET_50, {"layer_scale": 0.1}, "layer_scale to be 0 in a bottleneck block"),
         (RESNET_50, {"channels": 254}, "divides the 254 channels of a bottleneck block, got 4"),
         (RESNET_50, {"expansion": 2.5}, "whole expansion"),
         (RESNET_50, {"block": "basic", "expansion": 1.5}, "whole expansion"),
-        (CONVNEXT_T, {"se_ratio": 0.1}, "se_ratio of 0 in a convnext block"),
+        (CONVNEXT_T, {"se_ratio": 0.1}, "se_ratio to be 0 in a convnext block"),
         (CONVNEXT_T, {"layer_scale": 2}, "layer_scale in"),
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from phiscale import BASELINES, SearchRecord
+from phiscale.published import MEASURED_RULES
 
 ROOT = Path(__file__).parent.parent
 NETWORK = "tests.objectives_for_tests:NetworkObjective"
@@ -31,13 +32,13 @@ def trials(results: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((results / "s" / "trials.csv").read_text().splitlines()))
 
 
-@pytest.mark.parametrize("script", ["run_search", "make_family", "calibrate_cost"])
+@pytest.mark.parametrize("script", ["run_search", "calibrate_cost"])
 def test_help_lists_every_baseline(script: str) -> None:
     words = command(script, "--help").stdout.replace("│", " ").replace(",", " ").split()
     assert set(BASELINES) <= set(words)
 
 
-@pytest.mark.parametrize("script", ["run_search", "make_family", "report", "show", "dashboard"])
+@pytest.mark.parametrize("script", ["run_search", "report", "export_onnx", "dashboard"])
 def test_help_teaches_and_loads_nothing_heavy(script: str) -> None:
     shown = command(script, "--help")
     assert shown.returncode == 0
@@ -53,7 +54,7 @@ def test_help_teaches_and_loads_nothing_heavy(script: str) -> None:
     assert "LOADED []" in done.stdout
 
 
-def test_a_search_leaves_its_files_and_a_family_can_be_made(tmp_path: Path) -> None:
+def test_a_search_leaves_its_files(tmp_path: Path) -> None:
     done = search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "10")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "s"
@@ -66,13 +67,6 @@ def test_a_search_leaves_its_files_and_a_family_can_be_made(tmp_path: Path) -> N
     assert all(abs(float(row["cost_ratio"]) - 1) <= 0.02 for row in rows)
     assert "alpha" in done.stdout
     assert "10/10" in done.stdout
-    made = command(
-        "make_family", "--study", "s", "--results", tmp_path, "--phi", "-1:2", "--network", "efficientnet-b0"
-    )
-    assert made.returncode == 0, made.stderr
-    family = json.loads((folder / "family-matched.json").read_text())
-    assert [row["phi"] for row in family] == [-1, 0, 1, 2]
-    assert all(abs(row["growth"] / row["target_growth"] - 1) <= 0.02 for row in family)
 
 
 def test_quiet_prints_the_result_only(tmp_path: Path) -> None:
@@ -187,7 +181,7 @@ def test_ten_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
     assert len(complete) == len(set(complete)) == 30
     assert all(row["failure_kind"] == "interrupted" for row in rows if row["state"] == "FAIL")
     names = [name for row in rows if row["state"] == "COMPLETE" for name in json.loads(row["names"] or "[]")]
-    assert sorted(names) == ["depth", "dollar", "equal", "lacs-gpu", "lacs-tpu", "paper", "resolution", "width"]
+    assert sorted(names) == sorted(MEASURED_RULES)
     whole = search(tmp_path / "whole", "--study", "s", "--objective", NETWORK, "--trials", "30")
     assert whole.returncode == 0, whole.stderr
     killed, never = (SearchRecord.load(folder / "s" / "constants.json") for folder in (tmp_path, tmp_path / "whole"))

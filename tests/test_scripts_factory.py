@@ -123,8 +123,10 @@ def test_what_needs_a_spec_is_refused_in_one_sentence(folder: Path, capsys: pyte
     assert asked in capsys.readouterr().err
     assert main(["family", path, "--rounding", "tf"]) == 2
     assert f"expected no --rounding for a record of {PLAIN}" in capsys.readouterr().err
-    for script, status, message in (("make_family", 2, asked), ("confirm", 1, f"got one of the factory {PLAIN}")):
+    onnx = ("export_onnx", 2, asked, ("--output", folder / "x.onnx"))
+    for script, status, message, more in (onnx, ("confirm", 1, f"got one of the factory {PLAIN}", ())):
         words = [sys.executable, "-W", "error", "-m", f"scripts.{script}", "--study", "s", "--results", folder.parent]
+        words += more
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
         assert message in done.stderr

@@ -11,9 +11,8 @@ from objectives.data.embedded import load_embedded
 from objectives.proxy import ProxyObjective
 from objectives.training.rungs import plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
-from phiscale import FLOPS, PROXY_BASE
+from phiscale import FLOPS, PROXY_BASE, PUBLISHED_RULES
 from scripts.shared.forecast import Forecast, describe_data, describe_horizon, forecast, network_table
-from search.rules import baseline_constants
 from search.settings import SearchSettings
 from tests.objectives_for_tests import NetworkObjective
 from tests.test_scripts import search
@@ -69,9 +68,7 @@ def test_the_time_is_that_of_all_trainings_between_the_quickest_and_the_slowest(
 
 
 def test_an_estimate_is_made_of_the_time_of_a_step_and_of_scoring(objective: ProxyObjective, monkeypatch) -> None:
-    constants = baseline_constants("width", FLOPS)
-    assert constants is not None
-    network = objective.network(constants)
+    network = objective.network(PUBLISHED_RULES["width"].constants)
     rungs = plan_rungs(objective.train, 80)
     timed = min(12, rungs[-1].steps // 2)
     clock = iter([0.0, 2.0 * timed, 2.0 * timed + 7.0])  # before and after the steps, and after scoring

@@ -1,4 +1,4 @@
-"""scripts.report, scripts.show and scripts.dashboard as a person runs them."""
+"""scripts.report and scripts.dashboard as a person runs them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from phiscale import StudyError
+from phiscale.cli import main
 from scripts.dashboard import DashboardOptions, is_loopback
 from scripts.shared.studies import StudyOptions
 from tests.dashboards import dashboard_of
 from tests.studies_for_tests import BAD
 from tests.test_scripts import NETWORK, ROOT, command, search
 from tests.test_scripts_workers import wait_for
+
+
+def printed(results: Path) -> subprocess.CompletedProcess[str]:
+    return command("report", "--study", "s", "--results", results, "--print", "text")
 
 
 @pytest.fixture(scope="module")
@@ -47,46 +52,48 @@ def test_a_report_is_written_again(results: Path, tmp_path: Path) -> None:
     assert (tmp_path / "s" / "report.html").read_text() == (results / "s" / "report.html").read_text()
 
 
-def test_a_family_renews_the_report(results: Path, tmp_path: Path) -> None:
+def test_a_family_in_the_folder_stands_in_the_report(results: Path, tmp_path: Path) -> None:
     shutil.copytree(results / "s", tmp_path / "s")
-    done = command("make_family", "--study", "s", "--results", tmp_path, "--phi", "0:2", "--network", "efficientnet-b0")
-    assert done.returncode == 0, done.stderr
-    assert "From family-matched.json" in (tmp_path / "s" / "report.html").read_text()
-    (tmp_path / "s" / "report.html").unlink()
-    command("make_family", "--study", "s", "--results", tmp_path, "--phi", "0:1")
-    assert not (tmp_path / "s" / "report.html").exists()
+    output = tmp_path / "s" / "family-b0.json"
+    words = ["family", str(tmp_path / "s"), "--phi", "0:2", "--network", "efficientnet-b0", "--output", str(output)]
+    assert main(words) == 0
+    assert command("report", "--study", "s", "--results", tmp_path).returncode == 0
+    assert "From family-b0.json" in (tmp_path / "s" / "report.html").read_text()
 
 
-def test_show_prints_the_summary_of_the_search(results: Path) -> None:
-    shown = command("show", "--study", "s", "--results", results)
+def test_print_gives_the_summary_of_the_search(results: Path) -> None:
+    shown = printed(results)
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith("study s (ended: 9 trials); trials: 9 finished\n")
     searched = search(results, "--study", "s", "--objective", NETWORK, "--trials", "9")
     assert shown.stdout.split("alpha", 1)[1].strip() in searched.stdout
 
 
-def test_show_speaks_json(results: Path) -> None:
-    shown = command("show", "--study", "s", "--results", results, "--json")
+def test_print_speaks_json(results: Path) -> None:
+    shown = command("report", "--study", "s", "--results", results, "--print", "json")
     plain = json.loads(shown.stdout)
     assert plain["trials"]["finished"] == 9
     assert 1 <= plain["recommendation"]["alpha"] <= 2
     assert plain["length"] is None
 
 
-def test_the_family_stands_under_the_length_it_is_for(tmp_path: Path) -> None:
+def test_the_family_stands_under_the_length_it_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rungs = "tests.objectives_for_tests:WITH_RUNGS"
     done = search(tmp_path, "--study", "s", "--objective", rungs, "--trials", "9", "--baselines", "none")
     assert "for a training of 12,000 images seen (2 epochs of no images)" in done.stdout, done.stderr
-    family = command("make_family", "--study", "s", "--results", tmp_path, "--phi", "0:1", "--network", "resnet-18")
-    assert family.stdout.startswith("constants for a training of 12,000 images seen (2 epochs of no images)\n")
-    rows = json.loads((tmp_path / "s" / "family-matched.json").read_text())
+    output = tmp_path / "family.json"
+    words = ["family", str(tmp_path / "s"), "--phi", "0:1", "--network", "resnet-18", "--output", str(output)]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("constants for a training of 12,000 images seen (2 epochs of no images)\n")
+    rows = json.loads(output.read_text())
     assert [row["length_images"] for row in rows] == [12_000, 12_000]
 
 
 def test_a_failed_study_is_shown_and_reported(tmp_path: Path) -> None:
     search(tmp_path, "--study", "s", "--objective", "tests.objectives_for_tests:ALWAYS_FAILS", "--trials", "2")
     (tmp_path / "s" / "report.html").unlink()  # the search left one
-    shown = command("show", "--study", "s", "--results", tmp_path)
+    shown = printed(tmp_path)
     assert (shown.returncode, "does not fit" in shown.stdout) == (0, True)
     done = command("report", "--study", "s", "--results", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -99,17 +106,17 @@ def test_a_killed_trial_is_not_shown_as_running(tmp_path: Path) -> None:
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as search_process:
         try:
             wait_for(lambda: running_trials(tmp_path))
-            assert "study s (running); trials: " in command("show", "--study", "s", "--results", tmp_path).stdout
+            assert "study s (running); trials: " in printed(tmp_path).stdout
         finally:
             search_process.kill()
-    shown = command("show", "--study", "s", "--results", tmp_path).stdout
+    shown = printed(tmp_path).stdout
     assert shown.startswith("study s (no trial has ended); trials: 1 interrupted\n")
     assert "1 trial was interrupted and will be done again by the same command" in shown
-    plain = json.loads(command("show", "--study", "s", "--results", tmp_path, "--json").stdout)
+    plain = json.loads(command("report", "--study", "s", "--results", tmp_path, "--print", "json").stdout)
     assert (plain["trials"]["running"], plain["trials"]["interrupted"]) == (0, 1)
     done = search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "3")
     assert "1 trial of an ended run will be done again" in done.stdout, done.stderr
-    assert "trials: 3 finished, 1 interrupted" in command("show", "--study", "s", "--results", tmp_path).stdout
+    assert "trials: 3 finished, 1 interrupted" in printed(tmp_path).stdout
 
 
 def running_trials(results: Path) -> list[FrozenTrial]:
@@ -124,11 +131,11 @@ def running_trials(results: Path) -> list[FrozenTrial]:
 def test_the_storage_of_the_search_is_found_again(tmp_path: Path) -> None:
     journal = tmp_path / "elsewhere.journal"
     search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "3", "--storage", journal)
-    shown = command("show", "--study", "s", "--results", tmp_path)
+    shown = printed(tmp_path)
     assert shown.stdout.startswith("study s (ended: 3 trials)"), shown.stderr
 
 
-@pytest.mark.parametrize("script", ["report", "show", "dashboard"])
+@pytest.mark.parametrize("script", ["report", "dashboard"])
 def test_mistakes_end_in_one_sentence(tmp_path: Path, script: str) -> None:
     for arguments, status, message in (
         (("--study", "none"), 1, "expected a study in"),

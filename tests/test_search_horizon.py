@@ -14,6 +14,7 @@ from scipy import stats
 from objectives.power_law import KINKED, MOVING, PowerLawObjective
 from phiscale import FLOPS, Shares, constants_from_shares
 from phiscale.training_length import FARTHEST
+from phiscale.triangle import lattice
 from search.drift import Drift, drift, rung_summaries
 from search.history import History
 from search.horizon import (
@@ -30,7 +31,6 @@ from search.measurements import Measurement
 from search.methods import qmc
 from search.recommendation import REGION_STEPS, Recommendation, as_array, predict, recommend, surface_at
 from search.settings import SearchSettings
-from search.simplex import lattice
 from search.surface import Array, Surface
 from search.trial import shares_of_constants
 from tests.strategies import reals

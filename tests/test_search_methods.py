@@ -14,6 +14,7 @@ from scipy.stats import norm
 
 from objectives.landscape import CORNER, EDGE
 from phiscale import FLOPS, PARAMETERS, CostModel, ScalingConstants, SettingsError, Shares, constants_from_shares
+from phiscale.triangle import lattice
 from search import methods, recommendation
 from search.history import History
 from search.horizon import Aim
@@ -21,7 +22,6 @@ from search.methods.gp import knowledge_gradient
 from search.recommendation import as_array
 from search.results import write_results
 from search.settings import SPREAD_FIRST, SearchSettings
-from search.simplex import lattice
 from search.surface import Array, Surface
 from search.trial import Failure, Plan, Result, Trial, point_key, shares_of_constants
 from tests.objectives_for_tests import NetworkObjective

@@ -11,12 +11,12 @@ import pytest
 
 from objectives.landscape import EDGE, INTERIOR, LandscapeObjective
 from phiscale import FLOPS, PARAMETERS, Shares, StudyError, constants_from_shares
+from phiscale.triangle import lattice
 from search.horizon import Aim
 from search.measurements import Measurement, measurements, trials_csv
 from search.recommendation import predict, recommend, replicate_noise
 from search.results import write_results
 from search.settings import SearchSettings
-from search.simplex import lattice
 from search.surface import fit_surface
 from search.trial import trials_of
 from tests.objectives_for_tests import NetworkObjective

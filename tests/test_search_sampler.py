@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import search
 from objectives.landscape import INTERIOR
 from phiscale import FLOPS, PARAMETERS, CostModel, ScalingConstants, SettingsError, constants_from_shares
+from phiscale.triangle import lattice_from_step, paper_grid
 from search import ConstantsSampler, methods, suggest_constants
 from search.sampler import fit_to
-from search.simplex import lattice_from_step, paper_grid
 from search.trial import distributions_of, parameters_of
 from tests.strategies import cost_models, shares
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from objectives.cpu import kernels as cpu_kernels
-from objectives.networks.blocks import SqueezeExcitation
+from objectives.networks.layers import SqueezeExcitation
 from phiscale.errors import TrialError
 
 _KINDS = {nn.ReLU: cpu_kernels.RELU, nn.ReLU6: cpu_kernels.RELU6, nn.SiLU: cpu_kernels.SILU}

@@ -14,7 +14,7 @@ from objectives.data.decode import decode_files, most_in_memory
 from objectives.data.embedded import EMBEDDED, embedded_test_part, load_embedded
 from objectives.data.folder import ImageTree, test_tree, training_tree
 from objectives.data.imageset import Images, ImageSet, Indices, Labels, Split, split_labels
-from phiscale import _checks
+from phiscale import checks
 from phiscale.errors import DataError, SettingsError
 
 
@@ -196,8 +196,8 @@ def _is_archive(path: Path) -> bool:
 
 
 def _check_sizes(train_images: int | None, validation_images: int, seed: int, side: int | None) -> None:
-    _checks.whole("validation_images", validation_images, SettingsError)
-    _checks.whole("seed", seed, SettingsError, low=0)
+    checks.whole("validation_images", validation_images, SettingsError)
+    checks.whole("seed", seed, SettingsError, low=0)
     for name, value in (("train_images", train_images), ("side", side)):
         if value is not None:
-            _checks.whole(name, value, SettingsError)
+            checks.whole(name, value, SettingsError)

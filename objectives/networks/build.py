@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from objectives.networks.blocks import Block, ChannelNorm, ConvNeXtBlock, conv_norm, make_block
+from objectives.networks.blocks import Block, make_block
 from objectives.networks.factory import FactoryMember, build_member
+from objectives.networks.layers import ChannelNorm, conv_norm
 from phiscale.spec import NetworkSpec
 
 
@@ -102,10 +103,7 @@ def _initialise(network: Network, generator: torch.Generator) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear", generator=generator)
         elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
             module.reset_parameters()
-        elif isinstance(module, ConvNeXtBlock):
-            module.reset_scale()
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
     for block in network.blocks:
-        for parameter in cast("Block", block).starting_at_zero():
-            nn.init.zeros_(parameter)
+        cast("Block", block).set_first_values()

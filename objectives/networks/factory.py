@@ -13,29 +13,22 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from objectives.contract import CountedNetwork
-from phiscale.constants import CostModel, Multipliers, ScalingConstants
 from phiscale.cost import Cost
-from phiscale.errors import BudgetError, ConstraintError
-from phiscale.matching import MATCH_TOLERANCE
+from phiscale.errors import BudgetError
+from phiscale.matching import MATCH_TOLERANCE, match
 from phiscale.scaling import multipliers
+from phiscale.triangle import CostModel, Multipliers, ScalingConstants
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 Build = Callable[[float, float, int, int], "nn.Module"]
-_NEAR_ENOUGH = 0.002
-"""Natural-log distance from the cost asked for at which no nearer network is looked for."""
-_WIDTH_DRIFT = 0.25
-"""Largest natural-log change of cost that width may take up beyond the ray; more would be another direction."""
-_FINEST = 1e-3
-"""Relative step below which the walk, or a width, is not divided further."""
-_DOUBLINGS = 6
 _DEPTH_STEP = 0.08
 """Natural-log step between the depths that are tried around the ray."""
 _counted: dict[str, Cost] = {}
@@ -56,10 +49,15 @@ class Factory:
     """Outputs of the classifier."""
     in_channels: ClassVar[int] = 3
 
+    def pixels(self, multiplier: float) -> int:
+        """Whole pixels at a multiplier."""
+        return max(1, round(self.resolution * multiplier))
+
     def member(self, point: Multipliers) -> FactoryMember:
         """The network at multipliers whose resolution becomes whole pixels."""
-        pixels = max(1, round(self.resolution * point.resolution))
-        return FactoryMember(self.name, self.build, point.depth, point.width, pixels, self.classes)
+        return FactoryMember(
+            self.name, self.build, point.depth, point.width, self.pixels(point.resolution), self.classes
+        )
 
     @property
     def baseline(self) -> FactoryMember:
@@ -195,87 +193,57 @@ def match_factory(
 ) -> CountedNetwork:
     """The network near the ray of ``constants`` that costs ``target ** phi`` times the baseline, within ``tolerance``.
 
-    The ray is walked to the cost; where whole layers, channels and pixels jump over it, width takes up the rest, at
-    neighbouring depths and pixels if need be. Raises ``BudgetError`` where there is none, ``ConstraintError`` where
-    the constants do not change the cost.
+    Counting takes long, so of the whole sizes near the ray the first that come near enough are taken. Raises
+    ``BudgetError`` where there are none, ``ConstraintError`` where the constants do not change the cost.
     """
     asked = multipliers(constants, phi)
     if phi == 0:
         return factory.network(asked, asked)
-    goal = math.log(cost_model.target_growth(phi))
+    return factory.network(asked, match(_Scalable(factory, cost_model, phi < 0), constants, phi, cost_model, tolerance))
 
-    def error(point: Multipliers) -> float:
+
+@dataclass(frozen=True)
+class _Scalable:
+    """A factory as it is matched: a depth is its multiplier, and a network the multipliers it is made with."""
+
+    factory: Factory
+    cost_model: CostModel
+    shrinks: bool
+    halvings: ClassVar[int] = 14
+    finest: ClassVar[float] = 2e-3
+    is_exhaustive: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return self.factory.name
+
+    @property
+    def resolution(self) -> int:
+        return self.factory.resolution
+
+    def depth(self, multiplier: float) -> float:
+        return multiplier
+
+    def depths(self, multiplier: float) -> Iterable[float]:
+        return (multiplier * math.exp(step * _DEPTH_STEP) for step in range(-2, 3))
+
+    def realised_depth(self, depth: float) -> float:
+        return depth
+
+    def pixels(self, multiplier: float) -> int:
+        return self.factory.pixels(multiplier)
+
+    def all_pixels(self, multiplier: float) -> Iterable[int]:
+        pixels = self.pixels(multiplier)
+        return range(max(1, pixels - 2), pixels + 3)
+
+    def make(self, depth: float, width: float, pixels: int) -> Multipliers:
+        return Multipliers(depth, width, pixels / self.resolution)
+
+    def log_growth(self, network: Multipliers) -> float:
         try:
-            return math.log(factory.network(asked, point).growth(cost_model)) - goal
+            return math.log(self.factory.network(network, network).growth(self.cost_model))
         except BudgetError:
-            if goal > 0:
+            if not self.shrinks:
                 raise
-            return -math.inf  # on the way down, too small to be built counts as too cheap
-
-    best, nearest = asked, math.inf
-    for near in _nearby(factory, _crossing(constants, cost_model, goal, error), cost_model):
-        for point in _widths(near, cost_model, error):
-            distance = error(point)
-            if abs(distance) < abs(nearest):
-                best, nearest = point, distance
-            if abs(nearest) <= _NEAR_ENOUGH:
-                break
-        if abs(math.expm1(min(nearest, 700.0))) <= tolerance:
-            return factory.network(asked, best)
-    raise BudgetError(
-        f"expected a network of {factory.name} within {tolerance:.3g} of {cost_model.target_growth(phi):.4g} times the "
-        f"cost of its baseline along alpha={constants.alpha:.6g}, beta={constants.beta:.6g}, "
-        f"gamma={constants.gamma:.6g}, but the nearest found costs {math.exp(goal + nearest):.4g} times; "
-        "let the factory round less, or use a larger baseline or another phi"
-    )
-
-
-def _nearby(factory: Factory, on_ray: Multipliers, cost_model: CostModel) -> list[Multipliers]:
-    """Points of other depths and whole pixels around the ray, the nearest in cost first; an axis at 1 stays there."""
-    depths = [1.0] if on_ray.depth == 1 else [math.exp(step * _DEPTH_STEP) for step in (0, -1, 1, -2, 2)]
-    pixels = round(factory.resolution * on_ray.resolution)
-    offsets = [0] if on_ray.resolution == 1 else [0, -1, 1, -2, 2]
-    found = []
-    for factor in depths:
-        for side in (pixels + offset for offset in offsets if pixels + offset > 0):
-            drift = cost_model.depth * math.log(factor), cost_model.resolution * math.log(side / max(1, pixels))
-            found.append(
-                (math.hypot(*drift), Multipliers(factor * on_ray.depth, on_ray.width, side / factory.resolution))
-            )
-    return [point for _, point in sorted(found, key=lambda item: item[0])]
-
-
-def _widths(near: Multipliers, cost_model: CostModel, error: Callable[[Multipliers], float]) -> Iterator[Multipliers]:
-    """The point, then other widths, at most the allowed drift away, between which the cost crosses the goal."""
-    yield near
-    reach = math.exp(_WIDTH_DRIFT / (cost_model.width or 1.0))
-    low, high = (dataclasses.replace(near, width=near.width * factor) for factor in (1 / reach, reach))
-    yield low
-    yield high
-    while error(low) < 0 < error(high) and high.width / low.width > 1 + _FINEST:
-        middle = dataclasses.replace(near, width=math.sqrt(low.width * high.width))
-        yield middle
-        low, high = (middle, high) if error(middle) < 0 else (low, middle)
-
-
-def _crossing(
-    constants: ScalingConstants, cost_model: CostModel, goal: float, error: Callable[[Multipliers], float]
-) -> Multipliers:
-    """The point of the ray where the cost reaches the goal, or the furthest that was tried."""
-    slope = math.log(constants.product(cost_model))
-    if slope == 0:
-        raise ConstraintError(f"expected constants that change {cost_model.describe()}, got {constants.as_tuple()}")
-
-    def beyond(t: float) -> bool:
-        distance = error(multipliers(constants, t))
-        return distance >= 0 if goal > 0 else distance <= 0
-
-    low, high = 0.0, 1.25 * goal / slope
-    for _ in range(_DOUBLINGS):
-        if beyond(high):
-            break
-        low, high = high, 2 * high
-    while abs(high - low) > _FINEST * abs(high):
-        middle = (low + high) / 2
-        low, high = (low, middle) if beyond(middle) else (middle, high)
-    return multipliers(constants, high)
+            return -math.inf

@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from phiscale import _checks
-from phiscale.constants import CostModel, Multipliers, Shares, shares_of_direction
+from phiscale import checks
 from phiscale.errors import DataError, PhiscaleError, RecordError
 from phiscale.files import write_text
+from phiscale.triangle import CostModel, Multipliers, Shares, shares_of_direction
 
 FORMAT = "phiscale-rate-plane"
 VERSION = 1
@@ -58,7 +58,7 @@ class RatePlane:
         if not isinstance(self.rates, (list, tuple)) or len(self.rates) != 3:
             raise RecordError(f"expected the rates of three corners, got {self.rates!r}")
         names = ("depth", "width", "resolution")
-        rates = (_checks.positive(f"the rate of {n}", r, RecordError) for n, r in zip(names, self.rates, strict=True))
+        rates = (checks.positive(f"the rate of {n}", r, RecordError) for n, r in zip(names, self.rates, strict=True))
         object.__setattr__(self, "rates", tuple(rates))
 
     def rate(self, shares: Shares) -> float:
@@ -91,7 +91,7 @@ def _from_json(value: object) -> RatePlane:
         raise RecordError(f'expected a file with "format": "{FORMAT}", got something else; is it another file?')
     if value.get("version") != VERSION:
         raise RecordError(f"expected version {VERSION}, got {value.get('version')!r}; run scripts.check_proxy again")
-    plain = _checks.exact_keys("the rate plane", value, {"format", "version", "rates", "found"}, RecordError)
+    plain = checks.exact_keys("the rate plane", value, {"format", "version", "rates", "found"}, RecordError)
     if not isinstance(plain["found"], dict):
         raise RecordError(f"expected found to be an object with named fields, got {type(plain['found']).__name__}")
     return RatePlane(rates=plain["rates"], found=plain["found"])

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from phiscale import _checks
+from phiscale import checks
 from phiscale.errors import SettingsError
 
 Score = Literal["accuracy", "log_loss", "train_loss"]
@@ -62,15 +62,15 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name, low in (("rungs", 1), ("batch_size", 1), ("validation_images", 1), ("threads", 0)):
-            _checks.whole(name, getattr(self, name), SettingsError, low=low)
+            checks.whole(name, getattr(self, name), SettingsError, low=low)
         for name in ("train_images", "images_seen"):
             if getattr(self, name) is not None:
-                _checks.whole(name, getattr(self, name), SettingsError)
+                checks.whole(name, getattr(self, name), SettingsError)
         if self.epochs is not None:
-            _checks.positive("epochs", self.epochs, SettingsError)
+            checks.positive("epochs", self.epochs, SettingsError)
             if self.images_seen is not None:
                 raise SettingsError("expected a length in epochs or in images seen, got both")
-        _checks.positive("learning_rate", self.learning_rate, SettingsError)
+        checks.positive("learning_rate", self.learning_rate, SettingsError)
         for name, low_allowed in (
             ("momentum", False),
             ("label_smoothing", True),
@@ -78,7 +78,7 @@ class TrainSettings:
             ("cooldown", False),
         ):
             self._part_of_one(name, zero=low_allowed)
-        if _checks.real("weight_decay", self.weight_decay, SettingsError) < 0:
+        if checks.real("weight_decay", self.weight_decay, SettingsError) < 0:
             raise SettingsError(f"expected weight_decay to be 0 or more, got {self.weight_decay!r}")
         for name, choice in (("score", Score), ("precision", Precision)):
             if getattr(self, name) not in get_args(choice):
@@ -86,10 +86,10 @@ class TrainSettings:
         for name in ("flip", "crop", "compile", "cuda_graph"):
             if not isinstance(getattr(self, name), bool):
                 raise SettingsError(f"expected {name} to be true or false, got {getattr(self, name)!r}")
-        _checks.text("device", self.device, SettingsError)
+        checks.text("device", self.device, SettingsError)
 
     def _part_of_one(self, name: str, *, zero: bool) -> None:
-        value = _checks.real(name, getattr(self, name), SettingsError)
+        value = checks.real(name, getattr(self, name), SettingsError)
         if not (0 <= value < 1 if zero else 0 < value < 1):
             raise SettingsError(f"expected {name} in {'[' if zero else '('}0, 1), got {value!r}")
 

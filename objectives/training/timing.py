@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import nn
@@ -17,12 +16,11 @@ from objectives.training.device import autocast, memory_errors, reserved
 from objectives.training.settings import TrainSettings
 from phiscale.spec import NetworkSpec
 
-Metric = Literal["latency", "train-step", "memory"]
 UNITS = {"latency": "seconds", "train-step": "seconds", "memory": "bytes"}
 
 
 def measure(
-    spec: NetworkSpec, metric: Metric, settings: TrainSettings, device: torch.device, *, batch: int, repeats: int
+    spec: NetworkSpec, metric: str, settings: TrainSettings, device: torch.device, *, batch: int, repeats: int
 ) -> float:
     """The cost of one batch of random images, in ``UNITS[metric]``: the median time of ``repeats``, or peak memory.
 

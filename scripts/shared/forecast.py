@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from objectives.contract import AnyNetwork
 from objectives.proxy import ProxyObjective
-from phiscale.constants import CostModel
 from phiscale.errors import BudgetError, ConstraintError, TrialError
 from phiscale.family import align_columns, short_number
 from phiscale.network import ScaledNetwork
+from phiscale.published import PUBLISHED_RULES
 from phiscale.record import Length
+from phiscale.triangle import CostModel
 from search.evaluation import described, network_at
 from search.horizon import aim_of, out_of_reach
 from search.proposals import planned
-from search.rules import baseline_constants
 from search.settings import DEFAULT_TRIALS, SearchSettings
 from search.trial import Plan
 
@@ -129,7 +129,7 @@ def _trials(objective: Objective, settings: SearchSettings, cost_model: CostMode
 
 
 def _axes(cost_model: CostModel) -> list[Plan]:
-    named = ((name, baseline_constants(name, cost_model)) for name in _SHAPES)
+    named = ((name, PUBLISHED_RULES[name].on(cost_model)) for name in _SHAPES)
     return [Plan(constants=constants, names=(name,)) for name, constants in named if constants is not None]
 
 

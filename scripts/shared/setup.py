@@ -15,19 +15,17 @@ import tyro
 
 from objectives.contract import Evaluation, Objective
 from objectives.training.settings import TrainSettings
-from phiscale.baselines import BASELINES, PROXY_BASE
+from phiscale.baselines import PROXY_BASE, find_network
 from phiscale.calibration import Calibration
-from phiscale.constants import ACTIVATIONS, FLOPS, PARAMETERS, CostModel, ScalingConstants
 from phiscale.errors import SettingsError
 from phiscale.rounding import rounding_by_name
-from phiscale.spec import NetworkSpec, load_network
+from phiscale.spec import NetworkSpec
+from phiscale.triangle import COST_MODELS, CostModel, ScalingConstants
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
     from objectives.networks.factory import Factory
     from objectives.training.rate_plane import RatePlane
-
-COST_MODELS = {"macs": FLOPS, "params": PARAMETERS, "activations": ACTIVATIONS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +43,7 @@ class ObjectiveSettings:
     """Resolution of the baseline in pixels, in place of its own."""
     phi: float = 2.0
     """Networks are compared at 2**phi times the baseline's cost; at 1 small networks differ less than the noise."""
-    cost: Literal["macs", "params", "activations"] = "macs"
+    cost: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(COST_MODELS)}}}")] = "macs"
     """The counted cost that all networks share."""
     cost_file: Annotated[Path | None, tyro.conf.arg(name="cost-model")] = None
     """A cost model measured by scripts.calibrate_cost, in place of --cost."""
@@ -70,6 +68,8 @@ class ObjectiveSettings:
         if not math.isfinite(self.phi) or self.phi == 0 or abs(self.phi) > 20:
             raise SettingsError(f"expected a phi other than 0 between -20 and 20, got {self.phi!r}")
         rounding_by_name(self.rounding)
+        if self.cost not in COST_MODELS:
+            raise SettingsError(f"expected a cost of {', '.join(COST_MODELS)}, got {self.cost!r}")
         for name, value, low in (("resolution", self.resolution, 1), ("side", self.side, 4)):
             if value is not None and value < low:
                 raise SettingsError(f"expected a {name} of at least {low} pixels, got {value}")
@@ -145,7 +145,7 @@ def choose_baseline(settings: ObjectiveSettings, source: int) -> NetworkSpec:
             side = max(stride, _fitting(settings, source) // stride * stride)
             base = dataclasses.replace(base, resolution=side)
     else:
-        base = BASELINES.get(settings.network) or load_network(settings.network)
+        base = find_network(settings.network)
     return base if settings.resolution is None else dataclasses.replace(base, resolution=settings.resolution)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from phiscale.errors import SettingsError
 
 if TYPE_CHECKING:
-    from phiscale.constants import CostModel, ScalingConstants
+    from phiscale.triangle import CostModel, ScalingConstants
     from search.history import History
     from search.settings import SearchSettings
     from search.trial import Plan
@@ -42,7 +42,7 @@ def known_points(settings: SearchSettings, cost_model: CostModel) -> list[tuple[
 
 def check_method(settings: SearchSettings, cost_model: CostModel) -> None:
     """Raise ``SettingsError`` where the method lacks a package, or cannot search this surface."""
-    from search.simplex import active_axes
+    from phiscale.triangle import active_axes
 
     module = _module(settings.method)
     needs: dict[str, str] = getattr(module, "NEEDS", {})

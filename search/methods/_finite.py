@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from phiscale.constants import ScalingConstants
+from phiscale.triangle import ScalingConstants
 from search.history import History
 from search.trial import Plan, point_key, shares_of_constants
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from phiscale.triangle import constants_at, parameter_names, parameters_at
 from search.history import History
-from search.simplex import constants_at, parameter_names, parameters_at
 from search.trial import Plan
 
 NEEDS = {"cmaes": "cmaes", "numpy": "numpy"}

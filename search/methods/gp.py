@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phiscale.constants import Shares, constants_from_shares
+from phiscale.triangle import Shares, constants_from_shares
 from search.history import History
 from search.methods import qmc
 from search.settings import SPREAD_FIRST
@@ -68,9 +68,9 @@ def _learner(history: History) -> Callable[[Sequence[Shares]], Shares | None]:
     A trial that fails teaches nothing, and would be chosen again for ever: points that are not open are passed over.
     Failed and running points count as pending, which lowers the value of their neighbours.
     """
+    from phiscale.triangle import lattice
     from search.horizon import LineSurface
     from search.recommendation import REGION_STEPS, as_array
-    from search.simplex import lattice
     from search.threads import one_thread
 
     points = lattice(REGION_STEPS, history.cost_model)

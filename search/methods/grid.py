@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from phiscale.constants import CostModel, ScalingConstants
+from phiscale.triangle import CostModel, ScalingConstants, paper_grid
 from search.history import History
 from search.methods._finite import next_of, point_name
 from search.settings import SearchSettings
-from search.simplex import paper_grid
 from search.trial import Plan
 
 

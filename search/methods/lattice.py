@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from phiscale.constants import CostModel, ScalingConstants, constants_from_shares
+from phiscale.triangle import CostModel, ScalingConstants, constants_from_shares, lattice_from_step
 from search.history import History
 from search.methods._finite import next_of, point_name
 from search.settings import SearchSettings
-from search.simplex import lattice_from_step
 from search.trial import Plan
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from phiscale.constants import ScalingConstants
+from phiscale.triangle import ScalingConstants, constants_at, parameter_names
 from search.history import History
-from search.simplex import constants_at, parameter_names
 from search.trial import Plan
 
 NEEDS = {"scipy": "scipy"}

@@ -1,6 +1,6 @@
 """Optuna's tree-structured Parzen estimator on the unit square, by the scores of the longest rung.
 
-It samples two unit parameters (``search/simplex.py``) in a study of its own: no sampler of Optuna knows the surface.
+It samples two unit parameters (``phiscale/triangle.py``) in a study of its own: no sampler of Optuna knows the surface.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from phiscale.triangle import constants_at, parameter_names, parameters_at
 from search.history import History
-from search.simplex import constants_at, parameter_names, parameters_at
 from search.trial import Plan, Trial
 
 if TYPE_CHECKING:
