@@ -62,6 +62,18 @@ def test_no_network_is_trained_twice_with_one_seed(tmp_path: Path, seeds: int) -
         assert trial.value == pytest.approx(sum(trial.user_attrs["scores"]) / seeds)
 
 
+def test_workers_that_train_one_network_at_once_have_different_seeds(tmp_path: Path) -> None:
+    class OneNetwork(NetworkObjective):
+        def network(self, constants: Any) -> Any:
+            return scale_network(PROXY_BASE, Multipliers(1, 1, 1), ROUNDINGS["exact"])
+
+        def evaluate(self, constants: Any, *, seed: int) -> Any:
+            return INTERIOR.evaluate(constants, seed=seed)
+
+    study, _ = run(tmp_path, OneNetwork(), trials=8, executor=Scripted(4), method="qmc", baselines="none")
+    assert sorted(trial.user_attrs["seeds"] for trial in study.trials) == [[seed] for seed in range(8)]
+
+
 def test_scores_stand_with_their_seeds_in_whatever_order_they_come_back(tmp_path: Path) -> None:
     """The scripted executor does the last seed first."""
     objective = dataclasses.replace(INTERIOR, noise=0.1)

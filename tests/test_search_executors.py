@@ -169,12 +169,14 @@ def test_workers_that_die_at_every_start_end_the_run(make: Make) -> None:
 
 
 @on_this_machine
-def test_arrays_are_in_memory_once_and_what_a_worker_writes_is_its_own(make: Make) -> None:
+def test_arrays_are_in_memory_once_and_what_a_worker_writes_is_its_own(make: Make, tmp_path: Path) -> None:
     work = Work()
-    (first, mapped), (second, _) = values(do(make(1, work), ("add_one",), ("add_one",)))
-    assert (first, second, work.array.sum()) == (1, 2, 0)
-    assert int(mapped) > 0  # the array lies in the file that all workers map
-    assert values(do(make(1, work), ("add_one",)))[0][0] == 1
+    calls = ("add_one",), ("add_one",), ("die_once", tmp_path / "died"), ("add_one",)
+    first, second, lost, again = do(make(1, work), *calls)
+    assert isinstance(lost, Lost)
+    sums, mapped = zip(*values([first, second, again]), strict=True)
+    assert (*sums, work.array.sum()) == (1, 2, 1, 0)  # the second worker does not see what the first wrote
+    assert all(int(inode) > 0 for inode in mapped)  # the array lies in the file that all workers map
 
 
 DRIVER = """

@@ -88,7 +88,9 @@ def test_threads_draw_different_points() -> None:
 def test_ask_gives_many_workers_different_points_before_any_has_said_its_parameters() -> None:
     study = study_of(ConstantsSampler(), 13)
     asked = [study.ask() for _ in range(6)]
-    assert len({suggest_constants(trial).as_tuple() for trial in asked}) == 6
+    drawn = [tuple(trial.relative_params.values()) for trial in asked]
+    assert len(set(drawn)) == 6
+    assert [suggest_constants(trial).as_tuple() for trial in asked] == drawn
 
 
 # further parameters
@@ -207,6 +209,8 @@ def test_a_point_that_failed_is_not_asked_for_again() -> None:
     failed = [point for point, trial in zip(points(study), study.trials, strict=True) if trial.state.name == "FAIL"]
     assert len(failed) > 5
     assert len(set(failed)) == len(failed)
+    now = study.sampler._history(study)
+    assert [now.is_open(ScalingConstants(*point)) for point in (failed[0], points(study)[0])] == [False, True]
 
 
 # ends, and the same again
