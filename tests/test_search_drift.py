@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from search.simplex import lattice
 
 from objectives.power_law import MOVING, PowerLawObjective
 from phiscale import FLOPS, Shares
+from phiscale.triangle import lattice
 from search.drift import Drift, drift, rung_summaries
 from search.horizon import plain_scale
 from search.recommendation import REGION_STEPS, as_array
