@@ -85,7 +85,8 @@ def test_another_folder_is_refused_while_a_driver_lives(database: Server, tmp_pa
     assert other.returncode == 1
     assert f"is held by process {running.pid} on " in other.stderr
     assert "--take-over" in other.stderr
-    assert running.wait(timeout=120) == 0
+    _, errors = running.communicate(timeout=120)
+    assert running.returncode == 0, errors
     check(tmp_path / "one", TRIALS)
 
 
