@@ -5,7 +5,7 @@ Run: python -m scripts.report --study demo
      python -m scripts.report --study demo --print json
 
 A study that runs, or whose trials failed, has a report too. run_search writes it when it ends; confirm and check_proxy
-renew it. With --print json the keys are: study, state, trials (finished, pruned, failed, cut_off, running, waiting),
+renew it. With --print json the keys are: study, state, trials (finished, pruned, failed, interrupted, running, waiting),
 failures, score, direction, cost_model, cost_ratio (smallest and largest realised over asked, or null), recommendation
 (alpha, beta, gamma, shares, phi, expected, noise, region_part; null before a trial has finished), length (images,
 epoch_images, data: the training that the constants are for; null where the objective states none), horizon (images,

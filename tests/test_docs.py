@@ -29,7 +29,7 @@ from PIL import Image
 
 import phiscale
 from phiscale.cli import main as phiscale_main
-from scripts import console
+from scripts.shared import console
 from tests.interop import require
 from tests.markdown_blocks import code_blocks, inline_code
 from tests.tiny_data import TINY, striped_images
@@ -49,7 +49,7 @@ SMALL = {
 """Commands that are executed, and what is appended so that each takes about a second: a later option wins."""
 PARSED_ONLY = ("--workers", "--rate-plane", "--storage", "--track mlflow", "--track wandb", "CUDA_VISIBLE_DEVICES")
 """What other processes, servers, files that a command writes only at need, large packages and GPUs are needed for."""
-PROGRAMS = ("optuna-dashboard", "tensorboard")
+PROGRAMS = ("optuna-dashboard", "ray", "tensorboard")
 """Other people's programs that stay running: their options are looked up in their help."""
 
 
@@ -67,6 +67,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.transpose(1, 2, 0)).save(place)
     (tmp_path / "net.json").write_text(json.dumps(TINY.to_dict()))
+    (tmp_path / "storage.txt").write_text("postgresql+psycopg://user:secret@host/db\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -74,7 +75,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for name, handler in handlers.items():
         signal.signal(name, handler)
-    sys.modules.pop("my_objective", None)
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 def run_python(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch, *, parse_only: bool) -> None:
@@ -154,9 +156,12 @@ def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         run_python(arguments[1], arguments[2:], monkeypatch, parse_only=parse_only)
     elif program == "make":
         assert all(re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE) for target in arguments)
+    elif program == "pip":
+        check_extras(arguments)
     elif program in PROGRAMS:
+        subcommand = arguments[:1] if program == "ray" else []
         shown = subprocess.run(
-            [str(Path(sys.executable).with_name(program)), "--help"],
+            [str(Path(sys.executable).with_name(program)), *subcommand, "--help"],
             capture_output=True,
             text=True,
             timeout=60,
@@ -181,6 +186,8 @@ def is_formula(text: str) -> bool:
 def test_commands_and_snippets(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "--track" in page.read_text(encoding="utf-8"):
         require("tensorboard")
+    if "ray start" in page.read_text(encoding="utf-8"):
+        require("ray", extra="cluster")
     if "export_onnx" in page.read_text(encoding="utf-8"):
         for library in ("onnx", "onnxscript", "onnxruntime"):
             require(library)
@@ -220,13 +227,13 @@ def test_every_option_that_is_mentioned_exists(monkeypatch: pytest.MonkeyPatch) 
         for name in (signal.SIGTERM, signal.SIGHUP):
             stack.callback(signal.signal, name, signal.getsignal(name))
         known = set().union(*(options_of(f"scripts.{path.stem}") for path in (ROOT / "scripts").glob("[a-z]*.py")
-                              if "run_command(" in path.read_text() and path.stem != "console"))  # fmt: skip
+                              if "run_command(" in path.read_text()))  # fmt: skip
     for command in ("family", "export", "show", "scale"):
         out = io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
             phiscale_main([command, "--help"])
         known |= set(re.findall(r"--[a-z][a-z-]*[a-z]", out.getvalue()))
-    known |= {"--help"}
+    known |= {"--help", "--editable"}
     for page in PAGES:
         spans = " ".join(inline_code(page.read_text(encoding="utf-8")))
         for option in re.findall(r"(?<![\w-])--[a-z][a-z.-]*[a-z]", spans):
@@ -268,7 +275,7 @@ def test_every_public_name_has_its_place_in_the_reference(site: Path) -> None:
     documented = {anchor.rsplit(".", 1)[1] for anchor in re.findall(r"id=\"(phiscale\.[\w.]+)\"", reference)}
     assert set(phiscale.__all__) | {"export_member", "library_arguments", "LIBRARIES", "EXPORTS"} <= documented
     searched = (site / "api" / "search.html").read_text(encoding="utf-8")
-    assert {"search.recommendation.recommend", "search.run.run_study", "search.settings.SearchSettings"} <= set(
+    assert {"search.recommendation.recommend", "search.driver.run_study", "search.settings.SearchSettings"} <= set(
         re.findall(r"id=\"([\w.]+)\"", searched)
     )
     contract = (site / "api" / "objectives.html").read_text(encoding="utf-8")

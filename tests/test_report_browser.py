@@ -212,9 +212,10 @@ def test_the_dashboard_shows_the_note_and_the_columns(browser: Any, address: str
     assert "alpha" in page.locator("table").first.inner_text()
     page.screenshot(path=SHOTS / "dashboard-note.png")
     page.goto(f"{address}/smartSelection")
-    page.locator("th", has_text="UserAttribute alpha").wait_for(timeout=30_000)
+    page.locator("th", has_text="Param alpha").wait_for(timeout=30_000)
     columns = {text.splitlines()[0] for text in page.locator("th").all_inner_texts() if text}
-    names = ("alpha", "beta", "gamma", "share_depth", "share_width", "share_resolution", "product")
+    assert {"Param alpha", "Param beta", "Param gamma"} <= columns
+    names = ("share_depth", "share_width", "share_resolution", "product")
     assert {f"UserAttribute {name}" for name in names} <= columns
     page.screenshot(path=SHOTS / "dashboard-columns.png")
     assert said == []

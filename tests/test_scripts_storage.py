@@ -54,7 +54,7 @@ def test_a_password_is_never_shown(tmp_path: Path, by: str, monkeypatch: pytest.
         monkeypatch.setenv(VARIABLE, DATABASE)
     for done in (
         search(tmp_path, *QUICK, *words),
-        command("show", "--study", "s", "--results", tmp_path, *words),
+        command("report", "--study", "s", "--results", tmp_path, "--print", "text", *words),
         command("dashboard", "--results", tmp_path, *words),
     ):
         said = done.stdout + done.stderr
