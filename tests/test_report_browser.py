@@ -219,3 +219,24 @@ def test_the_dashboard_shows_the_note_and_the_columns(browser: Any, address: str
     assert {f"UserAttribute {name}" for name in names} <= columns
     page.screenshot(path=SHOTS / "dashboard-columns.png")
     assert said == []
+
+
+def test_plots_of_optuna_are_over_the_constants(browser: Any, address: str) -> None:
+    constants = {"alpha", "beta", "gamma"}
+    page, said = opened(browser, address)
+    importance = page.locator("#param-importances, [id*=importance]").first
+    importance.locator(".yaxislayer-above .ytick").nth(2).wait_for(timeout=30_000)
+    assert {text.strip() for text in importance.locator(".ytick").all_text_contents()} == constants
+    page.goto(f"{address}/analytics")
+    page.locator("[id*=slice] .scatterlayer .point").first.wait_for(timeout=30_000)
+    assert page.locator("[id*=slice] .xtitle").text_content() == "Param alpha"
+    page.locator("[id*=contour] .contourlayer").first.wait_for(timeout=30_000)
+    titles = {page.locator(f"[id*=contour] .{axis}title").text_content() for axis in ("x", "y")}
+    assert titles == {"alpha", "beta"}
+    page.screenshot(path=SHOTS / "dashboard-plots.png", full_page=True)
+    page.goto(f"{address}/smartSelection")
+    page.locator(".parcoords").first.wait_for(timeout=30_000)
+    labels = {text.removeprefix("Param ") for text in page.locator(".parcoords .axis-title").all_text_contents()}
+    assert constants <= labels
+    page.screenshot(path=SHOTS / "dashboard-parallel.png")
+    assert said == []
