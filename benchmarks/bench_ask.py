@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.closed_forms import all_landscapes
 from phiscale.triangle import FLOPS, constants_from_shares, shares_at
 from search import horizon, methods
+from search.aim import Aim
 from search.history import History
 from search.recommendation import recommend
 from search.settings import SearchSettings
@@ -33,7 +34,7 @@ def history_of(count: int, seed: int) -> History:
             number, Plan(constants=constants_from_shares(shares, FLOPS)), FLOPS, fingerprint=str(number)
         )
         trials.append(replace(begun, state="COMPLETE", value=score, result=Result(scores=(score,))))
-    return History(trials, FLOPS, SearchSettings(method="gp"), horizon.Aim("maximize"))
+    return History(trials, FLOPS, SearchSettings(method="gp"), Aim("maximize"))
 
 
 def measure(count: int, seed: int) -> tuple[float, float]:

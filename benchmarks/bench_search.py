@@ -86,9 +86,9 @@ def phiscale_method(method: str) -> Competitor:
         import tempfile
 
         from objectives.contract import Evaluation
+        from search.aim import Aim
         from search.driver import StudyPlace, run_study
         from search.executors.in_process import InProcess
-        from search.horizon import Aim
         from search.measurements import measurements
         from search.progress import Silent
         from search.recommendation import recommend

@@ -34,7 +34,8 @@ from report.view import StudyView
 from scripts.confirm import OURS
 from scripts.shared.console import run_command
 from scripts.shared.studies import StudyOptions
-from search.horizon import Scale, aim_of
+from search.aim import aim_of
+from search.horizon import Scale
 from search.recommendation import as_array, surface_at
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.record import SearchRecord
 from phiscale.triangle import CostModel
+from search.aim import aim_of
 from search.hold import is_driven
-from search.horizon import aim_of
 from search.measurements import Measurement, measurements
 from search.recommendation import Prediction, predict, recommend
 from search.results import families, make_record

@@ -143,7 +143,9 @@ def _open(options: DashboardOptions) -> Served:
     place = StudyOptions(
         study=options.study, results=results, storage=options.storage, storage_file=options.storage_file
     )
-    opened, name = place.load()._storage, place.storage_name
+    place.load()  # raises where there is no study
+    name = place.storage_name
+    opened = open_storage(name, place.folder)
     return Served(storage=opened, storage_name=name, names=(options.study,), results=results, folder=place.folder)
 
 

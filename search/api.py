@@ -10,11 +10,11 @@ from objectives.contract import Evaluation, Objective
 from phiscale.errors import SettingsError
 from phiscale.record import SearchRecord
 from phiscale.triangle import FLOPS, CostModel
+from search.aim import Aim
 from search.driver import StudyPlace, run_study
 from search.executors.contract import Executor
 from search.executors.in_process import InProcess
 from search.functions import as_objective
-from search.horizon import Aim
 from search.measurements import measurements
 from search.progress import Silent
 from search.recommendation import Recommendation

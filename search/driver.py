@@ -19,12 +19,12 @@ from objectives.contract import AnyNetwork, Evaluation, Objective
 from phiscale.errors import BudgetError, ConstraintError, StudyError, TrialError
 from phiscale.triangle import CostModel, ScalingConstants
 from search import methods
+from search.aim import aim_of
 from search.enqueued import enqueue_again, take_enqueued
 from search.evaluation import Evaluate, as_result, checked, described, mean_scores, network_at, objective_target
 from search.executors.contract import MOST_LOST, Executor, Job, Lost, Outcome, Raised
 from search.history import History
 from search.hold import Hold, make_folder
-from search.horizon import aim_of
 from search.progress import Progress
 from search.proposals import Planned, next_plans, planned, still_to_do, to_redo
 from search.settings import DEFAULT_TRIALS, SearchSettings

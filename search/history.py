@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from phiscale.triangle import CostModel, ScalingConstants, Shares
-from search.horizon import Aim, Fitted, Scale
+from search.aim import Aim
+from search.horizon import Fitted, Scale
 from search.measurements import Measurement, measurements
 from search.settings import SearchSettings
 from search.trial import Plan, Trial, running_trial

@@ -19,20 +19,9 @@ from phiscale.record import Estimate, Observed
 from phiscale.training_length import FARTHEST
 from phiscale.triangle import CostModel, ScalingConstants, Shares, active_axes, constants_from_shares, lattice
 from search import drift
-from search.horizon import (
-    LEAST_COVERAGE,
-    Aim,
-    Fitted,
-    Hindcast,
-    Scale,
-    fit,
-    fit_lines,
-    hindcast,
-    law_scale,
-    network_means,
-    out_of_reach,
-    plain_scale,
-)
+from search.aim import Aim, out_of_reach
+from search.hindcast import LEAST_COVERAGE, Hindcast, hindcast
+from search.horizon import Fitted, Scale, fit, fit_lines, law_scale, network_means, plain_scale
 from search.measurements import Measurement
 from search.surface import Array, are_equal
 from search.threads import one_thread

@@ -20,7 +20,7 @@ from phiscale.published import MEASURED_RULES
 from phiscale.record import Estimate, Horizon, Length, Observed, SearchRecord
 from phiscale.spec import NetworkSpec
 from phiscale.triangle import CostModel
-from search.horizon import aim_of
+from search.aim import aim_of
 from search.measurements import Measurement, measurements, trials_csv
 from search.recommendation import Recommendation, recommend
 from search.settings import SearchSettings

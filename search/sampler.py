@@ -18,8 +18,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from phiscale.errors import SettingsError
 from phiscale.triangle import FLOPS, CostModel, ScalingConstants
 from search import methods
+from search.aim import Aim
 from search.history import History
-from search.horizon import Aim
 from search.settings import SearchSettings
 from search.trial import (
     PARAMETERS,

@@ -10,7 +10,7 @@ _ENOUGH = 16
 
 def reason_to_stop(history: History) -> str | None:
     """Why the study has learnt enough, as a phrase; None where it has not, or where nothing was asked for."""
-    from search.horizon import out_of_reach
+    from search.aim import out_of_reach
     from search.recommendation import recommend
 
     settings, rows = history.settings, history.rows

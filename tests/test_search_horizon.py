@@ -15,17 +15,9 @@ from objectives.power_law import KINKED, MOVING, PowerLawObjective
 from phiscale import FLOPS, Shares, constants_from_shares
 from phiscale.training_length import FARTHEST
 from phiscale.triangle import lattice
+from search.aim import Aim
 from search.history import History
-from search.horizon import (
-    Aim,
-    LineSurface,
-    Scale,
-    fit_lines,
-    law_scale,
-    line_parts,
-    plain_scale,
-    rung_noise,
-)
+from search.horizon import LineSurface, Scale, fit_lines, law_scale, line_parts, plain_scale, rung_noise
 from search.measurements import Measurement
 from search.methods import qmc
 from search.recommendation import REGION_STEPS, Recommendation, as_array, predict, recommend, surface_at

@@ -16,8 +16,8 @@ from objectives.landscape import CORNER, EDGE
 from phiscale import FLOPS, PARAMETERS, CostModel, ScalingConstants, SettingsError, Shares, constants_from_shares
 from phiscale.triangle import lattice
 from search import methods, recommendation
+from search.aim import Aim
 from search.history import History
-from search.horizon import Aim
 from search.methods.gp import knowledge_gradient
 from search.recommendation import as_array
 from search.results import write_results

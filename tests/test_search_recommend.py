@@ -12,7 +12,7 @@ import pytest
 from objectives.landscape import EDGE, INTERIOR, LandscapeObjective
 from phiscale import FLOPS, PARAMETERS, Shares, StudyError, constants_from_shares
 from phiscale.triangle import lattice
-from search.horizon import Aim
+from search.aim import Aim
 from search.measurements import Measurement, measurements, trials_csv
 from search.recommendation import predict, recommend, replicate_noise
 from search.results import write_results

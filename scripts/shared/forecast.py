@@ -15,8 +15,8 @@ from phiscale.network import ScaledNetwork
 from phiscale.published import PUBLISHED_RULES
 from phiscale.record import Length
 from phiscale.triangle import CostModel
+from search.aim import aim_of, out_of_reach
 from search.evaluation import described, network_at
-from search.horizon import aim_of, out_of_reach
 from search.proposals import planned
 from search.settings import DEFAULT_TRIALS, SearchSettings
 from search.trial import Plan
