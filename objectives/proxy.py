@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -132,15 +130,9 @@ class ProxyObjective:
 
     def memory(self) -> tuple[str, int, int]:
         """Of the device on which this process trains: its name, bytes in all, bytes free."""
-        from objectives.training.device import choose_device
-        from objectives.training.memory import free_memory, total_memory
+        from objectives.training.memory_needed import memory_of_device
 
-        device = choose_device(self.train.device)
-        total, free = total_memory(device), free_memory(device)
-        if math.isinf(total) or math.isinf(free):
-            return str(device), 0, 0
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "") if device.type == "cuda" else ""
-        return f"{device} {visible}", int(total), int(free)
+        return memory_of_device(self.train)
 
     def estimate_seconds(self, network: ScaledNetwork | CountedNetwork) -> float:
         """About how long one training of the network takes here. Raises ``TrialError``."""

@@ -57,3 +57,7 @@ class TrialError(PhiscaleError, RuntimeError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+    def __reduce__(self) -> tuple[type[TrialError], tuple[str, str]]:
+        """With its kind, on the way between processes."""
+        return type(self), (self.kind, str(self))

@@ -307,3 +307,23 @@ def test_calls_that_are_lost_are_made_again_three_times() -> None:
     assert executor.closed
     with pytest.raises(StudyError, match="a training was lost 4 times, the last time because its node was lost; "):
         list(run_all(Losing({1: 4}), Work(), [("answer", n) for n in range(4)]))
+
+
+def test_the_memory_of_a_call_is_asked_of_the_work() -> None:
+    class Hungry:
+        def __call__(self, size: int) -> int:
+            return size
+
+        def memory_needed(self, size: int) -> int:
+            return 1000 * size
+
+    class Noting(InProcess):
+        needed: list[int] = []  # noqa: RUF012 - of this test
+
+        def submit(self, job: Job) -> None:
+            self.needed.append(job.needed)
+            super().submit(job)
+
+    executor = Noting()
+    assert [outcome.value for _, outcome in run_all(executor, Hungry(), [(1,), (2,)])] == [1, 2]
+    assert executor.needed == [1000, 2000]

@@ -6,12 +6,15 @@ docs/performance.md, ``benchmarks/bench_memory.py`` measures it again.
 
 from __future__ import annotations
 
+import math
+import os
+
 import torch
 
 from objectives.data.imageset import ImageSet
 from objectives.networks.factory import FactoryMember, count_member
-from objectives.training.device import is_halved
-from objectives.training.memory import total_memory
+from objectives.training.device import choose_device, is_halved
+from objectives.training.memory import free_memory, total_memory
 from objectives.training.settings import TrainSettings
 from phiscale.cost import count_cost
 from phiscale.spec import NetworkSpec
@@ -51,6 +54,16 @@ def needed_bytes(
     batches += _SCORED * min(scoring_batch(spec.resolution), max(trained, validated))
     resident, loading = _image_bytes(spec.resolution, data, device)
     return int(_ALWAYS[device.type] + _STATE * cost.params + max(resident + batches * values, loading))
+
+
+def memory_of_device(settings: TrainSettings) -> tuple[str, int, int]:
+    """The device on which this process trains: a name for it, bytes in all, bytes free; 0 where they are not known."""
+    device = choose_device(settings.device)
+    total, free = total_memory(device), free_memory(device)
+    if math.isinf(total) or math.isinf(free):
+        return str(device), 0, 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "") if device.type == "cuda" else ""
+    return f"{device} {visible}", int(total), int(free)
 
 
 def _bytes_per_value(device: torch.device, settings: TrainSettings) -> int:

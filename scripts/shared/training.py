@@ -26,3 +26,16 @@ class Training:
         from objectives.training.train import train_proxy
 
         return train_proxy(spec, self.images, dataclasses.replace(self.train, learning_rate=rate), seed=seed)
+
+    def memory_needed(self, spec: NetworkSpec, *_: float) -> int:
+        """Bytes of the device that the training takes, estimated."""
+        from objectives.training.device import choose_device
+        from objectives.training.memory_needed import needed_bytes
+
+        return needed_bytes(spec, self.train, self.images, choose_device(self.train.device))
+
+    def memory(self) -> tuple[str, int, int]:
+        """Of the device on which this process trains: its name, bytes in all, bytes free."""
+        from objectives.training.memory_needed import memory_of_device
+
+        return memory_of_device(self.train)

@@ -7,7 +7,6 @@ submitted it decides whether to submit it again.
 
 from __future__ import annotations
 
-import copyreg
 import pickle
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from phiscale.errors import PhiscaleError, StudyError, TrialError
+from phiscale.errors import PhiscaleError, StudyError
 
-copyreg.pickle(TrialError, lambda error: (TrialError, (error.kind, str(error))))  # by itself it leaves its kind behind
 Work = Callable[..., Any]
 MOST_LOST = 3
 """Times that a job is submitted again after it was lost."""
@@ -137,8 +135,8 @@ def run_all(executor: Executor, work: Work, calls: Sequence[tuple[Any, ...]]) ->
     out = 0
     try:
         executor.start(work)
-        for place, arguments in enumerate(calls):
-            executor.submit(Job(place, arguments))
+        for place in range(len(calls)):
+            executor.submit(_job(work, place, calls))
             out += 1
         while out:
             for outcome in executor.wait():
@@ -149,9 +147,15 @@ def run_all(executor: Executor, work: Work, calls: Sequence[tuple[Any, ...]]) ->
                             f"a training was lost {lost[outcome.key]} times, the last time because {outcome.reason}; "
                             "finished ones are kept: run the same again, with fewer --workers"
                         )
-                    executor.submit(Job(outcome.key, calls[outcome.key]))
+                    executor.submit(_job(work, outcome.key, calls))
                 else:
                     out -= 1
                     yield outcome.key, outcome
     finally:
         executor.close()
+
+
+def _job(work: Work, place: int, calls: Sequence[tuple[Any, ...]]) -> Job:
+    """The call at a place, with the memory that the work says it needs."""
+    say = getattr(work, "memory_needed", None)
+    return Job(place, calls[place], say(*calls[place]) if say else 0)
