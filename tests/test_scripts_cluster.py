@@ -43,7 +43,7 @@ def command(cluster, results: Path, *more: str) -> list[str]:
 
 def test_a_search_goes_on_when_a_node_is_killed(cluster, tmp_path: Path) -> None:
     doomed, _ = add_node(cluster), add_node(cluster)
-    words = command(cluster, tmp_path, "--trials", "12", "--train.images-seen", "1500")
+    words = command(cluster, tmp_path, "--trials", "10", "--train.images-seen", "1000")
     running = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ended = 0
     for line in running.stdout or ():
@@ -54,9 +54,9 @@ def test_a_search_goes_on_when_a_node_is_killed(cluster, tmp_path: Path) -> None
             break
     _, errors = running.communicate(timeout=300)
     assert running.returncode == 0, errors
-    check(tmp_path, 12)
+    check(tmp_path, 10)
     assert any(int(row["lost"] or 0) for row in trials(tmp_path))
-    alone = search(tmp_path / "alone", "--study", "s", "--trials", "12", "--train.images-seen", "1500")
+    alone = search(tmp_path / "alone", "--study", "s", "--trials", "10", "--train.images-seen", "1000")
     assert alone.returncode == 0, alone.stderr
     # of the rules, which do not depend on the order in which trials end
     assert scores(tmp_path) == scores(tmp_path / "alone")
