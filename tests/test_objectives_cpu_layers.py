@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from numba.core.caching import IndexDataCacheFile
 from torch import nn
 
+from objectives.cpu import compiled as loops
 from objectives.cpu import fit_to_device
 from objectives.cpu import kernels as cpu_kernels
 from objectives.cpu.layers import ConvNorm, Excitation
+from objectives.cpu.normalisation import NORMALISATIONS
 from objectives.networks.build import build_network, folded
 from objectives.networks.layers import SqueezeExcitation, activation_module, conv_norm
 from objectives.training.settings import TrainSettings
@@ -290,7 +292,7 @@ def test_every_function_is_kept_in_a_file_of_its_own():
     """Numba names the file after the function; of two that two processes add to one file at once, one would be read
     for the other ever after."""
     functions = [
-        *(function for pair in cpu_kernels.NORMALISATIONS for function in pair),
+        *(function for pair in NORMALISATIONS for function in pair),
         cpu_kernels.depthwise_weight_gradient,
         cpu_kernels.mean_of_pixels,
         cpu_kernels.gated,
@@ -302,7 +304,7 @@ def test_every_function_is_kept_in_a_file_of_its_own():
 def one_more(folder, monkeypatch):
     """A function whose machine code is kept in the folder, called once; how often it was found there."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder))
-    function = cpu_kernels._compiled(lambda value: value + 1)
+    function = loops.compiled(lambda value: value + 1)
     assert function(1) == 2
     return sum(function.stats.cache_hits.values())
 
@@ -311,7 +313,7 @@ def test_without_a_folder_for_machine_code_there_is_machine_code(monkeypatch, tm
     def without_folder(function):
         raise RuntimeError("cannot cache function: no locator available")
 
-    monkeypatch.setattr(cpu_kernels, "_Files", without_folder)
+    monkeypatch.setattr(loops, "_Files", without_folder)
     assert one_more(tmp_path, monkeypatch) == 0
 
 

@@ -1,7 +1,7 @@
 """Layers that train fast on a CPU: convolution, batch normalisation and activation as one; squeeze-excitation.
 
 The same functions and gradients as torch's layers, up to rounding: a 1 x 1 convolution is one matrix product over all
-pixels, the rest are the loops of ``objectives/cpu/kernels.py``, and each is one node of the graph of gradients. In
+pixels, the rest are the compiled loops beside this file, and each is one node of the graph of gradients. In
 evaluation torch's layers run as they are.
 """
 
@@ -13,11 +13,13 @@ import numba
 import torch
 from torch import Tensor, nn
 
+from objectives.cpu import compiled as loops
 from objectives.cpu import kernels as cpu_kernels
+from objectives.cpu.normalisation import NORMALISATIONS
 from objectives.networks.layers import SqueezeExcitation
 from phiscale.errors import TrialError
 
-_KINDS = {nn.ReLU: cpu_kernels.RELU, nn.ReLU6: cpu_kernels.RELU6, nn.SiLU: cpu_kernels.SILU}
+_KINDS = {nn.ReLU: loops.RELU, nn.ReLU6: loops.RELU6, nn.SiLU: loops.SILU}
 _LAYOUT = torch.channels_last
 
 
@@ -38,11 +40,11 @@ class ConvNorm(nn.Sequential):
 
     def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d, *activation: nn.Module) -> None:
         super().__init__(convolution, norm, *activation)
-        kind = _KINDS[type(activation[0])] if activation else cpu_kernels.PLAIN
+        kind = _KINDS[type(activation[0])] if activation else loops.PLAIN
         # in tuples, where a module looks for no parameters, and finds them faster than among its own
         self._layers = convolution, norm
         self._tensors = convolution.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var
-        self._normalise = cpu_kernels.NORMALISATIONS[kind]
+        self._normalise = NORMALISATIONS[kind]
         self._is_product = convolution.kernel_size == convolution.stride == (1, 1) and convolution.groups == 1
 
     def forward(self, images: Tensor) -> Tensor:
