@@ -29,7 +29,7 @@ from search.progress import Progress
 from search.proposals import Planned, next_plans, planned, still_to_do, to_redo
 from search.settings import DEFAULT_TRIALS, SearchSettings
 from search.stopping import reason_to_stop
-from search.storage import Patience, begin_trial, storage_errors
+from search.storage import Patience, begin_trial, end_transactions, storage_errors
 from search.study import STOPPED, open_study
 from search.trial import (
     Failure,
@@ -110,8 +110,11 @@ def run_study(
             driver.run()
         finally:
             executor.close()
-            driver.put_back()
-            hold.release()
+            with contextlib.suppress(Exception):  # nothing here may hide why the run ends; the next driver mends it
+                end_transactions(study)
+                driver.put_back()
+            with contextlib.suppress(Exception):
+                hold.release()
     return study
 
 
@@ -182,11 +185,9 @@ class _Driver:
 
     def put_back(self) -> None:
         """Mark what still runs as interrupted; the next driver does it again."""
-        with contextlib.suppress(Exception):  # of a storage that fails or was taken over: the next driver does it
-            self._hold.check()
-            for running in self._running.values():
-                self._end(running.begun, "FAIL")
-        self._running = {}
+        self._hold.check()
+        for running in self._running.values():
+            self._end(running.begun, "FAIL")
 
     def _take_stock(self) -> int:
         """Read all trials; end those that run, whose driver has ended. How many trials are to be done again."""

@@ -181,6 +181,11 @@ def begin_trial(study: Study, plan: Plan, cost_model: CostModel, attributes: dic
     return optuna.Trial(study, study._storage.create_new_trial(study._study_id, whole))
 
 
+def end_transactions(study: Study) -> None:
+    """Roll back what Ctrl-C left open in the middle of a write: it would lock the database against the next one."""
+    study._storage.remove_session()
+
+
 def system_attributes(study: Study) -> dict[str, Any]:
     """What other programs, such as the dashboard, keep with the study."""
     return study._storage.get_study_system_attrs(study._study_id)

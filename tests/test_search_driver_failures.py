@@ -16,6 +16,7 @@ from objectives.landscape import INTERIOR
 from phiscale import Multipliers, ScalingConstants, StudyError, TrialError, shares_of_direction
 from search import storage
 from search.executors.contract import Job, Lost, Raised
+from search.hold import Hold
 from search.storage import Patience
 from search.study import load_study
 from tests.objectives_for_tests import (
@@ -299,3 +300,15 @@ def test_a_study_outlasts_a_database_that_is_away_for_a_while(
     assert pauses
     assert (len(complete(study)), len(study.trials), objective.calls) == (8, 8, 16)
     assert all(list(trial.intermediate_values) == [10, 20, 40] for trial in study.trials)
+
+
+def test_a_storage_that_fails_at_the_end_does_not_hide_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(_: Any) -> None:
+        raise gone()
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Hold, "release", locked)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, NetworkObjective(act=interrupt), trials=3)
