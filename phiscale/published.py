@@ -31,7 +31,7 @@ class PublishedRule:
     label: str
     """Name for people."""
     measured: bool = False
-    """Whether a study measures the rule beside its own points, at the same real cost."""
+    """Whether a study measures the rule as well as its own points, at the same real cost."""
     axes: tuple[int, ...] = ()
     """The axes (0 depth, 1 width, 2 resolution) among which a place on the triangle shares a step equally."""
 

@@ -83,7 +83,7 @@ class CostModel:
 
     @property
     def shown(self) -> str:
-        """The counted cost by which networks are shown: its own, or multiply-accumulates beside a formula."""
+        """The counted cost by which networks are shown: its own, or multiply-accumulates where it is a formula."""
         return self.metric if self.metric in COUNTED else "macs"
 
     def growth(self, multipliers: Multipliers) -> float:

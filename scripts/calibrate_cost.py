@@ -115,7 +115,7 @@ def _costs(networks: list[ScaledNetwork], options: CalibrateOptions) -> tuple[li
     work = Measuring(options.metric, options.train, options.batch, options.repeats)
     for place, outcome in run_all(make_executor(options.run), work, [(network.spec,) for network in networks]):
         if isinstance(outcome, Raised):
-            raise outcome.error or StudyError(f"a measurement raised {outcome.what} ({outcome.where})")
+            raise outcome.as_error("a measurement")
         costs[place], device = outcome.value
         devices.add(device)
         m = networks[place].realised

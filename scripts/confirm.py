@@ -202,7 +202,7 @@ def _row(outcome: Done | Raised) -> dict[str, Any]:
     if isinstance(outcome, Raised):
         if isinstance(outcome.error, TrialError):
             return {"score": "", "failure": str(outcome.error), "seconds": 0.0}
-        raise outcome.error or StudyError(f"a training raised {outcome.what} ({outcome.where})")
+        raise outcome.as_error("a training")
     run: ProxyRun = outcome.value
     return {"score": repr(run.scores[-1]), "failure": "", "seconds": round(run.seconds, 2)}
 

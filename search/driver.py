@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from phiscale.triangle import CostModel, ScalingConstants
 from search import methods
 from search.aim import aim_of
 from search.enqueued import enqueue_again, take_enqueued
-from search.evaluation import Evaluate, as_result, checked, described, mean_scores, network_at, objective_target
+from search.evaluation import Evaluate, as_result, checked, described, mean_scores, network_at, target_growth
 from search.executors.contract import MOST_LOST, Executor, Job, Lost, Outcome, Raised
 from search.history import History
 from search.hold import Hold, make_folder
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _HOPELESS = 5
 """A study whose first trials all fail, this many, ends with the reason of the last."""
 _AHEAD = 8
-"""Of so many workers one more trial waits at the executor, so that none is idle while the next points are chosen."""
+"""For so many workers one more trial waits at the executor: none is idle while the next points are chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def run_study(
             make_folder(place.folder)
         study = open_study(place.name, place.folder, place.storage, objective.direction, comparable)
         hold = Hold(study, place.folder, take_over=place.take_over)
-        driver = _Driver(study, hold, objective, empty, plan, executor, progress, patience)
+        driver = _Driver(study, hold, objective, plain, empty, plan, executor, progress, patience)
         try:
             driver.begin(opened)
             executor.start(work or Evaluate(objective))
@@ -125,8 +125,10 @@ class _Running:
     begun: optuna.Trial
     trial: Trial
     started: float = field(default_factory=time.perf_counter)
-    evaluations: dict[int, Evaluation] = field(default_factory=dict)
+    jobs: dict[int, Job] = field(default_factory=dict)
     """By seed."""
+    evaluations: dict[int, Evaluation] = field(default_factory=dict)
+    """By seed: those that have come back."""
 
 
 class _Driver:
@@ -137,6 +139,7 @@ class _Driver:
         study: Study,
         hold: Hold,
         objective: Objective,
+        plain: Mapping[str, Any],
         history: History,
         plan: Planned,
         executor: Executor,
@@ -149,7 +152,7 @@ class _Driver:
         self._history = replace(history, is_open=self._is_open)
         self._trials: dict[int, Trial] = {}
         self._running: dict[int, _Running] = {}
-        self._stated = described(objective).get("rungs")
+        self._stated, self._target = plain.get("rungs"), target_growth(plain, self._model)
         self._total = 0
 
     def begin(self, opened: Callable[[Study], None]) -> None:
@@ -187,7 +190,7 @@ class _Driver:
         """Mark what still runs as interrupted; the next driver does it again."""
         self._hold.check()
         for running in self._running.values():
-            self._end(running.begun, "FAIL")
+            self._mark_failed(running.begun)
 
     def _take_stock(self) -> int:
         """Read all trials; end those that run, whose driver has ended. How many trials are to be done again."""
@@ -195,7 +198,7 @@ class _Driver:
             self._study.set_user_attr(STOPPED, None)
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state.name == "RUNNING":
-                self._end(trial.number, "FAIL")
+                self._mark_failed(trial.number)
         enqueue_again(self._study, self._model)
         found = trials_of(self._study.get_trials(deepcopy=False), self._model)
         self._trials = {trial.number: trial for trial in found}
@@ -232,9 +235,9 @@ class _Driver:
     def _begin_trial(self, plan: Plan, begun: optuna.Trial | None = None) -> None:
         """Store the trial as running, and submit an evaluation for each of its seeds."""
         network, problem = self._network_or_problem(plan.constants)
-        key = network.fingerprint if network else repr(plan.constants.as_tuple())
+        key = _key(network, plan.constants)
         seeds = self._unused_seeds(key)
-        sizes = Sizes.of(network, self._model, objective_target(self._objective, self._model)) if network else None
+        sizes = Sizes.of(network, self._model, self._target) if network else None
         attributes = plan_attributes(plan) | point_attributes(plan.constants, self._model, key, seeds, sizes)
         begun = self._patience(self._store, begun, plan, attributes)
         trial = running_trial(begun.number, plan, self._model, seeds=seeds, fingerprint=key, sizes=sizes)
@@ -244,7 +247,8 @@ class _Driver:
             self._fail(running, TrialError("budget", problem))
             return
         for seed in seeds:
-            self._executor.submit(self._job(running, seed, network))
+            running.jobs[seed] = self._job(running, seed, network)
+            self._executor.submit(running.jobs[seed])
 
     def _store(self, begun: optuna.Trial | None, plan: Plan, attributes: dict[str, Any]) -> optuna.Trial:
         self._hold.check()
@@ -293,8 +297,7 @@ class _Driver:
             raise TrialError("lost", f"its evaluation was lost {lost} times, the last time because {reason}")
         running.trial = replace(running.trial, plan=replace(running.trial.plan, lost=lost))
         self._patience(self._store, running.begun, running.trial.plan, plan_attributes(running.trial.plan))
-        network, _ = self._network_or_problem(running.trial.constants)
-        self._executor.submit(self._job(running, seed, network))
+        self._executor.submit(running.jobs[seed])
 
     def _raised(self, running: _Running, seed: int, outcome: Raised) -> None:
         """An evaluation that raised: a failed trial, or the end of the run."""
@@ -329,7 +332,7 @@ class _Driver:
     def _fail(self, running: _Running, error: TrialError) -> None:
         failure = Failure(kind=error.kind, reason=str(error), seconds=time.perf_counter() - running.started)
         self._patience(self._store, running.begun, running.trial.plan, failure_attributes(failure))
-        self._patience(self._end, running.begun, "FAIL")
+        self._patience(self._mark_failed, running.begun)
         self._ended(replace(running.trial, state="FAIL", failure=failure))
         ended = [trial for trial in self._trials.values() if trial.is_attempt]
         if len(ended) >= _HOPELESS and all(trial.failure for trial in ended):
@@ -340,8 +343,10 @@ class _Driver:
         self._trials[trial.number] = trial
         self._progress.trial_ended(trial)
 
-    def _end(self, begun: optuna.Trial | int, state: str) -> None:
-        self._study.tell(begun, state=_state(state), skip_if_finished=True)
+    def _mark_failed(self, begun: optuna.Trial | int) -> None:
+        import optuna
+
+        self._study.tell(begun, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
     def _network_or_problem(self, constants: ScalingConstants) -> tuple[AnyNetwork | None, str | None]:
         """The objective's network, and why there is none where it cannot be reached."""
@@ -353,7 +358,7 @@ class _Driver:
     def _is_open(self, constants: ScalingConstants) -> bool:
         """Whether constants stand for a network with which no trial has failed."""
         network, problem = self._network_or_problem(constants)
-        key = network.fingerprint if network else repr(constants.as_tuple())
+        key = _key(network, constants)
         return problem is None and not any(t.failure and t.fingerprint == key for t in self._trials.values())
 
     def _unused_seeds(self, key: str) -> tuple[int, ...]:
@@ -378,7 +383,6 @@ class _TheirError(StudyError):
         self.trace = outcome.trace
 
 
-def _state(name: str) -> optuna.trial.TrialState:
-    import optuna
-
-    return optuna.trial.TrialState[name]
+def _key(network: AnyNetwork | None, constants: ScalingConstants) -> str:
+    """What tells points apart: the fingerprint of the network, the constants where there is none."""
+    return network.fingerprint if network else repr(constants.as_tuple())

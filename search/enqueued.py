@@ -20,9 +20,11 @@ def take_enqueued(study: Study, cost_model: CostModel, seed: int, count: int) ->
     """
     from optuna.trial import TrialState
 
-    study.sampler = ConstantsSampler(cost_model, seed=seed, method="random")
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[:count]
+    if waiting:
+        study.sampler = ConstantsSampler(cost_model, seed=seed, method="random")
     found = []
-    for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[:count]:
+    for _ in waiting:
         begun = study.ask()
         try:
             constants = suggest_constants(begun, cost_model)

@@ -52,10 +52,13 @@ def network_at(objective: Objective, constants: ScalingConstants) -> AnyNetwork 
     return network
 
 
-def objective_target(objective: Objective, cost_model: CostModel) -> float:
-    """The growth of cost that the objective's networks are held to: ``target ** phi`` (phi is 1 if it has none)."""
-    phi = objective.describe().get("phi", 1.0)
-    return cost_model.target ** (phi if isinstance(phi, (int, float)) else 1.0)
+def target_growth(plain: Mapping[str, Any], cost_model: CostModel) -> float:
+    """The growth of cost that an objective's networks are held to, from what ``described`` gave of it.
+
+    ``target ** phi``; phi is 1 where it has none.
+    """
+    phi = plain.get("phi")
+    return float(cost_model.target ** (1.0 if phi is None else phi))
 
 
 @dataclass(frozen=True)

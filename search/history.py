@@ -36,6 +36,11 @@ class History:
         """Places of the even spread that are taken."""
         return 1 + max((trial.plan.place for trial in self.trials if trial.plan.place is not None), default=-1)
 
+    @property
+    def next_seed(self) -> int:
+        """Another one for every trial: a resumed study then asks for the same points as an uninterrupted one."""
+        return (self.settings.seed * 1_000_003 + self.taken) % 2**32
+
     @cached_property
     def rows(self) -> list[Measurement]:
         """One per measured network."""

@@ -156,9 +156,10 @@ def fit_to(fixed: Mapping[str, float], proposed: Mapping[str, float], cost_model
 
     Raises ``SettingsError`` where the fixed ones leave nothing, or are below 1.
     """
+    exponents = dict(zip(PARAMETERS, cost_model.exponents, strict=True))
     logs = {
         name: exponent * math.log(fixed.get(name, proposed[name])) / math.log(cost_model.target)
-        for name, exponent in zip(PARAMETERS, cost_model.exponents, strict=True)
+        for name, exponent in exponents.items()
     }
     left = 1 - math.fsum(share for name, share in logs.items() if name in fixed)
     free = {name: logs[name] for name in PARAMETERS if name not in fixed}
@@ -167,7 +168,6 @@ def fit_to(fixed: Mapping[str, float], proposed: Mapping[str, float], cost_model
             f"expected enqueued constants of 1 or more that leave room on {cost_model.describe()}, got "
             f"{', '.join(f'{name} = {value:g}' for name, value in fixed.items())}"
         )
-    exponents = dict(zip(PARAMETERS, cost_model.exponents, strict=True))
     entering = [name for name in free if exponents[name]]
     total = math.fsum(free[name] for name in entering)
     parts = {name: free[name] / total if total > 0 else 1 / len(entering) for name in entering}

@@ -52,9 +52,8 @@ def storage_url(name: str | None, folder: Path | None) -> str:
 def open_storage(name: str | None, folder: Path | None, *, to_write: bool = False) -> BaseStorage:
     """The storage of a study in ``folder``, made if it is not there. Raises ``StudyError`` with the reason.
 
-    ``to_write`` is for those who run trials: a SQLite file then keeps a log, see ``put_log_away``, and they hold the
-    study's lock while a database may still be created. For others a SQLite file that is still being made is none:
-    opening it would make the tables too, and end the search that makes them.
+    ``to_write`` is for the driver: a SQLite file then keeps a log, see ``put_log_away``. For others a SQLite file that
+    is still being made is none: opening it would make the tables too, and end the search that makes them.
     """
     import optuna
     import sqlalchemy.exc

@@ -341,18 +341,7 @@ COLUMNS = (
     *("number", "state", "value", "names", *PARAMETERS, "share_depth", "share_width", "share_resolution"),
     *("asked_depth", "asked_width", "asked_resolution", "realised_depth", "realised_width", "realised_resolution"),
     *("resolution", "blocks", *(field.name for field in dataclasses.fields(Cost)), "growth", "cost_ratio", "seeds"),
-    *(
-        "scores",
-        "rungs",
-        "rung_scores",
-        "seconds",
-        "device",
-        "peak_memory",
-        "fingerprint",
-        _KIND,
-        _FAILURE,
-        "redo_of",
-        "lost",
-    ),
+    *("scores", "rungs", "rung_scores", "seconds", "device", "peak_memory", "fingerprint"),
+    *(_KIND, _FAILURE, "redo_of", "lost"),
 )
 """Columns of ``trials.csv``."""

@@ -1,7 +1,7 @@
 """Layers that train fast on a CPU: convolution, batch normalisation and activation as one; squeeze-excitation.
 
 The same functions and gradients as torch's layers, up to rounding: a 1 x 1 convolution is one matrix product over all
-pixels, the rest are the compiled loops beside this file, and each is one node of the graph of gradients. In
+pixels, the rest are the compiled loops of this folder, and each is one node of the graph of gradients. In
 evaluation torch's layers run as they are.
 """
 

@@ -157,7 +157,7 @@ def _backward(kind: int) -> Callable[..., None]:
                 off = values[j] - mean[j]
                 gradient = gradient_before(kind, gradients[j], off * scale[j] + shift[j])
                 if kind == SILU:
-                    out[j] = gradient  # dear enough to be kept
+                    out[j] = gradient  # costly enough to be kept
                 sums[j] += gradient
                 weighted_sums[j] += gradient * off
             if row % SHORT == SHORT - 1:

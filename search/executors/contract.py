@@ -55,6 +55,10 @@ class Raised:
     trace: str
     """The whole traceback."""
 
+    def as_error(self, call: str) -> PhiscaleError:
+        """What to raise where the ``call``, as a person knows it, may not fail."""
+        return self.error or StudyError(f"{call} raised {self.what} ({self.where})")
+
 
 @dataclass(frozen=True)
 class Lost:

@@ -24,10 +24,8 @@ def propose(history: History, count: int) -> list[Plan]:
     from cmaes import CMA
 
     names = parameter_names(history.cost_model)
-    # another seed for every trial: a resumed study then asks for the same points as an uninterrupted one
-    seed = (history.settings.seed * 1_000_003 + history.taken) % 2**32
     bounds = np.tile([0.0, 1.0], (len(names), 1))
-    optimizer = CMA(mean=np.full(len(names), 0.5), sigma=_SPREAD, bounds=bounds, seed=seed)
+    optimizer = CMA(mean=np.full(len(names), 0.5), sigma=_SPREAD, bounds=bounds, seed=history.next_seed)
     told = _told(history)
     size = optimizer.population_size
     for first in range(0, len(told) - size + 1, size):

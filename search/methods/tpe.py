@@ -20,11 +20,9 @@ def propose(history: History, count: int) -> list[Plan]:
     """The next points; running trials count as poor ones, so that workers do not ask for the same point."""
     import optuna
 
-    # another seed for every trial: a resumed study then asks for the same points as an uninterrupted one
-    seed = (history.settings.seed * 1_000_003 + history.taken) % 2**32
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        sampler = optuna.samplers.TPESampler(seed=history.next_seed, multivariate=True, constant_liar=True)
         minimises = history.aim.direction == "minimize"
         study = optuna.create_study(direction="minimize" if minimises else "maximize", sampler=sampler)
         study.add_trials([_as_unit(trial, history) for trial in history.trials if trial.is_attempt or trial.is_running])
