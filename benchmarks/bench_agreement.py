@@ -22,7 +22,7 @@ from objectives.training.settings import TrainSettings
 from objectives.training.train import train_proxy
 from phiscale import PROXY_BASE, PUBLISHED_RULES, match_budget
 from phiscale.spec import NetworkSpec
-from search.confirm import half_width
+from search.confirm import mean_of
 
 Scores = NDArray[np.float64]
 _LOOP = dataclasses.replace(PLAIN, settle=True)
@@ -41,7 +41,8 @@ class Agreement:
         differences = self.engine - self.loop
         return (
             f"engine {self.engine.mean():.4f}, loop {self.loop.mean():.4f}: difference {differences.mean():+.4f} +- "
-            f"{half_width(differences):.4f}; deviation of one seed {self.loop.std(ddof=1):.4f}"
+            f"{mean_of(differences).half_width(0.05):.4f} (95 % interval); "
+            f"deviation of one seed {self.loop.std(ddof=1):.4f}"
         )
 
 

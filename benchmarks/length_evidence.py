@@ -31,8 +31,8 @@ from phiscale.record import SearchRecord
 from phiscale.training_length import training
 from phiscale.triangle import Multipliers, ScalingConstants, shares_of_direction
 from report.view import StudyView
-from scripts.confirm import OURS
 from scripts.shared.console import run_command
+from scripts.shared.rivals import OURS
 from scripts.shared.studies import StudyOptions
 from search.aim import aim_of
 from search.horizon import Scale

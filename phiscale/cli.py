@@ -244,6 +244,12 @@ def _show(options: argparse.Namespace) -> str:
     return json.dumps(record.to_dict(), indent=2) if options.json else summarize(record)
 
 
+def is_confirmed(record: SearchRecord) -> bool:
+    """Whether the expected score is that of ``scripts.confirm``; if not, it is the search's."""
+    confirmation = record.details.get("confirmation")
+    return isinstance(confirmation, dict) and isinstance(confirmation.get("expected"), dict)
+
+
 def summarize(record: SearchRecord) -> str:
     """The record in a few lines for a terminal."""
     a, b, c = record.constants.as_tuple()
@@ -256,7 +262,11 @@ def summarize(record: SearchRecord) -> str:
     ]
     if record.expected:
         e = record.expected
-        lines.append(f"expected {record.score_name} at phi {record.phi:g}: {e.score:.4f} ({e.low:.4f} to {e.high:.4f})")
+        source = "confirmed on unseen images" if is_confirmed(record) else "by the search"
+        lines.append(
+            f"expected {record.score_name} at phi {record.phi:g}: {e.score:.4f} "
+            f"(90 % interval {e.low:.4f} to {e.high:.4f}), {source}"
+        )
     if record.noise is not None:
         lines.append(f"noise of one evaluation: {record.noise:.4f}")
     lines += evidence_lines(record)
@@ -266,6 +276,8 @@ def summarize(record: SearchRecord) -> str:
     seen = ", ".join(f"{value:.4f}" for value in best.constants.as_tuple())
     caution = "; the luckiest of many is optimistic" if record.expected else ""
     lines.append(f"best observed ({best.name}): {best.score:.4f} at {seen}{caution}")
+    if record.baselines and is_confirmed(record):
+        lines.append("rules as the search measured them, on other images than the expected score:")
     lines += [f"  {row.name:<12} {row.score:.4f} over {row.evaluations}" for row in record.baselines]
     confirmation = record.details.get("confirmation")
     if isinstance(confirmation, dict) and "verdict" in confirmation:

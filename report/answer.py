@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from phiscale.cli import summarize
+from phiscale.cli import is_confirmed, summarize
 from phiscale.published import MEASURED_RULES
 from phiscale.record import SearchRecord
 from phiscale.training_length import drift_line, hindcast_line, is_measured, longest_rung
 from phiscale.triangle import ScalingConstants
 from report.view import StudyView
+from search.confirm import percent
+from search.results import searched_estimate
 
 _Z90 = 1.6449
 _CONFIRM = (
@@ -37,7 +39,11 @@ class Lead:
     """Lead of the recommendation, positive if it is better; None without a fitted surface, and where the rule's score
     is of another training length than the recommendation's."""
     half_width: float | None
-    """Half of the 90 % interval of the lead, by the noise of the rule's evaluations and the surface's error."""
+    """Half of the interval of the lead, by the noise of the rule's evaluations and the surface's error."""
+    level: float = 0.9
+    """Of that interval."""
+    confirmed: bool = False
+    """Whether the lead is that of ``scripts.confirm``, in place of the search's."""
 
     @property
     def name(self) -> str:
@@ -57,23 +63,29 @@ class Lead:
         """The lead in words."""
         if self.ahead is None or self.half_width is None:
             return f"{self.name}: {self.score:.4f} measured, no estimate of a difference"
-        size = f"{self.ahead:+.4f} ± {self.half_width:.4f}"
+        size = f"{self.ahead:+.4f} ± {self.half_width:.4f} ({percent(self.level)} interval)"
         if self.result == "not distinguishable":
             return f"not distinguishable from {self.name} in this search: {size}"
         return f"estimated {self.result} of {self.name} by {size}"
 
 
 def leads(record: SearchRecord) -> list[Lead]:
-    """The recommendation against every rule of the study, each interval for itself (90 %, not corrected for number)."""
+    """The recommendation against every rule of the study: as confirmed, and where that was not done as the search
+    estimates it, each interval for itself (90 %, not corrected for number)."""
     sign = 1.0 if record.direction == "maximize" else -1.0
-    expected, found = record.expected, []
+    expected, found = searched_estimate(record), []
+    confirmation = record.details.get("confirmation")
+    confirmed = {row["rival"]: row for row in comparisons(confirmation) if row["phi"] is None}
     for row in record.baselines:
         error = None if record.noise is None else _Z90 * record.noise / math.sqrt(row.evaluations)
         ahead = half = None
-        if expected is not None and error is not None and is_measured(record):
+        level, seen = 0.9, confirmed.get(row.name)
+        if seen:
+            ahead, half, level = seen["difference"], seen["half_width"], seen.get("level", 0.95)
+        elif expected is not None and error is not None and is_measured(record):
             ahead = sign * (expected.score - row.score)
             half = math.hypot(max(expected.high - expected.score, expected.score - expected.low), error)
-        found.append(Lead(row.name, row.constants, row.score, row.evaluations, error, ahead, half))
+        found.append(Lead(row.name, row.constants, row.score, row.evaluations, error, ahead, half, level, bool(seen)))
     return found
 
 
@@ -92,13 +104,25 @@ def how_sure(view: StudyView) -> list[str]:
     if record.expected:
         e = record.expected
         where = f" at {record.length.images:,} images seen" if record.length else ""
-        said.append(f"Expected {record.score_name}{where}: {e.score:.4f} (90 % interval {e.low:.4f} to {e.high:.4f}).")
+        said.append(
+            f"Expected {record.score_name}{where}: {e.score:.4f} (90 % interval {e.low:.4f} to {e.high:.4f})"
+            f"{_instead(record)}."
+        )
     part = record.details.get("region_part")
     if isinstance(part, float):
         said.append(f"The best constants lie, with 90 % probability, in {part:.0%} of the triangle.")
     if record.noise is not None:
         said.append(f"One evaluation varies by {record.noise:.4f} (standard deviation).")
     return said + _over_length(record)
+
+
+def _instead(record: SearchRecord) -> str:
+    """That the expected score is confirmed, and what the search expected."""
+    searched = searched_estimate(record)
+    if not is_confirmed(record):
+        return ""
+    before = f"; the search expected {searched.score:.4f} on its own images" if searched else ""
+    return f", confirmed on images the search never saw{before}"
 
 
 def _against_rules(record: SearchRecord) -> list[str]:
@@ -204,8 +228,8 @@ def _detail(record: SearchRecord | None, name: str, kind: type, absent: Any) -> 
 
 
 def comparisons(confirmation: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
-    """Rows of a confirmation's table: rival, phi (None for all together), difference, half_width, p, pairs, result."""
-    found = confirmation.get("comparisons") if confirmation else None
+    """Rows of a confirmation's table, see ``search.confirm.as_json``."""
+    found = confirmation.get("comparisons") if isinstance(confirmation, Mapping) else None
     return found if isinstance(found, list) else []
 
 

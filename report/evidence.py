@@ -9,6 +9,7 @@ from phiscale.family import short_number
 from phiscale.record import Length, SearchRecord
 from phiscale.training_length import training
 from report.view import StudyView
+from search.confirm import percent
 
 Row = Mapping[str, Any]
 
@@ -60,7 +61,8 @@ def _shown(overall: Sequence[Row], length: str) -> str:
     }
     shown = [f"ahead of {', '.join(named['ahead'])}"] if named["ahead"] else []
     shown += [f"behind {', '.join(named['behind'])}"] if named["behind"] else []
-    what = f"over all sizes the recommendation is {' and '.join(shown)}" if shown else "no difference"
+    where = "over all sizes" if any(row.get("about_rule") for row in overall) else "for these networks alone"
+    what = f"{where} the recommendation is {' and '.join(shown)}" if shown else "no difference"
     text = f"Shown for {length}: {what}."
     if named["not distinguishable"]:
         text += f" Not shown: any difference from {', '.join(named['not distinguishable'])}."
@@ -68,10 +70,11 @@ def _shown(overall: Sequence[Row], length: str) -> str:
 
 
 def _comparisons(overall: Sequence[Row]) -> str:
-    lines = ["| against | difference | 95 % | p (Holm) | pairs | result |", "|---|---|---|---|---|---|"]
+    lines = ["| against | difference | interval | level | p | pairs | result |", "|---|---|---|---|---|---|---|"]
     for row in sorted(overall, key=lambda row: row["difference"]):
         width = "-" if row["half_width"] is None else f"+- {row['half_width']:.4f}"
-        cells = (row["rival"], f"{row['difference']:+.4f}", width, f"{row['p']:.2g}", row["pairs"], row["result"])
+        measured = f"{row['difference']:+.4f}", width, percent(row.get("level", 0.95)), f"{row['p']:.2g}"
+        cells = (row["rival"], *measured, row["pairs"], row["result"])
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 

@@ -57,7 +57,7 @@ class CheckOptions:
     """Name of the check, and of its folder under --results."""
     points: int = 15
     """Networks to order, about: the largest lattice on the triangle with at most so many."""
-    seeds: int = 3
+    seeds: int = 4
     """Trainings of each network, at least 2: their noise is measured, and the correlations are corrected for it."""
     images: str = ""
     """Numbers of distinct training images to compare with the study's own, with commas between. Default: none."""

@@ -1,14 +1,16 @@
 """Train the recommendation and its rivals with fresh seeds, at several sizes, on images that the search never saw.
 
 Run: python -m scripts.confirm --study demo
-     python -m scripts.confirm --study mine --phis 1,2,3 --seeds 5
+     python -m scripts.confirm --study mine --phis 1:3:0.5 --seeds 5
      python -m scripts.confirm --study mine --epochs 30
 
 Every training is as long as the one that the constants are for, or --epochs long, and the verdict names that length.
 All networks of one phi cost the same, rounded by the study's --rounding. This holds for a study with --budget
-nominal too, because networks of unequal cost would show what cost buys, not which constants are better. Scores go to
-results/STUDY/confirm.csv as they come, so the same command resumes; the verdict goes into constants.json, and accuracy
-against cost for every rule to confirm-families.csv. Where the search has gone on meanwhile and recommends other
+nominal too, because networks of unequal cost would show what cost buys, not which constants are better. What is said
+of a rule rests on how its lead varies over sizes; with fewer than 3, the networks alone are compared. Scores go to
+results/STUDY/confirm.csv as they come, so the same command resumes; the verdict goes into constants.json, where
+the confirmed score takes the place of the expected one, and accuracy against cost of every rule to
+confirm-families.csv. Where the search has gone on meanwhile and recommends other
 constants, its record stays as it is, and the same command has to be run again.
 """
 
@@ -20,7 +22,7 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Iterator, Mapping
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,17 +32,17 @@ import tyro
 from objectives.training.rungs import plan_rungs
 from objectives.training.settings import TrainSettings
 from phiscale.cost import COUNTED
-from phiscale.errors import BudgetError, ConstraintError, PhiscaleError, SettingsError, StudyError, TrialError
+from phiscale.errors import PhiscaleError, SettingsError, StudyError, TrialError
 from phiscale.family import parse_phis
-from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
-from phiscale.published import MEASURED_RULES, PUBLISHED_RULES
+from phiscale.published import MEASURED_RULES
 from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
-from phiscale.triangle import CostModel, ScalingConstants
+from phiscale.triangle import CostModel
 from scripts.report import renew_report
-from scripts.shared.console import run_command
+from scripts.shared.console import minutes_left, run_command
 from scripts.shared.executors import ExecutorSettings, make_executor
+from scripts.shared.rivals import OURS, Entry, fresh_seed, plan, rules
 from scripts.shared.setup import ObjectiveSettings, load_rate_plane, make_data
 from scripts.shared.tables import read_rows, write_rows
 from scripts.shared.training import Training
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
     from objectives.training.rate_plane import RatePlane
     from objectives.training.train import ProxyRun
 
-OURS = "recommended"
 _COLUMNS = ("setting", "phi", "fingerprint", "seed", "score", *COUNTED, "seconds", "failure")
 
 _FAMILY = ("phi", "name", "alpha", "beta", "gamma", *COUNTED, "mean", "sd", "n")
@@ -65,10 +66,10 @@ class ConfirmOptions:
 
     study: str
     """A study with a record, under --results."""
-    phis: str = "1,2,3"
-    """Sizes to compare at: 1,2,3 or 1:3. A family is for sizes beyond the search's own."""
-    seeds: int = 5
-    """Trainings of every network, with seeds that no search uses."""
+    phis: str = "1,1.3,1.7,2,2.3,2.7,3"
+    """Sizes to compare at: 1,2,3 or 1:3:0.5. With fewer than 3 the verdict is about these networks alone."""
+    seeds: int = 3
+    """Trainings of every network, with seeds that no search uses. More sizes tell more than more seeds."""
     epochs: float | None = None
     """Length of every training, in epochs of the whole training set. Default: the length that the constants are for."""
     images: int = 5000
@@ -91,7 +92,7 @@ class ConfirmOptions:
                 raise SettingsError(f"expected {name} of at least 1, got {value}")
         if self.epochs is not None and not (math.isfinite(self.epochs) and self.epochs > 0):
             raise SettingsError(f"expected more than 0 epochs, got {self.epochs!r}")
-        parse_phis(self.phis)
+        _ = self.sizes
         for study in self.other_studies:
             if check_study_name(study) in (OURS, *MEASURED_RULES):
                 raise SettingsError(f"expected --against to name studies, got {study}, which stands for a rule here")
@@ -105,6 +106,11 @@ class ConfirmOptions:
         return self.results / self.study
 
     @property
+    def sizes(self) -> tuple[float, ...]:
+        """Values of phi, each once. Raises ``SettingsError`` for others."""
+        return tuple(dict.fromkeys(parse_phis(self.phis)))
+
+    @property
     def rival_names(self) -> tuple[str, ...]:
         """Published rules to compare with. Raises ``SettingsError`` for unknown ones."""
         return SearchSettings(baselines=self.rivals).baseline_names
@@ -113,16 +119,6 @@ class ConfirmOptions:
     def other_studies(self) -> tuple[str, ...]:
         """Names of the studies to compare with."""
         return tuple(name.strip() for name in self.against.split(",") if name.strip())
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One network to train: a rule at one size."""
-
-    phi: float
-    name: str
-    constants: ScalingConstants
-    network: ScaledNetwork
 
 
 @dataclass(frozen=True)
@@ -164,36 +160,38 @@ def confirm(options: ConfirmOptions) -> None:
     """Train what is missing, then write and print the verdict."""
     record = SearchRecord.load(options.folder / "constants.json")
     setting = _setting(options, record)
-    entries = list(plan(record, _rules(options, record), parse_phis(options.phis), setting.rounding))
-    _check_rivals(entries, options)
-    seeds = [-1 - index for index in range(options.seeds)]
-    rows = _train_missing(options, setting, entries, seeds, record.cost_model)
-    rows = [row for row in rows if row["setting"] == setting.key]
-    _conclude(options, record, setting.length, entries, rows, seeds)
+    constants = rules(record, options.rival_names, options.other_studies, options.results)
+    entries = plan(record, constants, options.sizes, setting.rounding)
+    rows = _train_missing(options, setting, entries, record.cost_model)
+    _conclude(options, record, setting, entries, [row for row in rows if row["setting"] == setting.key])
 
 
 def _train_missing(
-    options: ConfirmOptions, setting: Setting, entries: list[Entry], seeds: list[int], model: CostModel
+    options: ConfirmOptions, setting: Setting, entries: list[Entry], model: CostModel
 ) -> list[dict[str, Any]]:
     """All rows of ``confirm.csv``, once every network has a score with every seed."""
     path = options.folder / "confirm.csv"
     rows = read_rows(path, _COLUMNS, ("phi", "seed", "score"))
     networks = {(entry.phi, entry.network.fingerprint): entry.network for entry in entries}
-    wanted = [(phi, key, seed) for seed in seeds for phi, key in networks]
+    wanted = [(*place, fresh_seed(place[0], number)) for number in range(options.seeds) for place in networks]
     done = {(float(r["phi"]), r["fingerprint"], int(r["seed"])) for r in rows if r["setting"] == setting.key}
     missing = [item for item in wanted if item not in done]
     print(f"each training: {setting.length.describe()}")
     print(f"{len(networks)} networks, {len(wanted) - len(missing)} of {len(wanted)} trainings done")
     rates = {place: setting.rate(network, model) for place, network in networks.items()}
     calls = [(networks[phi, key].spec, seed, rates[phi, key]) for phi, key, seed in missing]
-    work = Training(setting.images, setting.train)
-    outcomes = run_all(make_executor(options.run), work, calls) if calls else iter(())
+    work = [networks[phi, key].cost.macs for phi, key, _ in missing]
+    outcomes = run_all(make_executor(options.run), Training(setting.images, setting.train), calls) if calls else ()
+    start, worked = time.monotonic(), 0
     for index, (place, outcome) in enumerate(outcomes, 1):
         phi, key, seed = missing[place]
         row = {**dataclasses.asdict(networks[phi, key].cost), **_row(outcome)}
         rows.append({"setting": setting.key, "phi": phi, "fingerprint": key, "seed": seed, **row})
         write_rows(path, _COLUMNS, rows)
-        print(f"{index}/{len(missing)} phi {phi:g} {key} seed {seed}: {row['score'] or row['failure']}", flush=True)
+        worked += work[place]
+        names = "=".join(entry.name for entry in entries if (entry.phi, entry.network.fingerprint) == (phi, key))
+        state = f"{index}/{len(missing)}{minutes_left(worked, sum(work), time.monotonic() - start)}"
+        print(f"phi {phi:g} {names}: {row['score'] or row['failure']}   [{state}]", flush=True)
     return rows
 
 
@@ -205,49 +203,6 @@ def _row(outcome: Done | Raised) -> dict[str, Any]:
         raise outcome.as_error("a training")
     run: ProxyRun = outcome.value
     return {"score": repr(run.scores[-1]), "failure": "", "seconds": round(run.seconds, 2)}
-
-
-def _rules(options: ConfirmOptions, record: SearchRecord) -> dict[str, ScalingConstants]:
-    """The recommendation and its rivals by name."""
-    rules = {OURS: record.constants}
-    for name in options.rival_names:
-        constants = PUBLISHED_RULES[name].on(record.cost_model)
-        if constants is not None:
-            rules[name] = constants
-    for study in options.other_studies:
-        other = SearchRecord.load(options.results / study / "constants.json")
-        if other.network != record.network or other.cost_model != record.cost_model:
-            raise StudyError(f"expected {study} to be a study of the same network and cost model; leave it out")
-        rules[study] = other.best_observed.constants
-    return rules
-
-
-def plan(
-    record: SearchRecord, rules: Mapping[str, ScalingConstants], phis: tuple[float, ...], rounding: Rounding
-) -> Iterator[Entry]:
-    """The network of every rule at every phi; a rule that reaches none there is left out."""
-    if record.network is None:
-        raise StudyError("expected a record of a network, got one of another objective; nothing can be trained")
-    for phi in phis:
-        for name, constants in rules.items():
-            try:
-                network = match_budget(
-                    record.network, constants, phi=phi, cost_model=record.cost_model, rounding=rounding
-                )
-            except (BudgetError, ConstraintError) as error:
-                print(f"left out at phi {phi:g}: {name}: {error}")
-                continue
-            yield Entry(phi, name, constants, network)
-
-
-def _check_rivals(entries: list[Entry], options: ConfirmOptions) -> None:
-    """Raise ``StudyError`` where there is nothing to compare: no phi has both the recommendation and a rival."""
-    ours = {entry.phi for entry in entries if entry.name == OURS}
-    if not any(entry.phi in ours for entry in entries if entry.name != OURS):
-        raise StudyError(
-            f"expected the recommendation and a rival to have networks of equal cost at one of the phis "
-            f"{options.phis}, found none with the study's rounding; choose other --phis or --rivals"
-        )
 
 
 def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
@@ -298,26 +253,28 @@ def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
 
 
 def _conclude(
-    options: ConfirmOptions,
-    record: SearchRecord,
-    length: Length,
-    entries: list[Entry],
-    rows: list[dict[str, Any]],
-    seeds: list[int],
+    options: ConfirmOptions, record: SearchRecord, setting: Setting, entries: list[Entry], rows: list[dict[str, Any]]
 ) -> None:
     """Compare, print, and write the verdict into the record as it is by then."""
-    from search.confirm import as_json, compare, verdict
+    from search.confirm import as_json, compare, expectation, verdict
     from search.hold import writing
 
-    by_name = _scores(entries, rows, seeds)
-    comparisons = compare(by_name[OURS], {name: by_name[name] for name in by_name if name != OURS}, record.direction)
+    images = len(setting.images.validation_labels)
+    counted = images if record.score_name == "accuracy" else None
+    by_name = _scores(entries, rows, options.seeds)
+    rivals = {name: scores for name, scores in by_name.items() if name != OURS}
+    comparisons = compare(by_name[OURS], rivals, record.direction, images=counted)
     for item in comparisons:
         print(item.sentence())
+    same = record.length is None or record.length.images == setting.length.images
+    ours = [score for (phi, _), score in by_name[OURS].items() if same and phi == record.phi]
     confirmation = {
-        "verdict": f"{verdict(comparisons)}, after {length.describe()}",
-        "length": dataclasses.asdict(length),
+        "verdict": f"{verdict(comparisons)}, after {setting.length.describe()}",
+        "length": dataclasses.asdict(setting.length),
         "phis": sorted({entry.phi for entry in entries}),
-        "seeds": len(seeds),
+        "seeds": options.seeds,
+        "images": images,
+        "expected": expectation(ours, counted),
         "comparisons": as_json(comparisons),
     }
     with writing(options.folder):  # a search that ends meanwhile writes the same files
@@ -327,18 +284,16 @@ def _conclude(
     print(f"\n{record.study}: {confirmation['verdict']}")
 
 
-def _scores(
-    entries: list[Entry], rows: list[dict[str, Any]], seeds: list[int]
-) -> dict[str, dict[tuple[float, int], float]]:
-    """Scores of every rule by (phi, seed); trainings that failed have none."""
+def _scores(entries: list[Entry], rows: list[dict[str, Any]], seeds: int) -> dict[str, dict[tuple[float, int], float]]:
+    """Scores of every rule by (phi, number of the training); trainings that failed have none."""
     scores = {(float(r["phi"]), r["fingerprint"], int(r["seed"])): float(r["score"]) for r in rows if r["score"]}
     by_name: dict[str, dict[tuple[float, int], float]] = {}
     for entry in entries:
         of_rule = by_name.setdefault(entry.name, {})
-        for seed in seeds:
-            key = entry.phi, entry.network.fingerprint, seed
+        for number in range(seeds):
+            key = entry.phi, entry.network.fingerprint, fresh_seed(entry.phi, number)
             if key in scores:
-                of_rule[entry.phi, seed] = scores[key]
+                of_rule[entry.phi, number] = scores[key]
     return by_name
 
 
@@ -347,7 +302,7 @@ def _keep(confirmation: dict[str, Any], confirmed: SearchRecord, path: Path) -> 
 
     Raises ``StudyError``, and leaves that record alone, where it recommends something else than ``confirmed``.
     """
-    from search.results import say_the_same
+    from search.results import say_the_same, with_confirmation
 
     record = SearchRecord.load(path)
     if not say_the_same(record, confirmed):
@@ -360,7 +315,7 @@ def _keep(confirmation: dict[str, Any], confirmed: SearchRecord, path: Path) -> 
             else "is of other settings by now, not those"
         )
         raise StudyError(f"the search {record.study!r} {other} compared here; run the same again to confirm that")
-    dataclasses.replace(record, details={**record.details, "confirmation": confirmation}).save(path)
+    with_confirmation(record, confirmation).save(path)
 
 
 def _families(entries: list[Entry], by_name: dict[str, dict[tuple[float, int], float]]) -> list[dict[str, Any]]:

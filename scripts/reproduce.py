@@ -21,6 +21,7 @@ from typing import Annotated, Literal, get_args
 import tyro
 
 from phiscale.errors import SettingsError, StudyError
+from scripts.confirm import ConfirmOptions
 from scripts.shared.console import run_command
 from scripts.shared.executors import ExecutorSettings, as_words
 from search.study import check_study_name
@@ -45,9 +46,9 @@ class ReproduceOptions:
     """Spacing of the lattice: a sixth gives 28 points."""
     lattice_seeds: int = 3
     """Trainings of each point of the lattice."""
-    phis: str = "1,2,3"
+    phis: str = ConfirmOptions.phis
     """Sizes of the confirmation."""
-    seeds: int = 5
+    seeds: int = ConfirmOptions.seeds
     """Seeds of the confirmation."""
     run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
     """Where trainings run."""

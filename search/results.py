@@ -45,7 +45,7 @@ def write_results(study: Study, folder: Path, cost_model: CostModel, settings: S
     Raises ``StudyError`` where no trial has finished, ``FileError`` where a file cannot be written.
     """
     write_trials(study, folder)
-    record = _with_confirmation(record_of(study, cost_model, settings), folder)
+    record = _as_confirmed(record_of(study, cost_model, settings), folder)
     record.save(folder / "constants.json")
     if record.network:
         write_text(folder / "family.json", json.dumps(families(record, record.network), indent=2) + "\n")
@@ -67,15 +67,39 @@ def _direction(study: Study) -> str:
     return study.direction.name.lower()
 
 
-def _with_confirmation(record: SearchRecord, folder: Path) -> SearchRecord:
-    """The record with the verdict of ``scripts.confirm`` on an earlier one, if that said the same."""
+def _as_confirmed(record: SearchRecord, folder: Path) -> SearchRecord:
+    """The record with the confirmation of an earlier one by ``scripts.confirm``, if that said the same."""
     try:
         earlier = SearchRecord.load(folder / "constants.json")
     except RecordError:
         return record
-    if "confirmation" not in earlier.details or not say_the_same(earlier, record):
-        return record
-    return dataclasses.replace(record, details={**record.details, "confirmation": earlier.details["confirmation"]})
+    found = earlier.details.get("confirmation")
+    return with_confirmation(record, found) if isinstance(found, dict) and say_the_same(earlier, record) else record
+
+
+def with_confirmation(record: SearchRecord, confirmation: Mapping[str, Any]) -> SearchRecord:
+    """The record with what ``scripts.confirm`` found.
+
+    A score that it expects takes the place of that of the search, which the confirmation keeps as ``searched``.
+    """
+    searched = searched_estimate(record)
+    confirmed = _possible(_estimate(confirmation.get("expected")), record.score_name)
+    kept = {**confirmation, "searched": dataclasses.asdict(searched) if searched else None}
+    return dataclasses.replace(record, expected=confirmed or searched, details={**record.details, "confirmation": kept})
+
+
+def searched_estimate(record: SearchRecord) -> Estimate | None:
+    """The score that the search expects, whether it was confirmed or not."""
+    found = record.details.get("confirmation")
+    return _estimate(found["searched"]) if isinstance(found, dict) and "searched" in found else record.expected
+
+
+def _estimate(value: object) -> Estimate | None:
+    """An estimate out of the free part of a record; None where there is none, or another thing."""
+    try:
+        return Estimate(**value) if isinstance(value, dict) else None
+    except (TypeError, RecordError):
+        return None
 
 
 def say_the_same(one: SearchRecord, other: SearchRecord) -> bool:

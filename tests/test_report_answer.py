@@ -12,10 +12,11 @@ import pytest
 
 from objectives.power_law import MOVING
 from phiscale import FLOPS, Estimate, Observed, ScalingConstants, SearchRecord
+from phiscale.cli import summarize
 from report.answer import as_json, cost_range, how_sure, leads, summary
 from report.view import look
 from search.hold import Hold
-from search.results import write_results
+from search.results import searched_estimate, with_confirmation, write_results
 from search.settings import SearchSettings
 from search.storage import begin_trial
 from search.trial import Plan
@@ -77,6 +78,51 @@ def test_the_verdict_takes_the_place_of_the_estimate(made, tmp_path: Path) -> No
     assert not any("scripts.confirm" in sentence for sentence in after)
 
 
+def test_a_confirmation_takes_the_place_of_what_the_search_expected(tmp_path: Path) -> None:
+    study, place = make_study(tmp_path)
+    searched = look(study, place).record
+    assert searched is not None
+    assert searched.expected is not None
+    add_confirmation(place, ahead=-0.02)
+    for _ in range(2):  # as written by the confirmation, and by a search that goes on
+        view = look(study, place)
+        record = view.record
+        assert record is not None
+        assert record.expected is not None
+        assert record.expected.score == pytest.approx(0.8 + 0.02 * record.phi + 0.002)  # the mean of add_confirmation
+        (paper,) = (lead for lead in leads(record) if lead.rule == "paper")
+        assert (paper.confirmed, paper.result, paper.level) == (True, "behind", pytest.approx(0.95))
+        assert paper.ahead == pytest.approx(-0.021)
+        (equal,) = (lead for lead in leads(record) if lead.rule == "equal")  # not confirmed: against what was searched
+        assert equal.ahead == pytest.approx(searched.expected.score - equal.score)
+        said = " ".join(how_sure(view))
+        assert f"{record.expected.score:.4f}" in said
+        assert f"the search expected {searched.expected.score:.4f} on its own images" in said
+        assert "behind the paper's constants" in summary(view)
+        assert "confirmed on unseen images" in summary(view)
+        assert "rules as the search measured them, on other images" in summary(view)
+        write_results(study, place, FLOPS, SearchSettings(trials=14))
+    add_confirmation(place, ahead=0.02)  # a second confirmation keeps what the search expected
+    again = SearchRecord.load(place / "constants.json").details["confirmation"]["searched"]
+    assert again == dataclasses.asdict(searched.expected)
+
+
+def test_a_confirmation_at_another_size_or_damaged_leaves_what_the_search_expected(tmp_path: Path) -> None:
+    _, place = make_study(tmp_path)
+    record = SearchRecord.load(place / "constants.json")
+    for expected in (None, 3, {"score": 0.5}, {"score": "x", "low": 0, "high": 1}):
+        kept = with_confirmation(record, {"verdict": "ahead", "expected": expected})
+        assert kept.expected == record.expected
+    damaged = dataclasses.replace(record, details={**record.details, "confirmation": {"searched": [], "expected": 2}})
+    assert searched_estimate(damaged) is None
+    assert "by the search" in summarize(damaged)
+
+
+def test_intervals_of_a_search_state_their_level(made) -> None:
+    text = summary(look(*made))
+    assert text.count("90 % interval") == 2  # of the expected score, and of the lead over the paper's constants
+
+
 def test_the_realised_cost_is_near_the_one_asked_for(made) -> None:
     low, high = cost_range(look(*made))
     assert 0.98 <= low <= high <= 1.02
@@ -91,7 +137,8 @@ def test_the_keys_for_machines_are_pinned(made) -> None:
     assert list(plain["trials"]) == ["finished", "pruned", "failed", "interrupted", "running", "waiting"]
     keys = ["alpha", "beta", "gamma", "shares", "phi", "expected", "noise", "region_part"]
     assert list(plain["recommendation"]) == keys
-    keys = ["rule", "constants", "score", "evaluations", "error", "ahead", "half_width", "result"]
+    keys = ["rule", "constants", "score", "evaluations", "error", "ahead", "half_width", "level", "confirmed"]
+    keys += ["result"]
     assert list(plain["baselines"][0]) == keys
 
 

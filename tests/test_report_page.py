@@ -81,7 +81,7 @@ def test_the_answer_comes_first_and_is_the_record(place: Path, page: Page) -> No
 
 def test_every_part_is_there(place: Path, page: Page) -> None:
     for word in ("LACS for TPU", "Training length", "asked and realised", "matched cost", "Spearman", "torch",
-                 "python -m scripts.run_search --study s --trials 16", "p corrected"):  # fmt: skip
+                 "python -m scripts.run_search --study s --trials 16", "its p was judged"):  # fmt: skip
         assert word in page.text
     assert len([a for a in page.all("svg") if a.get("role") == "img"]) == len(FIGURES)
     rows = page.all("tr")

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from objectives.training.settings import TrainSettings
 from phiscale import (
     ROUNDINGS,
     Multipliers,
+    NetworkSpec,
     SearchRecord,
     Shares,
     StudyError,
@@ -31,6 +33,7 @@ from phiscale import (
     shares_of_direction,
 )
 from scripts.confirm import ConfirmOptions
+from scripts.shared.rivals import fresh_seed
 from tests.processes import descendants
 from tests.test_scripts import ROOT, command, search
 from tests.test_scripts_workers import wait_for
@@ -76,7 +79,7 @@ def test_a_verdict_is_written_and_a_second_run_trains_only_what_is_missing(study
     rows = list(csv.DictReader((tmp_path / "s" / "confirm.csv").read_text().splitlines()))
     keys = {(row["phi"], row["fingerprint"], row["seed"]) for row in rows}
     assert len(keys) == len(rows)
-    assert {row["seed"] for row in rows} == {"-1", "-2"}
+    assert {int(row["seed"]) for row in rows} == {fresh_seed(1.0, 0), fresh_seed(1.0, 1)}
     confirmation = SearchRecord.load(tmp_path / "s" / "constants.json").details["confirmation"]
     assert "the paper's constants" in confirmation["verdict"]
     assert confirmation["verdict"] in first.stdout
@@ -91,6 +94,60 @@ def test_a_verdict_is_written_and_a_second_run_trains_only_what_is_missing(study
     more = list(csv.DictReader((tmp_path / "s" / "confirm.csv").read_text().splitlines()))
     assert more[: len(rows)] == rows
     assert len(more) == len(rows) // 2 * 3
+
+
+def test_sizes_share_no_seeds_rules_of_a_size_do_and_progress_names_rules(
+    study: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    folder = shutil.copytree(study / "s", tmp_path / "s")
+    monkeypatch.setattr("objectives.training.train.train_proxy", by_seed)
+    options = ConfirmOptions(study="s", results=tmp_path, phis="1,2,2,3", seeds=3, images=60, rivals="paper,width")
+    scripts.confirm.confirm(options)
+    rows = list(csv.DictReader((folder / "confirm.csv").read_text().splitlines()))
+    seeds = {(float(row["phi"]), row["fingerprint"]): set() for row in rows}
+    for row in rows:
+        seeds[float(row["phi"]), row["fingerprint"]].add(int(row["seed"]))
+    of_size = {phi: {frozenset(found) for (at, _), found in seeds.items() if at == phi} for phi in (1.0, 2.0, 3.0)}
+    assert {phi: len(found) for phi, found in of_size.items()} == {1.0: 1, 2.0: 1, 3.0: 1}
+    assert len(frozenset.union(*(next(iter(found)) for found in of_size.values()))) == 9
+    assert all(int(row["seed"]) < 0 for row in rows)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("phi ") and "]" in line]
+    assert len(lines) == len(rows)
+    assert all(
+        re.fullmatch(r"phi [123] [a-z=]*(recommended|paper|width)[a-z=]*: 0\.\d+   \[.*\]", line) for line in lines
+    )
+    assert all(re.search(r"\[\d+/\d+, \d+\.\d min left\]", line) for line in lines[:-1])
+    assert lines[-1].endswith(f"[{len(rows)}/{len(rows)}]")
+    found = SearchRecord.load(folder / "constants.json").details["confirmation"]
+    assert "over 3 sizes, 9 pairs of trainings, after" in found["verdict"]
+    assert all(row["about_rule"] for row in found["comparisons"] if row["phi"] is None)
+
+
+def by_seed(spec: NetworkSpec, *_: object, seed: int, **__: object) -> SimpleNamespace:
+    """A score that a network and a seed have in common."""
+    drawn = np.random.default_rng([spec.total_repeats, spec.resolution, -seed]).random()
+    return SimpleNamespace(scores=(round(0.6 + 0.1 * drawn, 4),), seconds=0.0)
+
+
+def test_the_confirmed_score_takes_the_place_of_the_expected_one_at_the_size_and_length_of_the_search(
+    study: Path, tmp_path: Path, monkeypatch
+) -> None:
+    folder = shutil.copytree(study / "s", tmp_path / "s")
+    searched = SearchRecord.load(folder / "constants.json").expected
+    monkeypatch.setattr("objectives.training.train.train_proxy", by_seed)
+    options = ConfirmOptions(study="s", results=tmp_path, phis="2", seeds=3, images=60, rivals="paper")
+    for elsewhere in (options, dataclasses.replace(options, phis="1", epochs=4.5)):
+        scripts.confirm.confirm(elsewhere)
+        assert SearchRecord.load(folder / "constants.json").expected == searched
+    scripts.confirm.confirm(dataclasses.replace(options, phis="1"))
+    record = SearchRecord.load(folder / "constants.json")
+    families = csv.DictReader((folder / "confirm-families.csv").read_text().splitlines())
+    (mean,) = (float(row["mean"]) for row in families if row["name"] == "recommended")
+    assert record.expected is not None
+    assert record.expected.score == pytest.approx(mean)
+    # never narrower than three counts of 60 images tell, 2.92 standard errors of 2 degrees of freedom
+    assert record.expected.high - record.expected.low >= 2 * 2.9199 * (mean * (1 - mean) / 60 / 3) ** 0.5 - 1e-9
+    assert record.details["confirmation"]["searched"] == (dataclasses.asdict(searched) if searched else None)
 
 
 def test_trainings_are_as_long_as_the_constants_are_for_and_the_verdict_says_so(
@@ -128,7 +185,7 @@ def test_processes_change_no_score_and_another_study_can_be_a_rival(study: Path,
         )
         assert done.returncode == 0, done.stderr
         rows = csv.DictReader((folder / "s" / "confirm.csv").read_text().splitlines())
-        scores.append([(row["fingerprint"], row["score"]) for row in rows])
+        scores.append(sorted((row["fingerprint"], row["score"]) for row in rows))  # in the order in which they end
         table = csv.DictReader((folder / "s" / "confirm-families.csv").read_text().splitlines())
         assert [row["name"] for row in table] == ["recommended", "depth", "grid"]
     assert scores[0] == scores[1]
@@ -182,9 +239,9 @@ def test_other_constants_are_not_called_confirmed(study: Path, tmp_path: Path, m
     record = SearchRecord.load(tmp_path / "s" / "constants.json")
     assert (record.constants, "confirmation" in record.details) == (other, False)
     assert not (tmp_path / "s" / "confirm-families.csv").exists()
-    assert "not distinguishable from paper" in capsys.readouterr().out
+    assert "not distinguishable from the paper's constants" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "s" / "confirm.csv").read_text().splitlines()))
-    assert {row["seed"] for row in rows} == {"-1", "-2"}
+    assert {int(row["seed"]) for row in rows} == {fresh_seed(1.0, 0), fresh_seed(1.0, 1)}
 
 
 @pytest.fixture
@@ -238,7 +295,7 @@ def test_a_killed_command_leaves_no_training_process_and_no_score_is_lost(study:
     words += ["--phis", "1", "--seeds", "30", "--workers", "2"]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
-        while not running.stdout.readline().startswith("3/"):
+        while "[3/" not in running.stdout.readline():
             pass
         processes = descendants(running.pid)
         assert len(processes) >= 2

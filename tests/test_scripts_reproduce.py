@@ -11,9 +11,10 @@ import pytest
 from phiscale import SearchRecord
 from scripts.reproduce import ReproduceOptions, Stage, command_of
 from scripts.shared.executors import ExecutorSettings
+from search.confirm import percent
 from tests.test_scripts import command
 
-SMALL = ("--trials", "3", "--lattice-step", "0.5", "--lattice-seeds", "1", "--phis", "1", "--seeds", "2")
+SMALL = ("--trials", "3", "--lattice-step", "0.5", "--lattice-seeds", "1", "--phis", "1", "--seeds", "3")
 
 
 def reproduce(folder: Path, *arguments: str):
@@ -31,7 +32,11 @@ def test_all_stages_end_in_a_statement_and_a_second_run_trains_nothing(tmp_path:
     overall = [row for row in confirmation["comparisons"] if row["phi"] is None]
     assert {row["rival"] for row in overall} == {"paper", "equal", "depth", "width", "resolution", "e-grid"}
     for row in overall:
-        assert f"| {row['rival']} | {row['difference']:+.4f} | +- {row['half_width']:.4f} |" in text
+        assert (
+            f"| {row['rival']} | {row['difference']:+.4f} | +- {row['half_width']:.4f} | {percent(row['level'])} |"
+            in text
+        )
+    assert "for these networks alone" in text or "no difference" in text
     assert "Nothing is shown for larger networks" in text
     assert (tmp_path / "evidence" / "e.png").stat().st_size > 1000
     families = list(csv.DictReader((tmp_path / "evidence" / "e-families.csv").read_text().splitlines()))

@@ -115,7 +115,7 @@ class PlainProgress:
     def state(self) -> str:
         """``12/40, best 0.7310 (trial 9), 4.1 trials/min, 6.8 min left``."""
         rate = (self.done - self._before) / max(time.monotonic() - self._start, 1e-9) * 60
-        left = f", {(self._total - self.done) / rate:.1f} min left" if rate > 0 and self.done < self._total else ""
+        left = minutes_left(self.done - self._before, self._total - self._before, time.monotonic() - self._start)
         return f"{self.done}/{self._total}, {self._best()}, {rate:.1f} trials/min{left}"
 
     def _best(self) -> str:
@@ -154,6 +154,11 @@ class BarProgress(PlainProgress):
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.stop()
+
+
+def minutes_left(done: float, total: float, seconds: float) -> str:
+    """``, 6.8 min left`` after so many seconds of work; nothing before the first part or after the last."""
+    return f", {(total - done) * seconds / done / 60:.1f} min left" if 0 < done < total else ""
 
 
 def make_progress(*, quiet: bool) -> PlainProgress:

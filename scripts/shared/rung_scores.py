@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from objectives.training.rungs import Rung, plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
 from phiscale.errors import StudyError, TrialError
 from phiscale.network import ScaledNetwork
+from scripts.shared.console import minutes_left
 from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.tables import read_rows, write_rows
 from scripts.shared.training import Training
@@ -118,11 +120,14 @@ def measure(
     missing = [(seed, at) for seed, at in places if table.get(setting, networks[at], seed) is None]
     calls = [(networks[at].spec, seed, setting.train.learning_rate) for seed, at in missing]
     outcomes = run_all(make_executor(run), Training(setting.data, setting.train), calls) if calls else iter(())
-    for place, outcome in outcomes:
+    start = time.monotonic()
+    for index, (place, outcome) in enumerate(outcomes, 1):
         seed, at = missing[place]
         found = _scored(setting, networks[at], seed, outcome, may_diverge=may_diverge)
         table.add(setting, networks[at], seed, [("" if math.isnan(s) else s, seconds) for s, seconds in found])
-        print(_progress(setting, found, seed, f"{at + 1}/{len(networks)}"), flush=True)
+        left = minutes_left(index, len(missing), time.monotonic() - start)
+        state = f"[{index}/{len(missing)}{left}]"
+        print(f"{_progress(setting, found, seed, f'{at + 1}/{len(networks)}')}   {state}", flush=True)
     runs = [[table.get(setting, network, seed) or [] for network in networks] for seed in range(seeds)]
     rungs = range(len(setting.rungs))
     times = [[found[rung][1] for row in runs for found in row] for rung in rungs]
