@@ -85,8 +85,8 @@ def confirmation(view: StudyView) -> Table | None:
     ]
     head = ("against", "phi", "difference", "p", "pairs", "the recommendation is", "said of")
     caption = (
-        "Differences paired by seed; the paper's constants are tested alone, the other rules and the sizes by Holm's "
-        "procedure, and every interval has the level at which its p was judged"
+        "Differences paired by seed; the paper's constants are tested first and alone, the other rules and the sizes "
+        "by Holm's procedure, and every interval has the level at which its p was judged"
     )
     return Table(caption, head, rows) if rows else None
 
