@@ -12,17 +12,32 @@ LARGEST_SIZE = 2**31 - 1
 """Most layers, channels or pixels of anything: what 32-bit frameworks can index."""
 
 
-def real(name: str, value: object, error: type[PhiscaleError]) -> float:
-    """``value`` as a finite float; bools, strings, NaN and infinities raise ``error``."""
+def plain(value: object) -> object:
+    """A scalar of NumPy or PyTorch as the number of Python that it is; anything else as it is."""
+    if isinstance(value, (int, float)) or not callable(getattr(value, "item", None)):
+        return value
+    try:
+        return value.item()  # type: ignore[attr-defined]
+    except (TypeError, ValueError, RuntimeError):  # an array of several values
+        return value
+
+
+def number(name: str, value: object, error: type[PhiscaleError]) -> float:
+    """``value`` as a float that may be NaN or infinite; bools and strings raise ``error``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise error(f"expected {name} to be a number, got {value!r}; give a finite number")
     try:
-        number = float(value)
+        return float(value)
     except OverflowError:
         raise error(f"expected {name} to be a finite number, got an integer too large for a float") from None
-    if not math.isfinite(number):
+
+
+def real(name: str, value: object, error: type[PhiscaleError]) -> float:
+    """``value`` as a finite float; bools, strings, NaN and infinities raise ``error``."""
+    found = number(name, value, error)
+    if not math.isfinite(found):
         raise error(f"expected {name} to be finite, got {value!r}; give a finite number")
-    return number
+    return found
 
 
 def positive(name: str, value: object, error: type[PhiscaleError]) -> float:

@@ -23,6 +23,8 @@ from phiscale.errors import ConstraintError, SettingsError
 METRICS = (*COUNTED, "formula")
 """What a cost model holds equal between networks: a counted cost, or the formula of its own exponents."""
 _LARGEST_EXPONENT = 100.0
+_LARGEST_TARGET = 1e6
+_LARGEST_CONSTANT = 1e9
 _UNIT_PARAMETERS = ("u", "v")
 _MOST_POINTS = 100_000
 
@@ -46,7 +48,8 @@ class Multipliers:
 class CostModel:
     """Exponents and target of the surface ``alpha**depth * beta**width * gamma**resolution == target``.
 
-    Raises ``ConstraintError`` unless the exponents are in [0, 100] and not all zero, and target > 1.
+    Raises ``ConstraintError`` unless the exponents are in [0, 100] and not all zero, the target is above 1 and at most
+    1e6, and no axis alone would have to grow more than 1e9 times to reach it.
     """
 
     depth: float = 1.0
@@ -70,9 +73,19 @@ class CostModel:
         target = checks.real("the target", self.target, ConstraintError)
         if target <= 1:
             raise ConstraintError(f"expected a target above 1 (the growth for one unit of phi), got {target!r}")
+        if target > _LARGEST_TARGET:
+            raise ConstraintError(
+                f"expected a target of at most {_LARGEST_TARGET:g} (the growth for one unit of phi), got {target!r}"
+            )
         object.__setattr__(self, "target", target)
         if not any(self.exponents):
             raise ConstraintError("expected at least one exponent above 0, got 0, 0, 0")
+        for name, exponent in zip(("depth", "width", "resolution"), self.exponents, strict=True):
+            if 0 < exponent < smallest_exponent(target):
+                raise ConstraintError(
+                    f"expected a {name} exponent of 0, or of at least {smallest_exponent(target):.3g} for a target of "
+                    f"{target:g}, got {exponent!r}; give 0 for an axis that hardly enters the cost"
+                )
         if self.metric not in METRICS:
             raise ConstraintError(f"expected a metric of {', '.join(METRICS)}, got {self.metric!r}")
 
@@ -105,6 +118,11 @@ class CostModel:
         powers = zip(("alpha", "beta", "gamma"), self.exponents, strict=True)
         terms = [name if power == 1 else f"{name}**{power:g}" for name, power in powers if power]
         return f"{' * '.join(terms)} = {self.target:g}"
+
+
+def smallest_exponent(target: float) -> float:
+    """The exponent with which an axis alone grows 1e9 times to reach the target: smaller ones are taken as 0."""
+    return math.log(target, _LARGEST_CONSTANT)
 
 
 def _exponent(log_value: float) -> float:
@@ -308,14 +326,17 @@ def paper_grid(step: float, tolerance: float, cost_model: CostModel) -> list[Sca
     """
     if not (math.isfinite(step) and 0 < step <= 1):
         raise SettingsError(f"expected a grid step in (0, 1], got {step!r}")
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise SettingsError(f"expected a grid tolerance of 0 or more, got {tolerance!r}")
+    if not 0 <= tolerance < cost_model.target - 1:
+        raise SettingsError(
+            f"expected a grid tolerance of 0 or more and below {cost_model.target - 1:g}, which no growth at all would "
+            f"meet, got {tolerance!r}"
+        )
     active_axes(cost_model)
-    axes = [_axis(exponent, step, cost_model.target + tolerance) for exponent in cost_model.exponents]
-    if math.prod(map(len, axes)) > 100 * _MOST_POINTS:
+    sizes = [_axis_size(exponent, step, cost_model.target + tolerance) for exponent in cost_model.exponents]
+    if math.prod(sizes) > 100 * _MOST_POINTS:
         raise SettingsError(f"expected a grid of a size that can be searched, got a step of {step!r}; use a larger one")
     points = []
-    for values in itertools.product(*axes):
+    for values in itertools.product(*([round(1 + index * step, 12) for index in range(size)] for size in sizes)):
         product = math.prod(value**exponent for value, exponent in zip(values, cost_model.exponents, strict=True))
         if abs(product - cost_model.target) <= tolerance + 1e-12:
             points.append(ScalingConstants(*values))
@@ -329,12 +350,12 @@ def paper_grid(step: float, tolerance: float, cost_model: CostModel) -> list[Sca
     return points
 
 
-def _axis(exponent: float, step: float, largest: float) -> list[float]:
+def _axis_size(exponent: float, step: float, largest: float) -> int:
     """Grid values of one axis, from 1 up to where the axis alone exceeds the largest product."""
     if exponent == 0:
-        return [1.0]
-    steps = math.floor((largest ** (1 / exponent) - 1) / step + 1e-9)
-    return [round(1 + index * step, 12) for index in range(max(0, steps) + 1)]
+        return 1
+    steps = min((largest ** (1 / exponent) - 1) / step, 1e18)  # a tiny step divides to infinity
+    return max(0, math.floor(steps + 1e-9)) + 1
 
 
 def constants_at(parameters: dict[str, float], cost_model: CostModel) -> ScalingConstants:

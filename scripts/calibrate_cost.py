@@ -27,7 +27,7 @@ from phiscale.errors import DataError, SettingsError, StudyError
 from phiscale.network import ScaledNetwork, scale_network
 from phiscale.rounding import ROUNDINGS
 from phiscale.spec import NetworkSpec
-from phiscale.triangle import CostModel, Multipliers
+from phiscale.triangle import CostModel, Multipliers, smallest_exponent
 from scripts.shared.console import run_command
 from scripts.shared.executors import ExecutorSettings, make_executor
 from search.executors.contract import Raised, run_all
@@ -153,9 +153,10 @@ def fit(
 
     found = fit_exponents([network.realised for network in networks], costs)
     notes, exponents = [], []
+    smallest = max(_SMALLEST, smallest_exponent(options.target))
     for axis, value, reach in zip(("depth", "width", "resolution"), found.exponents, found.half_widths, strict=True):
-        exponents.append(value if value >= _SMALLEST else 0.0)
-        if value < _SMALLEST:
+        exponents.append(value if value >= smallest else 0.0)
+        if value < smallest:
             notes.append(f"{axis} costs nothing measurable ({value:.3f} +- {reach:.3f}): its exponent is taken as 0")
         elif value <= reach:
             notes.append(f"the exponent of {axis} is unsure ({value:.3f} +- {reach:.3f}): measure more often")

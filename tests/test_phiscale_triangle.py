@@ -136,7 +136,7 @@ def test_bad_exponents(axis: str, bad: object) -> None:
         CostModel(**{axis: bad})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("bad", [*BAD_NUMBERS, 1, 0.5, 0, -2])
+@pytest.mark.parametrize("bad", [*BAD_NUMBERS, 1, 0.5, 0, -2, 1e7, 1e300])
 def test_bad_targets(bad: object) -> None:
     with pytest.raises(ConstraintError, match="target"):
         CostModel(target=bad)  # type: ignore[arg-type]
@@ -248,9 +248,20 @@ def test_below_one_is_off_the_surface() -> None:
         check_on_surface(ScalingConstants(4, math.sqrt(0.5), 1))
 
 
-def test_an_exponent_too_small_for_a_float() -> None:
-    with pytest.raises(ConstraintError, match="float"):
-        constants_from_shares(Shares(1, 0, 0), CostModel(1e-5, 1, 1))
+@pytest.mark.parametrize("axis", ["depth", "width", "resolution"])
+def test_an_exponent_that_would_take_numbers_of_hundreds_of_digits_is_refused(axis: str) -> None:
+    for bad in (1e-300, 1e-4, 1e-3, 0.033):
+        with pytest.raises(ConstraintError, match=rf"a {axis} exponent of 0, or of at least 0\.0334 .* give 0 for"):
+            CostModel(**{axis: bad})
+    corner = Shares(*(float(name == axis) for name in ("depth", "width", "resolution")))
+    assert max(constants_from_shares(corner, CostModel(**{axis: 0.0335})).as_tuple()) < 1e9
+    assert CostModel(**{axis: 0}).exponents.count(0) == 1
+
+
+@pytest.mark.parametrize("step", [1e-5, 1e-9, 5e-324])
+def test_the_size_of_a_grid_is_known_before_it_is_made(step: float) -> None:
+    with pytest.raises(SettingsError, match="a size that can be searched"):
+        paper_grid(step, 0.05, FLOPS)
 
 
 @given(u=UNIT, v=UNIT)
@@ -318,6 +329,8 @@ def test_paper_grid_keeps_the_tolerance_and_holds_the_paper_s_neighbours() -> No
         (lambda: paper_grid(0.0, 0.1, FLOPS), "grid step in"),
         (lambda: paper_grid(math.nan, 0.1, FLOPS), "grid step in"),
         (lambda: paper_grid(0.05, -1, FLOPS), "tolerance of 0 or more"),
+        (lambda: paper_grid(0.05, 1.0, FLOPS), "tolerance of 0 or more and below 1"),
+        (lambda: paper_grid(0.05, 1e300, FLOPS), "tolerance of 0 or more and below 1"),
         (lambda: paper_grid(0.7, 0.001, FLOPS), "no grid point"),
         (lambda: paper_grid(1e-4, 0.1, FLOPS), "larger one"),
         (lambda: lattice_from_step(0.3, FLOPS), "divides 1"),
