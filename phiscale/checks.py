@@ -11,6 +11,9 @@ from phiscale.errors import PhiscaleError
 LARGEST_SIZE = 2**31 - 1
 """Most layers, channels or pixels of anything: what 32-bit frameworks can index."""
 
+LARGEST_PHI = 20
+"""Most units of phi of a search: a million times the cost at a target of 2."""
+
 
 def plain(value: object) -> object:
     """A scalar of NumPy or PyTorch as the number of Python that it is; anything else as it is."""
@@ -46,6 +49,14 @@ def positive(name: str, value: object, error: type[PhiscaleError]) -> float:
     if number <= 0:
         raise error(f"expected {name} to be above 0, got {value!r}")
     return number
+
+
+def phi(name: str, value: object, error: type[PhiscaleError]) -> float:
+    """``value`` as the phi of a search: the networks that it compares have another cost than the baseline."""
+    found = real(name, value, error)
+    if found == 0 or abs(found) > LARGEST_PHI:
+        raise error(f"expected {name} other than 0 between -{LARGEST_PHI} and {LARGEST_PHI}, got {value!r}")
+    return found
 
 
 def whole(name: str, value: object, error: type[PhiscaleError], *, low: int = 1) -> int:

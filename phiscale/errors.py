@@ -61,3 +61,12 @@ class TrialError(PhiscaleError, RuntimeError):
     def __reduce__(self) -> tuple[type[TrialError], tuple[str, str]]:
         """With its kind, on the way between processes."""
         return type(self), (self.kind, str(self))
+
+
+def one_line(error: BaseException) -> str:
+    """Type and message of an exception on one line; the type alone where it cannot say its message."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - a person's exception may raise anything
+        return type(error).__name__
+    return " ".join(f"{type(error).__name__}: {message}".split())[:500]

@@ -354,7 +354,7 @@ def _axis_size(exponent: float, step: float, largest: float) -> int:
     """Grid values of one axis, from 1 up to where the axis alone exceeds the largest product."""
     if exponent == 0:
         return 1
-    steps = min((largest ** (1 / exponent) - 1) / step, 1e18)  # a tiny step divides to infinity
+    steps: float = min((largest ** (1 / exponent) - 1) / step, 1e18)  # a tiny step divides to infinity
     return max(0, math.floor(steps + 1e-9)) + 1
 
 

@@ -21,7 +21,7 @@ from search.measurements import Measurement, measurements
 from search.recommendation import Prediction, predict, recommend
 from search.results import families, make_record
 from search.settings import SearchSettings
-from search.study import SETTINGS_KEY, STOPPED, cost_model_of
+from search.study import SETTINGS_KEY, STOPPED, cost_model_of, is_ours
 from search.trial import Trial, row, trials_of
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def look(study: Study, folder: Path) -> StudyView:
     Raises ``StudyError`` for a study that another program made.
     """
     attributes = study.user_attrs
-    if SETTINGS_KEY not in attributes:
+    if not is_ours(study):
         raise StudyError(f"the study {study.study_name!r} was not made by phiscale; choose another --study")
     settings = attributes[SETTINGS_KEY]
     cost_model = cost_model_of(study)

@@ -22,7 +22,7 @@ from phiscale.errors import PhiscaleError, SettingsError, StudyError
 from scripts.shared.console import run_command, say_error
 from scripts.shared.storage import storage_given
 from scripts.shared.studies import StudyOptions
-from search.study import SETTINGS_KEY, check_study_name
+from search.study import check_study_name, is_ours
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -196,10 +196,10 @@ def _studies(place: Served) -> list[Study]:
     if names is None:
         names = tuple(study.study_name for study in optuna.get_all_study_summaries(place.storage))
     studies = [optuna.load_study(study_name=name, storage=place.storage) for name in names]
-    return [study for study in studies if SETTINGS_KEY in study.user_attrs and _is_ours(study.study_name)]
+    return [study for study in studies if is_ours(study) and _is_a_folder(study.study_name)]
 
 
-def _is_ours(name: str) -> bool:
+def _is_a_folder(name: str) -> bool:
     try:
         return bool(check_study_name(name))
     except SettingsError:

@@ -244,7 +244,7 @@ class _Driver:
         running = _Running(begun, trial)
         self._trials[begun.number], self._running[begun.number] = trial, running
         if problem:
-            self._fail(running, TrialError("budget", problem))
+            self._fail(running, problem)
             return
         for seed in seeds:
             running.jobs[seed] = self._job(running, seed, network)
@@ -348,12 +348,14 @@ class _Driver:
 
         self._study.tell(begun, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
-    def _network_or_problem(self, constants: ScalingConstants) -> tuple[AnyNetwork | None, str | None]:
+    def _network_or_problem(self, constants: ScalingConstants) -> tuple[AnyNetwork | None, TrialError | None]:
         """The objective's network, and why there is none where it cannot be reached."""
         try:
             return network_at(self._objective, constants), None
+        except TrialError as error:
+            return None, error
         except (BudgetError, ConstraintError) as error:
-            return None, str(error)
+            return None, TrialError("budget", str(error))
 
     def _is_open(self, constants: ScalingConstants) -> bool:
         """Whether constants stand for a network with which no trial has failed."""

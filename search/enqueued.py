@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phiscale.errors import SettingsError
 from phiscale.triangle import CostModel
-from search.sampler import ConstantsSampler, suggest_constants
-from search.trial import Failure, Plan, enqueued_parameters, failure_attributes, redo_attributes, redone_by, trial_of
+from search.sampler import ConstantsSampler, room_beside, suggest_constants
+from search.trial import (
+    PARAMETERS,
+    Failure,
+    Plan,
+    enqueued_parameters,
+    failure_attributes,
+    redo_attributes,
+    redone_by,
+    trial_of,
+)
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -26,9 +34,11 @@ def take_enqueued(study: Study, cost_model: CostModel, seed: int, count: int) ->
     found = []
     for _ in waiting:
         begun = study.ask()
+        given = enqueued_parameters(study.get_trials(deepcopy=False)[begun.number])
         try:
+            room_beside({name: float(given[name]) for name in PARAMETERS if name in given}, cost_model)
             constants = suggest_constants(begun, cost_model)
-        except SettingsError as error:
+        except (TypeError, ValueError) as error:  # no room, or no numbers
             for name, value in failure_attributes(Failure(kind="constants", reason=str(error))).items():
                 begun.set_user_attr(name, value)
             study.tell(begun, state=TrialState.FAIL)

@@ -10,28 +10,38 @@ from dataclasses import dataclass
 from typing import Any
 
 from objectives.contract import AnyNetwork, Evaluation, Objective
-from phiscale.errors import SettingsError, TrialError
+from phiscale import checks
+from phiscale.errors import PhiscaleError, SettingsError, TrialError, one_line
 from phiscale.spec import NetworkSpec
 from phiscale.triangle import CostModel, ScalingConstants
-from search.trial import Result
+from search.trial import LARGEST_SCORE, Result
 
-_KINDS: dict[str, Any] = {"network": Mapping, "data": Mapping, "train": Mapping, "phi": (int, float)}
+_KINDS: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("network", "data", "train"), (Mapping, "a dictionary")),
+    "score": (str, "a text"),
+}
 """What an objective's description must hold under the names that go into the record."""
 
 
 def described(objective: Objective) -> dict[str, Any]:
     """The objective's description as JSON values. Raises ``SettingsError`` where it is not one, ``SpecError``."""
-    said = objective.describe()
+    try:
+        said = objective.describe()
+    except PhiscaleError:
+        raise
+    except Exception as error:
+        raise SettingsError(f"the objective's describe() raised {one_line(error)}") from error
     try:
         plain = json.loads(json.dumps(said))
     except (TypeError, ValueError) as error:
         raise SettingsError(f"expected the objective's describe() to return JSON values: {error}") from None
     if not isinstance(plain, dict):
         raise SettingsError(f"expected the objective's describe() to return a dictionary, got {said!r}")
-    for name, kind in _KINDS.items():
+    for name, (kind, what) in _KINDS.items():
         if plain.get(name) is not None and not isinstance(plain[name], kind):
-            what = "a dictionary" if kind is Mapping else "a number"
             raise SettingsError(f"expected {name!r} in the objective's describe() to be {what}, got {plain[name]!r}")
+    if plain.get("phi") is not None:
+        checks.phi("'phi' in the objective's describe() to be a number", plain["phi"], SettingsError)
     rungs = plain.get("rungs", [])
     if not isinstance(rungs, list) or any(type(length) is not int or length < 1 for length in rungs):
         raise SettingsError(f"expected 'rungs' in the objective's describe() to be lengths above 0, got {rungs!r}")
@@ -43,8 +53,16 @@ def described(objective: Objective) -> dict[str, Any]:
 
 
 def network_at(objective: Objective, constants: ScalingConstants) -> AnyNetwork | None:
-    """The objective's network. Raises ``SettingsError`` where it returns something else."""
-    network = objective.network(constants)
+    """The objective's network. Raises ``SettingsError`` where it returns something else.
+
+    What else a person's code raises becomes ``TrialError``: there is no such network, as with ``BudgetError``.
+    """
+    try:
+        network = objective.network(constants)
+    except PhiscaleError:
+        raise
+    except Exception as error:
+        raise TrialError("network", f"the objective's network() raised {one_line(error)}") from error
     if network is not None and not isinstance(network, AnyNetwork):
         raise SettingsError(
             f"expected the objective's network() to return a ScaledNetwork, a CountedNetwork or None, got {network!r}"
@@ -78,44 +96,64 @@ class Evaluate:
 
 
 def checked(evaluation: Any, lengths: Sequence[int] | None) -> Evaluation:
-    """The evaluation, if it is one and its rungs are the ``lengths`` of the study (None: not known yet).
+    """The evaluation in plain numbers, if its rungs are the ``lengths`` of the study (None: not known yet).
 
-    Raises ``TrialError`` for a score that is not finite, ``SettingsError`` for anything that is not as it should be.
+    Raises ``TrialError`` for a score that is not finite or beyond ``LARGEST_SCORE``, ``SettingsError`` for anything
+    else that is not as it should be.
     """
     try:
-        scores = {int(length): float(score) for length, score in evaluation.rungs.items()}
-        score = float(evaluation.score)
+        rungs = {
+            checks.whole("a rung", checks.plain(n), SettingsError): _number(v) for n, v in evaluation.rungs.items()
+        }
+        score = _number(evaluation.score)
     except (AttributeError, TypeError, ValueError):
-        message = f"expected evaluate() to return an Evaluation whose scores are numbers, got {evaluation!r}"
-        raise SettingsError(message) from None
-    for name, value in [("score", score), *((f"score at {length} images", value) for length, value in scores.items())]:
+        raise SettingsError(
+            "expected evaluate() to return an Evaluation whose scores are numbers, at rungs of whole numbers above 0, "
+            f"got {evaluation!r}"
+        ) from None
+    for name, value in [("score", score), *((f"score at {length} images", value) for length, value in rungs.items())]:
         if not math.isfinite(value):
             raise TrialError("diverged", f"expected a finite {name}, got {value!r}")
-    _check_rungs(scores, score, lengths)
-    found: Evaluation = evaluation
-    _check_rest(found)
-    return found
+        if abs(value) > LARGEST_SCORE:
+            raise TrialError("diverged", f"expected a {name} of at most {LARGEST_SCORE:g}, got {value!r}")
+    _check_rungs(rungs, score, lengths)
+    return _with_rest(evaluation, score, rungs)
 
 
-def _check_rest(evaluation: Evaluation) -> None:
-    """Raise ``SettingsError`` where what stands with the scores cannot be stored."""
+def _number(value: Any) -> float:
+    return checks.number("a value", checks.plain(value), SettingsError)
+
+
+def _with_rest(evaluation: Any, score: float, rungs: Mapping[int, float]) -> Evaluation:
+    """With what stands with the scores, as plain values. Raises ``SettingsError`` where that cannot be stored."""
     try:
-        fits = isinstance(evaluation.device, str) and as_result([evaluation]).seconds >= 0
+        seconds = checks.real("seconds", checks.plain(evaluation.seconds), SettingsError)
+        memory = checks.real("peak_memory", checks.plain(evaluation.peak_memory), SettingsError)
+        curves = {str(name): tuple(map(_number, values)) for name, values in evaluation.curves.items()}
     except (AttributeError, TypeError, ValueError):
-        fits = False
-    if not fits:
+        seconds = memory = -1.0
+    if min(seconds, memory) < 0 or not isinstance(evaluation.device, str):
         raise SettingsError(
             "expected evaluate() to return an Evaluation whose device is a text, whose seconds and peak_memory are "
-            f"numbers, and whose curves are lists of numbers, got device={evaluation.device!r}, "
+            f"finite numbers of 0 or more, and whose curves are lists of numbers, got device={evaluation.device!r}, "
             f"seconds={evaluation.seconds!r}, peak_memory={evaluation.peak_memory!r}, curves={evaluation.curves!r}"
         )
+    return Evaluation(
+        score=score,
+        seconds=seconds,
+        device=evaluation.device,
+        peak_memory=int(memory),
+        network=evaluation.network,
+        rungs=rungs,
+        curves=curves,
+    )
 
 
 def _check_rungs(scores: Mapping[int, float], score: float, lengths: Sequence[int] | None) -> None:
     """Raise ``SettingsError`` where the rungs of an evaluation are not those of the study, or not in order."""
     found = list(scores)
-    if found != sorted(found) or (found and found[0] < 1):
-        raise SettingsError(f"expected rungs in rising order of images seen, above 0, got {found}; sort them")
+    if found != sorted(found):
+        raise SettingsError(f"expected rungs in rising order of images seen, got {found}; sort them")
     if lengths is not None and found != list(lengths):
         raise SettingsError(
             f"expected scores at the rungs {lengths} that all trials of the study share, got {found or 'none'}; "
@@ -128,15 +166,15 @@ def _check_rungs(scores: Mapping[int, float], score: float, lengths: Sequence[in
 
 
 def as_result(evaluations: Sequence[Evaluation]) -> Result:
-    """The evaluations of one trial, one for each seed, as plain values."""
+    """The evaluations of one trial that ``checked`` gave, one for each seed."""
     return Result(
-        scores=tuple(float(evaluation.score) for evaluation in evaluations),
-        rungs=tuple(map(int, evaluations[0].rungs)),
-        rung_scores=tuple(tuple(map(float, evaluation.rungs.values())) for evaluation in evaluations),
-        seconds=float(sum(evaluation.seconds for evaluation in evaluations)),
+        scores=tuple(evaluation.score for evaluation in evaluations),
+        rungs=tuple(evaluations[0].rungs),
+        rung_scores=tuple(tuple(evaluation.rungs.values()) for evaluation in evaluations),
+        seconds=math.fsum(evaluation.seconds for evaluation in evaluations),
         device=evaluations[0].device,
-        peak_memory=int(max(evaluation.peak_memory for evaluation in evaluations)),
-        curves=tuple({name: tuple(map(float, v)) for name, v in e.curves.items()} for e in evaluations),
+        peak_memory=max(evaluation.peak_memory for evaluation in evaluations),
+        curves=tuple(evaluation.curves for evaluation in evaluations),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from objectives.contract import AnyNetwork
-from phiscale.errors import BudgetError, ConstraintError
+from phiscale.errors import BudgetError, ConstraintError, TrialError
 from phiscale.published import PUBLISHED_RULES
 from phiscale.triangle import CostModel, ScalingConstants
 from search import methods
@@ -42,7 +42,7 @@ def _distinct(stated: Iterable[tuple[str, ScalingConstants]], network_at: Networ
         try:
             built = network_at(constants)
             key: object = constants if built is None else built.fingerprint
-        except (BudgetError, ConstraintError):
+        except (BudgetError, ConstraintError, TrialError):
             key = constants
         plan = by_key.get(key) or Plan(constants=constants)
         by_key[key] = replace(plan, names=(*plan.names, name))

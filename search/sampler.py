@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,9 @@ from phiscale.triangle import FLOPS, CostModel, ScalingConstants
 from search import methods
 from search.aim import Aim
 from search.history import History
+from search.optuna_trial import check_suggested, range_error
 from search.settings import SearchSettings
+from search.study import is_ours, keep_cost_model
 from search.trial import (
     PARAMETERS,
     Failure,
@@ -44,11 +48,11 @@ _ROUNDING = 1e-9
 class ConstantsSampler(BaseSampler):
     """Draws ``alpha``, ``beta`` and ``gamma`` with ``alpha * beta**2 * gamma**2 == 2``, or on another cost model.
 
-    ``method`` is gp (default), qmc, random, tpe, cmaes, grid or lattice, see ``search.settings.SearchSettings``, of
-    which ``options`` are further fields (``step``, ``tolerance``). Trials that run count as pending, those that were
-    pruned or failed as tried without a score. Further parameters of the person's own are drawn by ``inner``, by default
-    at random. Where a trial was enqueued with one or two of the three constants, the others are chosen to fit. The
-    study ends once all points of a grid or lattice have been tried. Raises ``SettingsError``.
+    ``method`` is gp (default), qmc, random, tpe, cmaes, grid or lattice, and ``step`` and ``tolerance`` are those of a
+    grid, see ``search.settings.SearchSettings``. Trials that run count as pending, those that were pruned or failed as
+    tried without a score. Further parameters of the person's own are drawn by ``inner``, by default at random. Where a
+    trial was enqueued with one or two of the three constants, the others are chosen to fit. The study ends once all
+    points of a grid or lattice have been tried. The cost model is stored with the study. Raises ``SettingsError``.
     """
 
     def __init__(
@@ -58,15 +62,27 @@ class ConstantsSampler(BaseSampler):
         method: str = "gp",
         seed: int = 0,
         inner: BaseSampler | None = None,
-        **options: Any,
+        step: float = SearchSettings.step,
+        tolerance: float = SearchSettings.tolerance,
     ) -> None:
+        if not isinstance(cost_model, CostModel):
+            raise SettingsError(f"expected a cost model such as phiscale.FLOPS, got {cost_model!r}")
+        if inner is not None and not isinstance(inner, BaseSampler):
+            raise SettingsError(f"expected a sampler of Optuna as inner, got {inner!r}")
         self._model = cost_model
-        self._settings = SearchSettings(method=method, seed=seed, **options)
+        self._settings = SearchSettings(method=method, seed=seed, step=step, tolerance=tolerance)
         methods.check_method(self._settings, cost_model)
         self._inner = inner or RandomSampler(seed=seed)
         self._lock = threading.Lock()
         self._proposed: dict[tuple[str, int], Plan] = {}
         """Points of trials that have not stored their parameters yet, by study and number."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes, which have a lock of their own."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _proposed=dict(state["_proposed"]), _lock=threading.Lock())
 
     def reseed_rng(self) -> None:
         """Only the inner sampler has a random state: the constants follow from the seed and the trials."""
@@ -82,32 +98,47 @@ class ConstantsSampler(BaseSampler):
     ) -> dict[str, Any]:
         """A point of the surface, and the inner sampler's parameters."""
         further = self._inner.sample_relative(study, trial, _without_constants(search_space))
-        fixed = {name: v for name, v in trial.system_attrs.get("fixed_params", {}).items() if name in PARAMETERS}
         with self._lock:
             plan = self._plan(study, trial)
             self._proposed[study.study_name, trial.number] = plan
-        parameters = parameters_of(plan.constants, self._model)
-        return {**further, **(fit_to(fixed, parameters, self._model) if fixed else parameters)}
+        return {**further, **self._fitted(trial, parameters_of(plan.constants, self._model))}
+
+    def _fitted(self, trial: FrozenTrial, proposed: dict[str, float]) -> dict[str, float]:
+        """The proposal for the constants that were not enqueued; without room as it is, which is Optuna's own rule."""
+        given = {name: trial.system_attrs.get("fixed_params", {}).get(name) for name in PARAMETERS}
+        fixed = {name: value for name, value in given.items() if isinstance(value, (int, float)) and value > 0}
+        try:
+            return fit_to(fixed, proposed, self._model) if fixed else proposed
+        except SettingsError as error:
+            warnings.warn(f"trial {trial.number} is measured off the surface: {error}", UserWarning, stacklevel=2)
+            return proposed
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """A parameter of the person's own. Raises ``SettingsError`` for a constant, which has another range."""
         if param_name in PARAMETERS:
-            expected = distributions_of(self._model)[param_name]
-            raise SettingsError(
-                f"expected trial.suggest_float({param_name!r}, {expected.low:g}, {expected.high:g}) or a wider range, "
-                f"got {param_distribution}; or use search.suggest_constants(trial)"
-            )
+            raise range_error(param_name, param_distribution, distributions_of(self._model)[param_name])
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """For the inner sampler."""
+        """Store the cost model with the study. Raises ``SettingsError`` where it has another one, or several values."""
+        if len(study.directions) > 1:
+            raise SettingsError(
+                f"expected a study of one objective for ConstantsSampler, got one of {len(study.directions)}"
+            )
+        keep_cost_model(study, self._model)
         self._inner.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """For the inner sampler; ends ``Study.optimize`` after the last point of a grid."""
+        """For the inner sampler; ends ``Study.optimize`` after the last point of a grid.
+
+        Raises ``SettingsError`` for a finished trial without its three constants: nothing could be learnt from it, and
+        the next one would get the same point.
+        """
         self._inner.after_trial(study, trial, state, values)
+        if state.name == "COMPLETE":
+            check_suggested(trial.params)
         with self._lock:
             self._proposed.pop((study.study_name, trial.number), None)
             is_done = self._settings.is_grid and not methods.propose(self._history(study), 1)
@@ -116,14 +147,18 @@ class ConstantsSampler(BaseSampler):
                 study.stop()
 
     def _plan(self, study: Study, trial: FrozenTrial) -> Plan:
-        """The next point; of a grid that has none left one of an even spread."""
+        """The next point; of a grid that has none left the one that was tried least often."""
         history = self._history(study, trial.number)
         plans = methods.propose(history, 1)
-        return plans[0] if plans else methods.propose(replace(history, settings=_EVEN), 1)[0]
+        if plans:
+            return plans[0]
+        tried = Counter(point_key(trial.shares) for trial in history.trials)
+        points = [constants for _, constants in methods.known_points(self._settings, self._model) or ()]
+        return Plan(constants=min(points, key=lambda c: tried[point_key(shares_of_constants(c, self._model))]))
 
     def _history(self, study: Study, number: int | None = None) -> History:
         """All trials but that of ``number``; each takes one place of the even spread."""
-        stored = trials_of(study.get_trials(deepcopy=False), self._model)
+        stored = trials_of(study.get_trials(deepcopy=False), self._model, ours=is_ours(study))
         known = {trial.number for trial in stored}
         asked = {n: plan for (name, n), plan in self._proposed.items() if name == study.study_name and n not in known}
         trials = [*stored, *(running_trial(n, plan, self._model) for n, plan in asked.items())]
@@ -139,7 +174,6 @@ class ConstantsSampler(BaseSampler):
         )
 
 
-_EVEN = SearchSettings(method="qmc")
 _FAILED = Failure(kind="", reason="")
 """Of a trial that another program marked as failed."""
 
@@ -157,22 +191,29 @@ def fit_to(fixed: Mapping[str, float], proposed: Mapping[str, float], cost_model
     Raises ``SettingsError`` where the fixed ones leave nothing, or are below 1.
     """
     exponents = dict(zip(PARAMETERS, cost_model.exponents, strict=True))
-    logs = {
-        name: exponent * math.log(fixed.get(name, proposed[name])) / math.log(cost_model.target)
-        for name, exponent in exponents.items()
-    }
-    left = 1 - math.fsum(share for name, share in logs.items() if name in fixed)
-    free = {name: logs[name] for name in PARAMETERS if name not in fixed}
-    if free and not -_ROUNDING <= left <= 1 + _ROUNDING:
-        raise SettingsError(
-            f"expected enqueued constants of 1 or more that leave room on {cost_model.describe()}, got "
-            f"{', '.join(f'{name} = {value:g}' for name, value in fixed.items())}"
-        )
+    left = room_beside(fixed, cost_model)
+    free = {name: _log_share(proposed[name], exponents[name], cost_model) for name in PARAMETERS if name not in fixed}
     entering = [name for name in free if exponents[name]]
     total = math.fsum(free[name] for name in entering)
     parts = {name: free[name] / total if total > 0 else 1 / len(entering) for name in entering}
     powers = {name: max(left, 0.0) * parts[name] / exponents[name] for name in entering}
     return {name: cost_model.target ** powers.get(name, 0.0) for name in free}
+
+
+def room_beside(fixed: Mapping[str, float], cost_model: CostModel) -> float:
+    """What fixed constants leave of the triangle to the others, at most 1. Raises ``SettingsError`` for nothing."""
+    exponents = zip(PARAMETERS, cost_model.exponents, strict=True)
+    left = 1 - math.fsum(_log_share(fixed[name], power, cost_model) for name, power in exponents if name in fixed)
+    if len(fixed) < len(PARAMETERS) and not -_ROUNDING <= left <= 1 + _ROUNDING:
+        raise SettingsError(
+            f"expected enqueued constants of 1 or more that leave room on {cost_model.describe()}, got "
+            f"{', '.join(f'{name} = {value:g}' for name, value in fixed.items())}"
+        )
+    return left
+
+
+def _log_share(constant: float, exponent: float, cost_model: CostModel) -> float:
+    return exponent * (math.log(constant) if constant > 0 else -math.inf) / math.log(cost_model.target)
 
 
 def _without_constants(space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from phiscale import checks
 from phiscale.errors import SettingsError
 from phiscale.published import MEASURED_RULES
 from search.methods import method_names
@@ -54,21 +54,22 @@ class SearchSettings:
         if self.replicate not in get_args(Replicate):
             raise SettingsError(f"expected a replicate of none or auto, got {self.replicate!r}")
         for name, limit in (("until_region", self.until_region), ("until_gain", self.until_gain)):
-            if limit is not None and not (math.isfinite(limit) and limit > 0):
-                raise SettingsError(f"expected {name} to be finite and above 0, got {limit!r}")
+            if limit is not None:
+                checks.positive(name, limit, SettingsError)
         if self.horizon_epochs is not None and self.horizon_images is not None:
             raise SettingsError("expected a horizon in epochs or in images seen, got both")
-        if self.horizon_epochs is not None and not (math.isfinite(self.horizon_epochs) and self.horizon_epochs > 0):
-            raise SettingsError(f"expected a horizon of more than 0 epochs, got {self.horizon_epochs!r}")
+        if self.horizon_epochs is not None:
+            checks.positive("the horizon in epochs", self.horizon_epochs, SettingsError)
         whole = (("trials", self.trials), ("seeds", self.seeds), ("horizon_images", self.horizon_images))
         for name, value in whole:
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise SettingsError(f"expected {name} to be a whole number of at least 1, got {value!r}")
+            if value is not None:
+                checks.whole(name, value, SettingsError)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
             raise SettingsError(f"expected a seed of 0 to {2**31 - 1}, got {self.seed!r}")
         for name, number in (("step", self.step), ("tolerance", self.tolerance)):
-            if not math.isfinite(number) or number < 0:
-                raise SettingsError(f"expected {name} to be finite and not negative, got {number!r}")
+            if checks.real(name, number, SettingsError) < 0:
+                raise SettingsError(f"expected {name} to be 0 or more, got {number!r}")
+        checks.text("baselines", self.baselines, SettingsError)
         _ = self.baseline_names
 
     @property

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from phiscale.errors import SettingsError, StudyError
-from phiscale.triangle import CostModel
-from search.storage import open_storage, redact, storage_errors, storage_url
+from phiscale.errors import RecordError, SettingsError, StudyError
+from phiscale.record import SearchRecord
+from phiscale.triangle import FLOPS, CostModel
+from search.storage import (
+    open_storage,
+    redact,
+    set_system_attribute,
+    storage_errors,
+    storage_url,
+    system_attributes,
+)
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -20,6 +29,8 @@ SETTINGS_KEY = "settings"
 """User attribute of a study: the settings that make its trials comparable."""
 STOPPED = "stopped"
 """User attribute of a study: why its last run ended."""
+_MODEL = "phiscale:cost_model"
+"""System attribute of a person's own study: the surface on which ``ConstantsSampler`` draws."""
 _OLD_PARAMETERS = {"u", "v"}
 _UNREADABLE = "free the disk or allow writing if that is why, restore it from a copy, or choose another --study"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -27,7 +38,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 def check_study_name(name: str) -> str:
     """``name`` if it can be a folder. Raises ``SettingsError``."""
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SettingsError(
             "expected a study name of letters, digits, '.', '_' and '-' that starts with a letter or digit, "
             f"got {name!r}"
@@ -41,7 +52,8 @@ def open_study(
     """The study, created or resumed; in memory where it has neither folder nor storage.
 
     ``comparable`` holds the settings under which scores can be compared, as JSON values. Raises ``StudyError`` where
-    the study exists with other ones (it names each difference), with another direction, or was not made by phiscale.
+    the study exists with other ones (it names each difference), with another direction, or was not made by phiscale,
+    and where the folder has another study.
     """
     import optuna
 
@@ -49,22 +61,49 @@ def open_study(
     where = redact(storage_url(storage, folder))
     with storage_errors(storage, folder, _UNREADABLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if folder is not None:
+            _refuse_another(name, folder, optuna.get_all_study_names(opened) if storage is None else [])
         study = optuna.create_study(
             storage=opened, study_name=name, load_if_exists=True, direction=_direction(direction)
         )
         stored = study.user_attrs.get(SETTINGS_KEY)
         trials = study.get_trials(deepcopy=False)
-        is_new = stored is None and not trials
+    found = [each.name.lower() for each in study.directions]
     _refuse_old(name, trials)
-    if is_new:
+    if stored is None and all(trial.state.name == "WAITING" for trial in trials):  # a person may enqueue before
+        _refuse_direction(name, found, direction)
         study.set_user_attr(SETTINGS_KEY, dict(comparable))
-    elif stored is None:
-        raise StudyError(f"the study {name!r} in {where} was not made by phiscale; choose another --study")
+    elif stored is None or not is_ours(study):
+        raise StudyError(
+            f"the study {name!r} in {where} was not made by phiscale; choose another --study, or give that one "
+            "ConstantsSampler"
+        )
     else:
         _refuse_differences(name, stored, comparable)
-    if study.direction.name.lower() != direction:
-        raise StudyError(f"the study {name!r} optimises to {study.direction.name.lower()}, not {direction}")
+        _refuse_direction(name, found, direction)
     return study
+
+
+def _refuse_direction(name: str, found: list[str], direction: str) -> None:
+    if found != [direction]:
+        raise StudyError(
+            f"the study {name!r} optimises to {' and '.join(found)}, not {direction}; choose another --study, or its "
+            "direction"
+        )
+
+
+def _refuse_another(name: str, folder: Path, held: Iterable[str]) -> None:
+    """Raise ``StudyError`` where the folder has another study, whose results would be overwritten."""
+    try:
+        recorded = [SearchRecord.load(folder / "constants.json").study]
+    except RecordError:  # none, or not of a search
+        recorded = []
+    others = {*held, *recorded} - {name}
+    if others:
+        raise StudyError(
+            f"the folder {folder} holds the study {min(others)!r}, whose results {name!r} would overwrite; give every "
+            "study a folder of its own"
+        )
 
 
 def load_study(name: str, folder: Path, storage: str | None) -> Study:
@@ -85,10 +124,41 @@ def load_study(name: str, folder: Path, storage: str | None) -> Study:
     return study
 
 
-def cost_model_of(study: Study) -> CostModel:
+def is_ours(study: Study) -> bool:
+    """Whether phiscale's driver made the study: in another one attributes of the same names are a person's own."""
+    return _stated_cost_model(study) is not None
+
+
+def cost_model_of(study: Study, default: CostModel = FLOPS) -> CostModel:
     """The surface on which the study searches."""
-    stored = study.user_attrs.get(SETTINGS_KEY, {})
-    return CostModel(**stored["cost_model"]) if "cost_model" in stored else CostModel()
+    stated = _stated_cost_model(study) or system_attributes(study).get(_MODEL)
+    return default if stated is None else CostModel(**stated)
+
+
+def agreed_cost_model(study: Study, asked: CostModel | None) -> CostModel:
+    """The surface on which the study searches; raises ``SettingsError`` where another one is asked for."""
+    stored = cost_model_of(study, asked or FLOPS)
+    if asked is not None and asked != stored:
+        raise SettingsError(
+            f"expected the cost model of the study {study.study_name!r}, {stored.describe()} ({stored.metric}), got "
+            f"{asked.describe()} ({asked.metric}); leave it out, or use another study"
+        )
+    return stored
+
+
+def keep_cost_model(study: Study, cost_model: CostModel) -> None:
+    """Store the surface on which a person's own study searches. Raises ``SettingsError`` where it has another one."""
+    agreed_cost_model(study, cost_model)
+    if not is_ours(study) and _MODEL not in system_attributes(study):
+        set_system_attribute(study, _MODEL, dataclasses.asdict(cost_model))
+
+
+def _stated_cost_model(study: Study) -> Mapping[str, Any] | None:
+    """Of the settings that the driver stored with the study; a bracket of Optuna's has no ``user_attrs``."""
+    settings = study._storage.get_study_user_attrs(study._study_id).get(SETTINGS_KEY)
+    stated = settings.get("cost_model") if isinstance(settings, Mapping) else None
+    names = {field.name for field in dataclasses.fields(CostModel)}
+    return stated if isinstance(stated, Mapping) and stated.keys() == names else None
 
 
 def _refuse_old(name: str, trials: Iterable[FrozenTrial]) -> None:

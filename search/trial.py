@@ -8,6 +8,7 @@ everything else is stored in user attributes, flat and as JSON values.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 PARAMETERS = ("alpha", "beta", "gamma")
 """Parameters of a study, in the order of ``ScalingConstants``."""
+LARGEST_SCORE = 1e50
+"""Beyond this a score has diverged: its square, and the square of that, would be no number."""
+NEAR_SURFACE = 0.1
+"""Trials of other programs whose log product is this part or more of the target's off it measure another cost."""
 _FAILURE, _KIND = "failure", "failure_kind"
 
 
@@ -214,20 +219,29 @@ def failure_attributes(failure: Failure) -> dict[str, Any]:
     return {_KIND: failure.kind, _FAILURE: failure.reason, "seconds": failure.seconds}
 
 
-def trial_of(frozen: FrozenTrial, cost_model: CostModel) -> Trial | None:
-    """A stored trial; None for one without alpha, beta and gamma (the trials of an old study, say)."""
-    stored = frozen.user_attrs
-    constants = _constants(frozen)
-    if constants is None:
+def trial_of(frozen: FrozenTrial, cost_model: CostModel, *, ours: bool = True) -> Trial | None:
+    """A stored trial; None for one without alpha, beta and gamma (the trials of an old study, say).
+
+    ``ours`` is whether phiscale's driver made the study. The attributes of another one are its person's own and are not
+    read; there None stands for trials off the surface too, and a value that is not finite for a failed measurement.
+    """
+    stored = frozen.user_attrs if ours else {}
+    constants = _constants(frozen, stored)
+    if constants is None or not (ours or _is_near_surface(constants, cost_model)):
         return None
     try:
         shares = shares_of_constants(constants, cost_model)
     except ConstraintError:
         return None
+    state, failure = frozen.state.name, _failure(stored)
+    value = frozen.value if state == "COMPLETE" else None
+    if value is not None and abs(value) > LARGEST_SCORE:
+        state, failure = "FAIL", Failure(kind="diverged", reason=f"expected a finite score, got {value!r}")
+        value = None
     return Trial(
         number=frozen.number,
-        state=frozen.state.name,
-        value=frozen.value if frozen.state.name == "COMPLETE" else None,
+        state=state,
+        value=value,
         plan=Plan(
             constants=constants,
             names=tuple(stored.get("names", ())),
@@ -238,14 +252,14 @@ def trial_of(frozen: FrozenTrial, cost_model: CostModel) -> Trial | None:
         seeds=tuple(stored.get("seeds", ())),
         fingerprint=stored.get("fingerprint") or repr(constants.as_tuple()),
         sizes=_sizes(stored),
-        result=_result(frozen),
-        failure=_failure(stored),
+        result=None if value is None else _result(value, stored),
+        failure=failure,
     )
 
 
-def trials_of(frozen: Iterable[FrozenTrial], cost_model: CostModel) -> list[Trial]:
-    """All trials that hold constants, in their order."""
-    return [trial for trial in (trial_of(each, cost_model) for each in frozen) if trial is not None]
+def trials_of(frozen: Iterable[FrozenTrial], cost_model: CostModel, *, ours: bool = True) -> list[Trial]:
+    """All trials that hold constants, in their order; see ``trial_of``."""
+    return [trial for trial in (trial_of(each, cost_model, ours=ours) for each in frozen) if trial is not None]
 
 
 def enqueued_parameters(frozen: FrozenTrial) -> dict[str, Any]:
@@ -265,9 +279,9 @@ def redo_attributes(number: int) -> dict[str, Any]:
     return {"redo_of": number}
 
 
-def _constants(frozen: FrozenTrial) -> ScalingConstants | None:
+def _constants(frozen: FrozenTrial, stored: Mapping[str, Any]) -> ScalingConstants | None:
     """Those asked for where they are stated, else the parameters; of a waiting trial those it will have."""
-    stated = frozen.user_attrs.get("constants")
+    stated = stored.get("constants")
     if stated:
         return ScalingConstants(*stated)
     held = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
@@ -284,6 +298,12 @@ def shares_of_constants(constants: ScalingConstants, cost_model: CostModel) -> S
     return shares_of_direction(Multipliers(*constants.as_tuple()), cost_model)
 
 
+def _is_near_surface(constants: ScalingConstants, cost_model: CostModel) -> bool:
+    unit = math.log(cost_model.target)
+    shares = [e * math.log(c) / unit for e, c in zip(cost_model.exponents, constants.as_tuple(), strict=True)]
+    return min(shares) > -NEAR_SURFACE and abs(math.fsum(shares) - 1) < NEAR_SURFACE
+
+
 def _sizes(stored: Mapping[str, Any]) -> Sizes | None:
     if "realised" not in stored:
         return None
@@ -295,13 +315,10 @@ def _sizes(stored: Mapping[str, Any]) -> Sizes | None:
     )
 
 
-def _result(frozen: FrozenTrial) -> Result | None:
-    """None where the trial has not finished. One that another program told has its value as its only score."""
-    if frozen.state.name != "COMPLETE" or frozen.value is None:
-        return None
-    stored = frozen.user_attrs
+def _result(value: float, stored: Mapping[str, Any]) -> Result:
+    """Of a finished trial. One that another program told has its value as its only score."""
     return Result(
-        scores=tuple(stored.get("scores", (frozen.value,))),
+        scores=tuple(stored.get("scores", (value,))),
         rungs=tuple(stored.get("rungs", ())),
         rung_scores=tuple(map(tuple, stored.get("rung_scores", ()))),
         curves=tuple({name: tuple(values) for name, values in each.items()} for each in stored.get("curves", ())),

@@ -189,7 +189,10 @@ def test_a_study_with_other_rungs_is_refused_and_nothing_is_lost(tmp_path: Path)
     ("settings", "message"),
     [
         *(({"horizon_images": value}, "horizon_images to be a whole number") for value in (0, -1, 1.5, math.nan, True)),
-        *(({"horizon_epochs": value}, "more than 0 epochs") for value in (0, -1.0, math.nan, math.inf)),
+        *(
+            ({"horizon_epochs": value}, "the horizon in epochs to be (above 0|finite)")
+            for value in (0, -1.0, math.nan, math.inf)
+        ),
         ({"horizon_epochs": 2, "horizon_images": 100}, "in epochs or in images seen, got both"),
     ],
 )

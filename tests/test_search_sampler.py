@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -156,11 +159,16 @@ def test_three_enqueued_constants_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("fixed", [{"beta": 1.4, "gamma": 1.4}, {"beta": 2.0}, {"alpha": 0.5}])
 @pytest.mark.filterwarnings("ignore:Fixed parameter:UserWarning")
-def test_enqueued_constants_without_room_are_refused(fixed: dict[str, float]) -> None:
+def test_enqueued_constants_without_room_are_measured_as_they_are_and_left_out(fixed: dict[str, float]) -> None:
     study = study_of(ConstantsSampler())
     study.enqueue_trial(fixed)
-    with pytest.raises(SettingsError, match=r"expected enqueued constants of 1 or more that leave room on alpha \*"):
-        study.optimize(score, n_trials=1)
+    with pytest.warns(UserWarning, match="off the surface: expected enqueued constants of 1 or more that leave room"):
+        study.optimize(lambda trial: 99 + score(trial), n_trials=1)
+    assert fixed.items() <= study.trials[0].params.items()
+    study.optimize(score, n_trials=9)
+    found = search.recommend(study)
+    assert found.best_observed.score < 1
+    assert any("1 of 10 finished trials left out" in note for note in found.notes)
 
 
 @settings(max_examples=300)
@@ -222,8 +230,8 @@ def test_a_grid_ends_the_study(method: str) -> None:
     study = study_of(ConstantsSampler(method=method, **options), 999)
     every = lattice_from_step(0.25, FLOPS) if method == "lattice" else paper_grid(**options, cost_model=FLOPS)
     assert len(study.trials) == len(every) == len(set(points(study)))
-    trial = study.ask()  # outside of optimize nothing can be ended: an even spread goes on
-    assert product({**parameters_of(suggest_constants(trial), FLOPS)}) == pytest.approx(2)
+    trial = study.ask()  # outside of optimize nothing can be ended: the grid begins again
+    assert suggest_constants(trial).as_tuple() == points(study)[0]
     study.tell(trial, 0.5)
 
 
@@ -259,15 +267,67 @@ def test_plots_of_optuna_show_alpha_beta_and_gamma(finished: optuna.Study, name:
         assert all(parameter in drawn for parameter in ("alpha", "beta", "gamma"))
 
 
-@pytest.mark.parametrize("options", [{"method": "annealing"}, {"step": math.nan}, {"seed": -1}])
-def test_impossible_samplers_say_why(options: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match="expected"):
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"method": "annealing"}, SettingsError),
+        ({"step": math.nan}, SettingsError),
+        ({"seed": -1}, SettingsError),
+        ({"cost_model": "flops"}, SettingsError),
+        ({"inner": 3}, SettingsError),
+        *(({name: 1}, TypeError) for name in ("trials", "seeds", "baselines", "replicate", "horizon_images")),
+    ],
+)
+def test_impossible_samplers_say_why(options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error, match="expected"):
         ConstantsSampler(**options)
     with pytest.raises(SettingsError, match="two axes"):
         ConstantsSampler(CostModel(1, 0, 0))
 
 
-def test_a_study_of_several_objectives_has_no_recommendation() -> None:
-    study = optuna.create_study(directions=["minimize", "maximize"])
+def test_a_study_of_several_objectives_has_no_recommendation_and_no_constants() -> None:
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=ConstantsSampler())
     with pytest.raises(SettingsError, match="expected a study of one objective, got 2"):
         search.recommend(study)
+    with pytest.raises(SettingsError, match="a study of one objective for ConstantsSampler, got one of 2"):
+        study.ask()
+
+
+@pytest.mark.parametrize("names", [("alpha", "beta"), ("gamma",), ()])
+def test_an_objective_that_leaves_constants_out_is_refused_at_once(names: tuple[str, ...]) -> None:
+    study = study_of(ConstantsSampler())
+    with pytest.raises(SettingsError, match=f"got one that suggests {', '.join(names) or 'none of them'}; use search"):
+        study.optimize(lambda trial: sum(trial.suggest_float(name, 1, 2) for name in names), n_trials=9)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"]
+
+
+@pytest.mark.parametrize("copy", [copy.deepcopy, lambda sampler: pickle.loads(pickle.dumps(sampler))])  # noqa: S301
+def test_a_copy_of_a_sampler_goes_on_as_the_sampler_does(copy: Any) -> None:
+    study, other = study_of(ConstantsSampler(method="gp"), 10), study_of(ConstantsSampler(method="gp"), 10)
+    other.sampler = copy(other.sampler)
+    for each in (study, other):
+        each.optimize(score, n_trials=3)
+    assert points(study) == points(other)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 1e308, -1e308])
+@pytest.mark.parametrize("method", ["gp", "tpe", "cmaes"])
+def test_values_without_bounds_count_as_failed(method: str, value: float) -> None:
+    study = study_of(ConstantsSampler(method=method))
+    study.optimize(lambda trial: value if score(trial) and trial.number in (3, 14) else score(trial), n_trials=16)
+    assert len(set(points(study))) >= 14
+    assert search.recommend(study).best_observed.score < 1
+
+
+def test_threads_never_leave_a_grid() -> None:
+    study = study_of(ConstantsSampler(method="lattice", step=0.25))
+    study.sampler.after_trial = lambda *_: None  # as if all threads had begun before one could end the study
+    study.optimize(score, n_trials=32, n_jobs=4)
+    counts = Counter(points(study))
+    assert len(counts) == len(lattice_from_step(0.25, FLOPS)) == 15
+    assert set(counts.values()) == {2, 3}
+
+
+def test_a_sampler_works_with_brackets_of_hyperband() -> None:
+    study = study_of(ConstantsSampler(), 12, pruner=optuna.pruners.HyperbandPruner(1, 9))
+    assert len(set(points(study))) == 12

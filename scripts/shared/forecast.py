@@ -111,7 +111,7 @@ def network_table(objective: Objective, settings: SearchSettings, cost_model: Co
 def _network_cells(objective: Objective, point: Plan, cost_model: CostModel) -> list[str]:
     try:
         network = network_at(objective, point.constants)
-    except (BudgetError, ConstraintError) as error:
+    except (BudgetError, ConstraintError, TrialError) as error:
         return ["", "", "", "", f"none: {error}"]
     if network is None:
         return [""] * 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import tyro
 
 from objectives.contract import Evaluation, Objective
 from objectives.training.settings import TrainSettings
+from phiscale import checks
 from phiscale.baselines import PROXY_BASE, find_network
 from phiscale.calibration import Calibration
 from phiscale.errors import SettingsError
@@ -65,8 +66,7 @@ class ObjectiveSettings:
     """Folder for decoded images. Default: ~/.cache/phiscale."""
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.phi) or self.phi == 0 or abs(self.phi) > 20:
-            raise SettingsError(f"expected a phi other than 0 between -20 and 20, got {self.phi!r}")
+        checks.phi("a phi", self.phi, SettingsError)
         rounding_by_name(self.rounding)
         if self.cost not in COST_MODELS:
             raise SettingsError(f"expected a cost of {', '.join(COST_MODELS)}, got {self.cost!r}")
@@ -206,6 +206,12 @@ def _attribute(name: str, option: str) -> Any:
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
         raise SettingsError(f"expected {option} as package.module:attribute, got {name!r}")
+    if module_name.endswith(".py") or not set(module_name).isdisjoint("/\\"):
+        stem = re.split(r"[/\\]", module_name.removesuffix(".py"))[-1]
+        raise SettingsError(
+            f"expected {option} as package.module:attribute, got the path {module_name!r}; write {stem}:{attribute} "
+            "and run from the folder of that file"
+        )
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from phiscale.errors import PhiscaleError, StudyError
+from phiscale.errors import PhiscaleError, StudyError, one_line
 
 Work = Callable[..., Any]
 MOST_LOST = 3
@@ -95,7 +95,9 @@ def attempt(work: Work, job: Job) -> Done | Raised:
     """Call the work. ``KeyboardInterrupt`` goes on to the caller."""
     try:
         return Done(job.key, work(*job.arguments))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a person's code may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a person's code may raise anything
         return _raised(job.key, error)
 
 
@@ -111,10 +113,9 @@ def attempt_and_send(work: Work, job: Job) -> bytes:
 
 
 def _raised(key: Any, error: BaseException) -> Raised:
-    what = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     ours = error if isinstance(error, PhiscaleError) and _travels(error) else None
     trace = "".join(traceback.format_exception(error))
-    return Raised(key, ours, what, _where(error.__traceback__), trace)
+    return Raised(key, ours, one_line(error), _where(error.__traceback__), trace)
 
 
 def _where(trace: TracebackType | None) -> str:
