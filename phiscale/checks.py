@@ -53,8 +53,8 @@ def positive(name: str, value: object, error: type[PhiscaleError]) -> float:
 
 def phi(name: str, value: object, error: type[PhiscaleError]) -> float:
     """``value`` as the phi of a search: the networks that it compares have another cost than the baseline."""
-    found = real(name, value, error)
-    if found == 0 or abs(found) > LARGEST_PHI:
+    found = number(name, value, error)
+    if not 0 < abs(found) <= LARGEST_PHI:
         raise error(f"expected {name} other than 0 between -{LARGEST_PHI} and {LARGEST_PHI}, got {value!r}")
     return found
 

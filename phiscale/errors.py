@@ -69,4 +69,4 @@ def one_line(error: BaseException) -> str:
         message = str(error)
     except Exception:  # noqa: BLE001 - a person's exception may raise anything
         return type(error).__name__
-    return " ".join(f"{type(error).__name__}: {message}".split())[:500]
+    return " ".join(f"{type(error).__name__}: {message}".split()).removesuffix(":")[:500]

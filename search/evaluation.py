@@ -61,7 +61,7 @@ def network_at(objective: Objective, constants: ScalingConstants) -> AnyNetwork 
         network = objective.network(constants)
     except PhiscaleError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TrialError("network", f"the objective's network() raised {one_line(error)}") from error
     if network is not None and not isinstance(network, AnyNetwork):
         raise SettingsError(

@@ -82,7 +82,7 @@ def test_quiet_prints_the_result_only(tmp_path: Path) -> None:
         ((), 2, "--study"),
         (("--study", "../x"), 2, "study name of letters"),
         (("--study", "s", "--method", "annealing"), 2, "annealing"),
-        (("--study", "s", "--trials", "0"), 2, "trials to be a whole number"),
+        (("--study", "s", "--trials", "0"), 2, "trials to be at least 1"),
         (("--study", "s", "--trials", "many"), 2, "many"),
         (("--study", "s", "--phi", "nan"), 2, "phi other than 0"),
         (("--study", "s", "--phi", "0"), 2, "phi other than 0"),

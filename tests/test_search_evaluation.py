@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from objectives.contract import Evaluation
 from phiscale import SettingsError
+from search.evaluation import checked
 from tests.objectives_for_tests import NetworkObjective
 from tests.search_for_tests import complete, run
 
@@ -40,6 +43,12 @@ class Odd(NetworkObjective):
         ({"describe": {"x": object()}}, r"describe\(\) to return JSON values"),
         ({"describe": {"network": "mine"}}, "'network' in the objective's .* a dictionary, got 'mine'"),
         ({"describe": {"phi": "big"}}, "'phi' in the objective's .* a number, got 'big'"),
+        ({"describe": {"phi": True}}, "'phi' in the objective's .* a number, got True"),
+        *(
+            ({"describe": {"phi": phi}}, "'phi' in the objective's .* other than 0 between -20 and 20, got")
+            for phi in (float("inf"), float("nan"), 0, 1e9)
+        ),
+        ({"describe": {"score": 3}}, "'score' in the objective's .* a text, got 3"),
         ({"network": 5}, r"network\(\) to return a ScaledNetwork, a CountedNetwork or None, got 5"),
         ({"evaluate": lambda evaluation: evaluation.score}, r"evaluate\(\) to return an Evaluation"),
         ({"evaluate": lambda evaluation: dataclasses.replace(evaluation, score="high")}, "whose scores are numbers"),
@@ -60,7 +69,45 @@ def test_scores_of_numpy_are_numbers(tmp_path: Path) -> None:
     assert len(complete(study)) == 3
 
 
-@pytest.mark.parametrize("odd", [{"device": None}, {"seconds": None}, {"peak_memory": None}, {"curves": {"x": 3}}])
+@pytest.mark.parametrize("bad", ["0.5", b"", True, np.bool_(True), None, [0.5], 1j])
+def test_only_numbers_are_scores_wherever_they_stand(bad: Any) -> None:
+    good = Evaluation(score=0.5, seconds=1.0, device="cpu", rungs={100: 0.4, 200: 0.5})
+    for odd in ({"score": bad}, {"rungs": {100: bad, 200: 0.5}}):
+        with pytest.raises(SettingsError, match="whose scores are numbers, at rungs of whole numbers"):
+            checked(dataclasses.replace(good, **odd), None)
+
+
+@pytest.mark.parametrize("length", [1.5, math.inf, math.nan, "100", True, 0, -5])
+def test_only_whole_numbers_are_rungs(length: Any) -> None:
+    with pytest.raises(SettingsError, match="at rungs of whole numbers above 0"):
+        checked(Evaluation(score=0.5, seconds=1.0, device="cpu", rungs={length: 0.5}), None)
+
+
+def test_an_evaluation_is_taken_in_plain_numbers() -> None:
+    network = Evaluation(
+        score=np.float32(0.5), seconds=np.float64(2), device="cpu", peak_memory=np.int64(7), rungs={np.int64(9): 0.5}
+    )
+    found = checked(network, [9])
+    assert json.loads(json.dumps([found.score, found.seconds, found.peak_memory, dict(found.rungs)])) == [
+        0.5,
+        2,
+        7,
+        {"9": 0.5},
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"device": None},
+        {"seconds": None},
+        {"peak_memory": None},
+        {"curves": {"x": 3}},
+        *({"seconds": bad} for bad in (math.inf, math.nan, -1, "1", True)),
+        *({"peak_memory": bad} for bad in (math.inf, math.nan, -1, "1")),
+        {"curves": {"x": ["1"]}},
+    ],
+)
 def test_what_stands_beside_the_score_is_checked_at_the_first_trial(tmp_path: Path, odd: dict[str, Any]) -> None:
     """It failed only when all trials were done (the list of faults, F)."""
     objective = Odd(evaluate=lambda evaluation: dataclasses.replace(evaluation, **odd))
@@ -68,3 +115,26 @@ def test_what_stands_beside_the_score_is_checked_at_the_first_trial(tmp_path: Pa
         run(tmp_path, objective, trials=3)
     assert "\n" not in str(caught.value)
     assert objective.calls == 1
+
+
+def test_a_network_that_cannot_be_made_fails_its_trial_with_the_reason(tmp_path: Path) -> None:
+    class Breaks(NetworkObjective):
+        def network(self, constants: Any) -> Any:
+            if constants.gamma > 1.2:
+                raise ZeroDivisionError("no pixels")
+            return super().network(constants)
+
+    study, _ = run(tmp_path, Breaks(), trials=9)
+    failed = [trial.user_attrs for trial in study.trials if trial.state.name == "FAIL"]
+    assert len(study.trials) == 9 > len(failed) > 0
+    assert {trial["failure_kind"] for trial in failed} == {"network"}
+    assert {trial["failure"] for trial in failed} == {"the objective's network() raised ZeroDivisionError: no pixels"}
+
+
+def test_a_description_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    class Breaks(NetworkObjective):
+        def describe(self) -> Any:
+            raise KeyError("data")
+
+    with pytest.raises(SettingsError, match=r"^the objective's describe\(\) raised KeyError: 'data'$"):
+        run(tmp_path, Breaks(), trials=1)

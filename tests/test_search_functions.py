@@ -14,6 +14,7 @@ import pytest
 from objectives.contract import Evaluation
 from objectives.landscape import INTERIOR
 from phiscale import FLOPS, ScalingConstants, SettingsError, StudyError
+from scripts.shared.setup import load_objective
 from search import search, suggest_constants
 from search.functions import FunctionObjective, as_objective
 
@@ -216,3 +217,9 @@ def test_whatever_a_function_raises_names_the_trial(error: BaseException) -> Non
 
     with pytest.raises(StudyError, match=rf"trial 0 .*: the objective raised {type(error).__name__}.*in raises\); the"):
         search(raises, trials=1)
+
+
+@pytest.mark.parametrize("path", ["./ob.py", "ob.py", "sub/ob.py", "/home/me/ob.py", "sub\\ob", "./ob"])
+def test_a_path_in_place_of_a_module_is_told_what_to_write(path: str) -> None:
+    with pytest.raises(SettingsError, match="got the path .*; write ob:score and run from the folder of that file"):
+        load_objective(f"{path}:score", FLOPS)

@@ -112,8 +112,8 @@ BROKEN = {
         lambda e: dataclasses.replace(e, score=0.9, rungs={**e.rungs, 320_000: 0.9}),
         "that all trials of the study share, got [20000, 40000, 80000, 160000, 320000]",
     ),
-    "unordered": (at(lambda rungs: dict(reversed(rungs.items()))), "rising order of images seen, above 0, got [160000"),
-    "none at all": (at(lambda rungs: {0: 0.1, **rungs}), "rising order of images seen, above 0, got [0"),
+    "unordered": (at(lambda rungs: dict(reversed(rungs.items()))), "rising order of images seen, got [160000"),
+    "none at all": (at(lambda rungs: {0: 0.1, **rungs}), "at rungs of whole numbers above 0, got"),
     "not the last": (with_rungs(score=0.123), "that of the longest rung, 0.*, got 0.123"),
     "no mapping": (with_rungs(rungs=[0.1, 0.2]), "whose scores are numbers"),
     "nothing": (with_rungs(rungs=None), "whose scores are numbers"),
@@ -188,7 +188,10 @@ def test_a_study_with_other_rungs_is_refused_and_nothing_is_lost(tmp_path: Path)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        *(({"horizon_images": value}, "horizon_images to be a whole number") for value in (0, -1, 1.5, math.nan, True)),
+        *(
+            ({"horizon_images": value}, "horizon_images to be (at least 1|a whole)")
+            for value in (0, -1, 1.5, math.nan, True)
+        ),
         *(
             ({"horizon_epochs": value}, "the horizon in epochs to be (above 0|finite)")
             for value in (0, -1.0, math.nan, math.inf)

@@ -40,6 +40,25 @@ def test_another_program_s_study_is_left_alone(tmp_path: Path) -> None:
         run(tmp_path, INTERIOR, trials=3)
 
 
+def test_a_study_of_several_objectives_or_another_direction_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    for name, directions in (("s", ["minimize", "maximize"]), ("t", ["minimize"])):
+        storage = f"sqlite:///{tmp_path}/{name}.db"
+        study = optuna.create_study(storage=storage, study_name="s", directions=directions)
+        with pytest.raises(StudyError, match=rf"'s' optimises to {' and '.join(directions)}, not maximize; choose"):
+            run(tmp_path, INTERIOR, trials=1, storage=storage)
+        assert study.user_attrs == {}
+
+
+def test_settings_of_another_program_are_not_ours(tmp_path: Path) -> None:
+    for stated in ({"cost_model": "latency"}, ["all"]):
+        storage = f"sqlite:///{tmp_path}/{len(str(stated))}.db"
+        study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
+        study.set_user_attr("settings", stated)
+        with pytest.raises(StudyError, match="not made by phiscale"):
+            run(tmp_path, INTERIOR, trials=1, storage=storage)
+
+
 @pytest.mark.parametrize("names", ["uv", "u"])
 def test_a_study_of_an_older_version_is_refused_with_one_sentence(tmp_path: Path, names: str) -> None:
     distribution = optuna.distributions.FloatDistribution(0, 1)
