@@ -86,16 +86,23 @@ def as_objective(given: Any, cost_model: CostModel, direction: str = "maximize")
     A function that makes one has no parameters at all. ``direction`` is that of a function that scores. Raises
     ``SettingsError`` for anything else.
     """
-    if isinstance(given, Objective) and not isinstance(given, type):
-        return given
+    if _is_objective(given):
+        return given  # type: ignore[no-any-return]
     if callable(given) and not isinstance(given, type):
         _refuse_what_gives_no_score(given)
         if _takes_constants(given) or _takes_trial(given):
             return FunctionObjective(given, cost_model, direction)
     made = _made(given) if _makes(given) else given
-    if isinstance(made, type) or not isinstance(made, Objective):
+    if not _is_objective(made):
         raise SettingsError(f"{_EXPECTED}, got {_shown(given)}")
-    return made
+    return made  # type: ignore[no-any-return]
+
+
+def _is_objective(thing: Any) -> bool:
+    try:
+        return isinstance(thing, Objective) and not isinstance(thing, type)
+    except Exception as error:
+        raise SettingsError(f"{_shown(thing)}, asked for its direction, raised {one_line(error)}") from error
 
 
 def _refuse_what_gives_no_score(function: Any) -> None:

@@ -137,10 +137,10 @@ class ConstantsSampler(BaseSampler):
         the next one would get the same point.
         """
         self._inner.after_trial(study, trial, state, values)
-        if state.name == "COMPLETE":
-            check_suggested(trial.params)
         with self._lock:
             self._proposed.pop((study.study_name, trial.number), None)
+            if state.name == "COMPLETE":
+                check_suggested(trial.params)
             is_done = self._settings.is_grid and not methods.propose(self._history(study), 1)
         if is_done:
             with contextlib.suppress(RuntimeError):  # outside of optimize there is nothing to stop

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from objectives.contract import Evaluation
-from phiscale import SettingsError
+from phiscale import SettingsError, TrialError
 from search.evaluation import checked
 from tests.objectives_for_tests import NetworkObjective
 from tests.search_for_tests import complete, run
@@ -75,6 +75,15 @@ def test_only_numbers_are_scores_wherever_they_stand(bad: Any) -> None:
     for odd in ({"score": bad}, {"rungs": {100: bad, 200: 0.5}}):
         with pytest.raises(SettingsError, match="whose scores are numbers, at rungs of whole numbers"):
             checked(dataclasses.replace(good, **odd), None)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e51, -1e308])
+def test_a_score_whose_square_is_no_number_has_diverged(bad: float) -> None:
+    good = Evaluation(score=0.5, seconds=1.0, device="cpu", rungs={100: 0.4, 200: 0.5})
+    for odd in ({"score": bad}, {"rungs": {100: bad, 200: 0.5}}):
+        with pytest.raises(TrialError, match="expected a (finite )?score") as caught:
+            checked(dataclasses.replace(good, **odd), None)
+        assert caught.value.kind == "diverged"
 
 
 @pytest.mark.parametrize("length", [1.5, math.inf, math.nan, "100", True, 0, -5])

@@ -120,6 +120,14 @@ def fails() -> Any:
     raise KeyError("no such thing")
 
 
+class Undirected:
+    describe = network = evaluate = Scorer.method
+
+    @property
+    def direction(self) -> str:
+        raise KeyError("direction")
+
+
 class Unmade:
     direction, describe, network, evaluate = "maximize", None, None, None
 
@@ -137,6 +145,7 @@ class Unmade:
         (int, EXPECTED + ".* got int"),
         (Scorer, EXPECTED + ".* got Scorer"),
         (Unmade, EXPECTED + ".* got Unmade"),
+        (Undirected(), "Undirected, asked for its direction, raised KeyError: 'direction'"),
         (by_position, EXPECTED + r".* got by_position\(alpha: .*, /\)"),
         (lambda **more: 1.0, EXPECTED + r".* got .*<lambda>\(\*\*more\)"),
         (lambda *more: 1.0, EXPECTED),
