@@ -100,7 +100,7 @@ def as_objective(given: Any, cost_model: CostModel, direction: str = "maximize")
 
 def _is_objective(thing: Any) -> bool:
     try:
-        return isinstance(thing, Objective) and not isinstance(thing, type)
+        return isinstance(thing, Objective) and not isinstance(thing, type) and hasattr(thing, "direction")
     except Exception as error:
         raise SettingsError(f"{_shown(thing)}, asked for its direction, raised {one_line(error)}") from error
 
