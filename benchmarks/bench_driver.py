@@ -20,7 +20,9 @@ import random
 import tempfile
 import time
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from objectives.landscape import INTERIOR
 from phiscale import FLOPS
@@ -60,6 +62,10 @@ class Simulated:
         """Take a job."""
         self._waiting.append(job)
         self._give_out(self.now())
+
+    def withdraw(self, keys: Collection[Any]) -> None:
+        """Drop those of the jobs that have not begun."""
+        self._waiting = deque(job for job in self._waiting if job.key not in keys)
 
     def wait(self) -> list[Outcome]:
         """All trials that have ended; jumps to the next one where none has."""

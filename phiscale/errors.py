@@ -63,10 +63,15 @@ class TrialError(PhiscaleError, RuntimeError):
         return type(self), (self.kind, str(self))
 
 
-def one_line(error: BaseException) -> str:
-    """Type and message of an exception on one line; the type alone where it cannot say its message."""
+def one_line(said: object, most: int = 500) -> str:
+    """A text on one line of at most ``most`` characters, those that a terminal would obey as escapes.
+
+    Of an exception its type and message; the type alone where it cannot say its message.
+    """
     try:
-        message = str(error)
+        text = f"{type(said).__name__}: {said}" if isinstance(said, BaseException) else str(said)
     except Exception:  # noqa: BLE001 - a person's exception may raise anything
-        return type(error).__name__
-    return " ".join(f"{type(error).__name__}: {message}".split()).removesuffix(":")[:500]
+        text = type(said).__name__
+    words = " ".join(text.split()).removesuffix(":")
+    shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in words)
+    return shown if len(shown) <= most else shown[: most - 3] + "..."

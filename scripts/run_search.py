@@ -31,7 +31,7 @@ from scripts.shared.setup import NamedWork, ObjectiveSettings, make_objective
 from scripts.shared.storage import VARIABLE, storage_given
 from scripts.shared.tracking import Tracker, tracking
 from search.settings import SearchSettings
-from search.storage import put_log_away, redact, secrets_in, storage_errors
+from search.storage import absolute_name, put_log_away, redact, secrets_in, storage_errors
 from search.study import check_study_name
 
 if TYPE_CHECKING:
@@ -75,19 +75,19 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
-        _ = self.storage_name
+        _ = self.folder, self.storage_name  # while the current folder is that of the command
         if not (math.isfinite(self.storage_patience) and self.storage_patience >= 0):
             raise SettingsError(f"expected storage_patience of 0 seconds or more, got {self.storage_patience!r}")
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        """Folder of the study."""
-        return self.results / self.study
+        """Folder of the study, absolute: a person's code may change the current folder."""
+        return (self.results / self.study).absolute()
 
     @cached_property
     def storage_name(self) -> str | None:
         """See ``search.storage``; None for SQLite in the folder."""
-        return storage_given(self.storage, self.storage_file)
+        return absolute_name(storage_given(self.storage, self.storage_file))
 
 
 def main() -> int:
@@ -159,7 +159,7 @@ def _run(options: SearchOptions, objective: Objective, progress: PlainProgress) 
     try:
         executor = make_executor(options.run)
         return run_study(place, objective, options.measure.cost_model, options.search, progress, executor, work, opened)
-    except (KeyboardInterrupt, StudyError):
+    except (BrokenPipeError, KeyboardInterrupt, StudyError):
         for study in found:
             with contextlib.suppress(PhiscaleError), storage_errors(options.storage_name, options.folder, ""):
                 write_trials(study, options.folder)
@@ -176,12 +176,14 @@ def report(study: Study, options: SearchOptions) -> None:
     from report.page import write_report
     from report.view import look
     from search.hold import writing
-    from search.results import FAMILY_PHIS, write_results, write_trials
+    from search.results import FAMILY_PHIS, check_finished, write_results, write_trials
 
     write_trials(study, options.folder)
-    if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
+    try:
+        check_finished(study)
+    except StudyError:
         write_report(look(study, options.folder), options.folder)
-        raise StudyError(f"no trial of study {options.study!r} has finished; see the reasons in {options.folder}")
+        raise
     with writing(options.folder):  # or a slower worker would replace what a later one found with more trials
         record = write_results(study, options.folder, options.measure.cost_model, options.search)
         view = look(study, options.folder)

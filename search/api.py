@@ -78,7 +78,7 @@ def search(
         if storage is not None:
             checks.text("storage", storage, SettingsError)
         work = InProcess() if executor is None else executor
-        if not all(hasattr(work, name) for name in ("workers", "start", "submit", "wait", "close")):
+        if not all(hasattr(work, name) for name in ("workers", "start", "submit", "withdraw", "wait", "close")):
             raise SettingsError(f"expected an executor, such as Processes(4) of search.executors, got {executor!r}")
         chosen = as_objective(objective, cost_model, direction)
         home = _home(folder)
@@ -122,7 +122,7 @@ def _home(folder: str | Path | None) -> Path | None:
     if not isinstance(folder, (str, Path)) or not str(folder):
         raise SettingsError(f"expected folder to be a path, got {folder!r}; leave it out to keep nothing")
     try:
-        return Path(folder).expanduser()
+        return Path(folder).expanduser().absolute()  # the objective may change the current folder
     except RuntimeError as error:
         raise SettingsError(f"cannot expand the folder {str(folder)!r}: {error}") from None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.contract import AnyNetwork, Evaluation, Objective
-from phiscale.errors import BudgetError, ConstraintError, StudyError, TrialError
+from phiscale.errors import BudgetError, ConstraintError, StudyError, TrialError, one_line
 from phiscale.triangle import CostModel, ScalingConstants
 from search import methods
 from search.aim import aim_of
@@ -29,7 +29,7 @@ from search.progress import Progress
 from search.proposals import Planned, next_plans, planned, still_to_do, to_redo
 from search.settings import DEFAULT_TRIALS, SearchSettings
 from search.stopping import reason_to_stop
-from search.storage import Patience, begin_trial, end_transactions, storage_errors
+from search.storage import Patience, absolute_name, begin_trial, end_transactions, storage_errors
 from search.study import STOPPED, open_study
 from search.trial import (
     Failure,
@@ -68,6 +68,11 @@ class StudyPlace:
     """Work on the study though another driver holds it: that one has ended."""
     patience: float = 300.0
     """Seconds for which a database that does not answer is tried again."""
+
+    def __post_init__(self) -> None:
+        """Keep the place where it is when a person's code changes the current folder."""
+        object.__setattr__(self, "folder", self.folder and self.folder.absolute())
+        object.__setattr__(self, "storage", absolute_name(self.storage))
 
 
 def run_study(
@@ -330,9 +335,10 @@ class _Driver:
         self._study.tell(begun, value, skip_if_finished=True)
 
     def _fail(self, running: _Running, error: TrialError) -> None:
-        failure = Failure(kind=error.kind, reason=str(error), seconds=time.perf_counter() - running.started)
+        failure = Failure(kind=error.kind, reason=one_line(str(error)), seconds=time.perf_counter() - running.started)
         self._patience(self._store, running.begun, running.trial.plan, failure_attributes(failure))
         self._patience(self._mark_failed, running.begun)
+        self._executor.withdraw({job.key for job in running.jobs.values()})
         self._ended(replace(running.trial, state="FAIL", failure=failure))
         ended = [trial for trial in self._trials.values() if trial.is_attempt]
         if len(ended) >= _HOPELESS and all(trial.failure for trial in ended):
@@ -382,7 +388,7 @@ class _TheirError(StudyError):
             f"raised {outcome.what} ({outcome.where}); the same command tries this trial once more, and then counts it "
             "as failed. Raise phiscale.TrialError for a trial that may fail (docs/howto/objective.md)"
         )
-        self.trace = outcome.trace
+        self.add_note(outcome.trace)
 
 
 def _key(network: AnyNetwork | None, constants: ScalingConstants) -> str:

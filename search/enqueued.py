@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from phiscale.errors import SettingsError, one_line
 from phiscale.triangle import CostModel
 from search.sampler import ConstantsSampler, room_beside, suggest_constants
+from search.storage import fail_trial
 from search.trial import (
     PARAMETERS,
+    RESERVED,
     Failure,
     Plan,
     enqueued_parameters,
     failure_attributes,
     redo_attributes,
     redone_by,
+    shares_of_constants,
     trial_of,
 )
 
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 def take_enqueued(study: Study, cost_model: CostModel, seed: int, count: int) -> list[tuple[Trial, Plan]]:
     """Begin at most ``count`` of the waiting trials; constants that were not given are drawn by the seed.
 
-    Those whose constants leave no room on the surface fail with that reason.
+    Those whose constants are none, or leave no room on the surface, fail with that reason.
     """
     from optuna.trial import TrialState
 
@@ -32,19 +37,27 @@ def take_enqueued(study: Study, cost_model: CostModel, seed: int, count: int) ->
     if waiting:
         study.sampler = ConstantsSampler(cost_model, seed=seed, method="random")
     found = []
-    for _ in waiting:
-        begun = study.ask()
-        given = enqueued_parameters(study.get_trials(deepcopy=False)[begun.number])
+    for frozen in waiting:
+        given = enqueued_parameters(frozen)
         try:
+            _refuse_reserved(frozen.user_attrs)
             room_beside({name: float(given[name]) for name in PARAMETERS if name in given}, cost_model)
+            begun = study.ask()
             constants = suggest_constants(begun, cost_model)
-        except (TypeError, ValueError) as error:  # no room, or no numbers
-            for name, value in failure_attributes(Failure(kind="constants", reason=str(error))).items():
-                begun.set_user_attr(name, value)
-            study.tell(begun, state=TrialState.FAIL)
+            shares_of_constants(constants, cost_model)
+        except (ArithmeticError, TypeError, ValueError) as error:  # a person can enqueue anything
+            reason = one_line(f"{error}; enqueued with {given}")
+            failure = Failure(kind="constants", reason=reason)
+            fail_trial(study, frozen, failure_attributes(failure))
             continue
         found.append((begun, Plan(constants=constants, redo_of=redone_by(begun))))
     return found
+
+
+def _refuse_reserved(attributes: Mapping[str, Any]) -> None:
+    taken = sorted(RESERVED & attributes.keys())
+    if taken:
+        raise SettingsError(f"expected no user attributes of the names {', '.join(taken)}, which the search uses")
 
 
 def enqueue_again(study: Study, cost_model: CostModel) -> None:

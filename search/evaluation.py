@@ -32,7 +32,7 @@ def described(objective: Objective) -> dict[str, Any]:
     except Exception as error:
         raise SettingsError(f"the objective's describe() raised {one_line(error)}") from error
     try:
-        plain = json.loads(json.dumps(said))
+        plain = json.loads(json.dumps(said, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise SettingsError(f"expected the objective's describe() to return JSON values: {error}") from None
     if not isinstance(plain, dict):

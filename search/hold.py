@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _KEY = "driver"
 """User attribute of a study: the claim of its driver, None where there is none."""
+_HELD: set[str] = set()
+"""Tokens of the drivers that work in this process."""
 
 
 class Hold:
@@ -40,14 +42,25 @@ class Hold:
                 f"the study {study.study_name!r} is held by {_name(other)}; wait for its end, or if it has ended, "
                 "run this again with --take-over"
             )
-        self._token = uuid.uuid4().hex
+        self._token, self._process = uuid.uuid4().hex, os.getpid()
         self._lock = _locked(folder / f"driver-{self._token[:8]}.lock") if folder else None
-        claim = {"host": _host(), "process": os.getpid(), "token": self._token, "since": _now()}
-        study.set_user_attr(_KEY, claim | {"lock": str(Path(self._lock.lock_file).resolve()) if self._lock else None})
-        self.check()
+        claim = {"host": _host(), "process": self._process, "token": self._token, "since": _now()}
+        lock = str(Path(self._lock.lock_file).resolve()) if self._lock else None
+        _HELD.add(self._token)
+        try:
+            study.set_user_attr(_KEY, claim | {"lock": lock})
+            self.check()
+        except BaseException:
+            self._let_go()
+            raise
 
     def check(self) -> None:
-        """Raise ``StudyError`` where the study has been taken over."""
+        """Raise ``StudyError`` where the study has been taken over, or this process is a fork of the driver's."""
+        if os.getpid() != self._process:
+            raise StudyError(
+                f"process {os.getpid()} is a fork of the driver of the study {self._study.study_name!r}, process "
+                f"{self._process}, and ends here; end a process that your code forks by os._exit"
+            )
         held = self._study.user_attrs.get(_KEY)
         if not held or held.get("token") != self._token:
             by = f" by {_name(held)}" if held else ""
@@ -60,10 +73,14 @@ class Hold:
                 self.check()
                 self._study.set_user_attr(_KEY, None)
         finally:  # also where the storage fails
-            if self._lock is not None:
-                self._lock.release()
-                with contextlib.suppress(OSError):
-                    Path(self._lock.lock_file).unlink()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        _HELD.discard(self._token)
+        if self._lock is not None and os.getpid() == self._process:  # a fork would release the driver's own lock
+            self._lock.release()
+            with contextlib.suppress(OSError):
+                Path(self._lock.lock_file).unlink()
 
 
 def is_driven(study: Study) -> bool:
@@ -114,15 +131,18 @@ def _lives(claim: dict[str, Any]) -> bool:
     """Whether the driver lives, as far as can be told: True for one of another host."""
     if claim.get("host") != _host():
         return True
+    if claim.get("token") in _HELD:
+        return True
     if claim.get("lock"):
         return _is_locked(Path(claim["lock"]))
-    try:
-        os.kill(int(claim["process"]), 0)
-    except ProcessLookupError:
+    if int(claim["process"]) == os.getpid():
         return False
-    except PermissionError:
-        return True
-    return int(claim["process"]) != os.getpid()
+    with contextlib.suppress(PermissionError):  # it is another user's
+        try:
+            os.kill(int(claim["process"]), 0)
+        except ProcessLookupError:
+            return False
+    return True
 
 
 def _is_locked(path: Path) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import math
 import sys
 import types
 import uuid
@@ -78,6 +79,8 @@ def _plain_values(values: Mapping[str, Any]) -> dict[str, Plain]:
 
 def _plain(value: Any) -> Plain:
     """Equal for equal values; what cannot be told apart is equal to nothing, so that no study of it can be resumed."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)  # which JSON has not
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, (list, tuple)):

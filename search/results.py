@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import phiscale
-from phiscale.errors import BudgetError, RecordError
+from phiscale.errors import BudgetError, RecordError, StudyError
 from phiscale.family import family_rows, generate_family
 from phiscale.files import write_text
 from phiscale.published import MEASURED_RULES
@@ -52,8 +52,18 @@ def write_results(study: Study, folder: Path, cost_model: CostModel, settings: S
     return record
 
 
+def check_finished(study: Study) -> None:
+    """Raise ``StudyError`` where no trial has finished, with the reason of the last that failed."""
+    trials = _trials(study)
+    if not any(trial.state == "COMPLETE" for trial in trials):
+        reasons = [trial.failure.reason for trial in trials if trial.failure]
+        last = f"; the last failed because: {reasons[-1]}" if reasons else ""
+        raise StudyError(f"no trial of study {study.study_name!r} has finished{last}")
+
+
 def record_of(study: Study, cost_model: CostModel, settings: SearchSettings) -> SearchRecord:
     """The record of a study as it is now. Raises ``StudyError`` where no trial has finished."""
+    check_finished(study)
     rows = measurements(_trials(study), cost_model)
     recommendation = recommend(rows, cost_model, aim_of(settings, study.user_attrs[SETTINGS_KEY], _direction(study)))
     return make_record(study, rows, recommendation, cost_model, settings)

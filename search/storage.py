@@ -16,18 +16,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from phiscale.errors import StudyError
+from phiscale.errors import StudyError, one_line
 from phiscale.triangle import CostModel
 from search.trial import Plan, distributions_of, parameters_of
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.storages import BaseStorage, RDBStorage
+    from optuna.trial import FrozenTrial
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds."""
+_PAUSES = (0.1, 0.3, 1.0, 3.0)
+"""Seconds between tries to open a database that another process makes."""
 _SECRET_WORDS = re.compile(r"(?i)([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*")
 _IN_MEMORY = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
 _LOCAL = ("btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
@@ -46,7 +49,33 @@ def storage_url(name: str | None, folder: Path | None) -> str:
     """The full name of a storage: the folder's own SQLite file where none is given, memory without a folder."""
     if name is not None:
         return name
-    return f"sqlite:///{folder / 'study.db'}" if folder else "memory"
+    return sqlite_url(folder / "study.db") if folder else "memory"
+
+
+def absolute_name(name: str | None) -> str | None:
+    """The name of a storage that stays the same when a person's code changes the current folder."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if name is None or _is_journal(name):
+        return name and str(Path(name).absolute())
+    if name.startswith("sqlite"):
+        with contextlib.suppress(ArgumentError):  # said when it is opened
+            file = make_url(name).database
+            if file and not file.startswith((":", "file:")):
+                return make_url(name).set(database=str(Path(file).absolute())).render_as_string(hide_password=False)
+    return name
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a SQLite file, wherever it lies."""
+    from sqlalchemy.engine import URL
+
+    return URL.create("sqlite", database=str(file)).render_as_string()
+
+
+def _is_journal(name: str) -> bool:
+    return name.endswith(".journal") and "://" not in name
 
 
 def open_storage(name: str | None, folder: Path | None, *, to_write: bool = False) -> BaseStorage:
@@ -57,8 +86,9 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
     """
     import optuna
     import sqlalchemy.exc
-    from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages import JournalStorage
+
+    from search.journal import Journal
 
     url = storage_url(name, folder)
     if name is None and folder is None:
@@ -71,21 +101,37 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
             "%40, %2F, %3F and %23"
         )
     try:
-        if url.endswith(".journal") and "://" not in url:
+        if _is_journal(url):
             Path(url).parent.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(JournalFileBackend(url))
+            journal = Journal(Path(url))
+            if to_write:
+                journal.cut_incomplete_line()
+            return JournalStorage(journal)
         if url.startswith("sqlite"):
             if not to_write and _is_unfinished(_file_of(url)):
                 raise StudyError(f"the storage {redact(url)} holds no study yet; look again when the search has begun")
             logs = to_write and on_local_disk(_file_of(url))
             factory = _LoggedConnection if logs else sqlite3.Connection
             options = {"connect_args": {"timeout": 100, "factory": factory}}
-            return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=options))
-        return optuna.storages.get_storage(
-            RDBStorage(url, engine_kwargs={"pool_pre_ping": True}) if _is_database(url) else url
-        )
+            return optuna.storages.get_storage(_database(url, options))
+        return optuna.storages.get_storage(_database(url, {"pool_pre_ping": True}) if _is_database(url) else url)
     except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise StudyError(_cannot_open(url, error)) from None
+
+
+def _database(url: str, options: dict[str, Any]) -> RDBStorage:
+    """The database, opened again where another process, which began at the same time, makes the same tables."""
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import DBAPIError, IntegrityError
+
+    for pause in _PAUSES:
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except DBAPIError as error:
+            if not isinstance(error, IntegrityError) and "already exists" not in str(error):
+                raise
+        time.sleep(pause)
+    return RDBStorage(url, engine_kwargs=options)
 
 
 def _is_database(url: str) -> bool:
@@ -180,6 +226,15 @@ def begin_trial(study: Study, plan: Plan, cost_model: CostModel, attributes: dic
     return optuna.Trial(study, study._storage.create_new_trial(study._study_id, whole))
 
 
+def fail_trial(study: Study, trial: FrozenTrial, attributes: dict[str, Any]) -> None:
+    """Mark a stored trial as failed, whatever it holds; a ``Trial`` of Optuna would read it first."""
+    from optuna.trial import TrialState
+
+    for name, value in attributes.items():
+        study._storage.set_trial_user_attr(trial._trial_id, name, value)
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
 def end_transactions(study: Study) -> None:
     """Roll back what Ctrl-C left open in the middle of a write: it would lock the database against the next one."""
     study._storage.remove_session()
@@ -253,10 +308,10 @@ def _reason(error: BaseException, url: str) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     error = getattr(error, "orig", None) or error
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = str(error) or type(error).__name__
     for secret in secrets_in(url):
         reason = reason.replace(secret, "***")
-    return redact(reason)[:300]
+    return one_line(redact(reason), 300)
 
 
 def secrets_in(url: str) -> list[str]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from objectives.contract import AnyNetwork
 from phiscale.cost import Cost
-from phiscale.errors import ConstraintError
 from phiscale.network import ScaledNetwork
 from phiscale.triangle import (
     CostModel,
@@ -222,17 +221,21 @@ def failure_attributes(failure: Failure) -> dict[str, Any]:
 def trial_of(frozen: FrozenTrial, cost_model: CostModel, *, ours: bool = True) -> Trial | None:
     """A stored trial; None for one without alpha, beta and gamma (the trials of an old study, say).
 
-    ``ours`` is whether phiscale's driver made the study. The attributes of another one are its person's own and are not
-    read; there None stands for trials off the surface too, and a value that is not finite for a failed measurement.
+    So is one that a person gave user attributes of these names, with values of another kind. ``ours`` is whether
+    phiscale's driver made the study. The attributes of another one are its person's own and are not read; there None
+    stands for trials off the surface too, and a value that is not finite for a failed measurement.
     """
     stored = frozen.user_attrs if ours else {}
     constants = _constants(frozen, stored)
     if constants is None or not (ours or _is_near_surface(constants, cost_model)):
         return None
     try:
-        shares = shares_of_constants(constants, cost_model)
-    except ConstraintError:
+        return _read(frozen, stored, constants, shares_of_constants(constants, cost_model))
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def _read(frozen: FrozenTrial, stored: Mapping[str, Any], constants: ScalingConstants, shares: Shares) -> Trial:
     state, failure = frozen.state.name, _failure(stored)
     value = frozen.value if state == "COMPLETE" else None
     if value is not None and abs(value) > LARGEST_SCORE:
@@ -246,7 +249,8 @@ def trial_of(frozen: FrozenTrial, cost_model: CostModel, *, ours: bool = True) -
             constants=constants,
             names=tuple(stored.get("names", ())),
             place=stored.get("spread"),
-            **{name: stored[name] for name in ("repeats", "redo_of", "lost", "raised") if name in stored},
+            redo_of=_number(stored.get("redo_of")),
+            **{name: stored[name] for name in ("repeats", "lost", "raised") if name in stored},
         ),
         shares=shares,
         seeds=tuple(stored.get("seeds", ())),
@@ -270,8 +274,11 @@ def enqueued_parameters(frozen: FrozenTrial) -> dict[str, Any]:
 
 def redone_by(trial: FrozenTrial | optuna.Trial) -> int | None:
     """Number of the interrupted trial that this one does again."""
-    number: int | None = trial.user_attrs.get("redo_of")
-    return number
+    return _number(trial.user_attrs.get("redo_of"))
+
+
+def _number(given: object) -> int | None:
+    return given if isinstance(given, int) else None
 
 
 def redo_attributes(number: int) -> dict[str, Any]:
@@ -282,14 +289,12 @@ def redo_attributes(number: int) -> dict[str, Any]:
 def _constants(frozen: FrozenTrial, stored: Mapping[str, Any]) -> ScalingConstants | None:
     """Those asked for where they are stated, else the parameters; of a waiting trial those it will have."""
     stated = stored.get("constants")
-    if stated:
-        return ScalingConstants(*stated)
     held = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
-    if not all(isinstance(held.get(name), (int, float)) for name in PARAMETERS):
+    if not stated and not all(isinstance(held.get(name), (int, float)) for name in PARAMETERS):
         return None
     try:
-        return ScalingConstants(*(float(held[name]) for name in PARAMETERS))
-    except ConstraintError:
+        return ScalingConstants(*(stated or (float(held[name]) for name in PARAMETERS)))
+    except (ArithmeticError, TypeError, ValueError):
         return None
 
 
@@ -362,3 +367,7 @@ COLUMNS = (
     *(_KIND, _FAILURE, "redo_of", "lost"),
 )
 """Columns of ``trials.csv``."""
+RESERVED = {*COLUMNS, "asked", "constants", "curves", "product", "raised", "realised", "repeats", "spread"} - {
+    "redo_of"
+}
+"""User attributes that a person cannot enqueue a trial with."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,9 @@ class Scripted:
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
         self.most = max(self.most, len(self.jobs))
+
+    def withdraw(self, keys: Collection[Any]) -> None:
+        self.jobs = [job for job in self.jobs if job.key not in keys]
 
     def wait(self) -> list[Outcome]:
         job = self.jobs.pop()

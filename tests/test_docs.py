@@ -98,7 +98,9 @@ def run_python(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch, *
         parse(command, words, monkeypatch)
         return
     parse(command, words, monkeypatch)  # as it stands, before anything is appended
-    monkeypatch.setattr(sys, "argv", [name, *words, *SMALL[name]])
+    own = "--objective" in words  # which is refused together with options of the proxy training
+    small = [word for word in SMALL[name] if not own or word not in _SMALL_TRAINING]
+    monkeypatch.setattr(sys, "argv", [name, *words, *small])
     assert command.main() == 0, words
 
 

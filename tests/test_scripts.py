@@ -90,7 +90,15 @@ def test_quiet_prints_the_result_only(tmp_path: Path) -> None:
         (("--study", "s", "--objective", "nowhere:X"), 2, "cannot import 'nowhere'"),
         (("--study", "s", "--objective", "objectives.landscape:NOTHING"), 2, "no attribute 'NOTHING'"),
         (("--study", "s", "--objective", "tests.objectives_for_tests:NOT_AN_OBJECTIVE"), 2, "got int"),
-        (("--study", "s", "--objective", NETWORK, "--data", "x"), 2, "not both"),
+        (
+            ("--study", "s", "--objective", NETWORK, "--data", "x", "--phi", "1"),
+            2,
+            "--data, --phi of the proxy training",
+        ),
+        (("--study", "s", "--objective", NETWORK, "--train.images-seen", "9000"), 2, "or options of --train"),
+        (("--study", "s", "--direction", "minimize"), 2, "minimize with --objective, got it without"),
+        (("--study", "s", "--gpus-per-worker", "1"), 2, "--gpus-per-worker with --executor ray, got it without"),
+        (("--study", "s", "--address", "ray://h:1"), 2, "--address with --executor ray"),
         (("--study", "s", "--objective", "tests.objectives_for_tests:ALWAYS_FAILS"), 1, "does not fit"),
         (("--study", "s", "--data", "/nowhere/at/all"), 1, "/nowhere/at/all"),
         (("--study", "s", "--network", "/nowhere/net.json"), 1, "/nowhere/net.json"),
@@ -138,7 +146,8 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
 
 def test_a_study_whose_trials_all_fail_leaves_their_reasons(tmp_path: Path) -> None:
     done = search(tmp_path, "--study", "s", "--objective", "tests.objectives_for_tests:ALWAYS_FAILS", "--trials", "2")
-    assert (done.returncode, "has finished" in done.stderr) == (1, True)
+    assert done.returncode == 1
+    assert "no trial of study 's' has finished; the last failed because: the network does not fit" in done.stderr
     assert [row["failure"] for row in trials(tmp_path) if row["state"] == "FAIL"] == ["the network does not fit"] * 2
 
 
@@ -160,6 +169,49 @@ def test_output_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_output_that_nobody_reads_any_longer_ends_the_command_without_a_word(tmp_path: Path) -> None:
+    """As ``| head -1`` does; what has finished is kept."""
+    words = [sys.executable, "-m", "scripts.run_search", "--results", str(tmp_path), "--study", "s", "--trials", "300"]
+    words += ["--objective", "tests.objectives_for_tests:SLOW"]
+    running = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    assert running.stderr is not None
+    assert any(line.startswith("trial 1") for line in running.stdout)  # that many are read
+    running.stdout.close()
+    assert (running.wait(60), running.stderr.read()) == (141, "")
+    running.stderr.close()
+    assert [row["state"] for row in trials(tmp_path)].count("COMPLETE") >= 2
+
+
+def test_a_command_needs_no_output(tmp_path: Path) -> None:
+    """Standard output may be closed from the start."""
+    words = [sys.executable, "-m", "scripts.report", "--study", "none", "--results", str(tmp_path)]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *words], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+
+
+def test_what_other_code_says_is_one_line_that_the_terminal_does_not_obey(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import phiscale\n"
+        "SAID = 'red \\x1b[31m\\n\\u202e' + 'x' * 9000\n"
+        "def failing(alpha, beta, gamma):\n    raise phiscale.TrialError('odd', SAID)\n"
+        "def raising(alpha, beta, gamma):\n    raise ValueError(SAID)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PHISCALE_TRACEBACK", "1")
+    for name, said_by in (("failing", "stdout"), ("raising", "stderr")):
+        done = search(tmp_path / name, "--study", "s", "--objective", f"mine:{name}", "--trials", "1")
+        (line,) = [
+            line for line in getattr(done, said_by).splitlines() if line.startswith(("trial 0", "error: trial 0"))
+        ]
+        assert r"red \x1b[31m \u202exxx" in line
+        assert len(line) < 1000
+    assert ", in raising\n    raise ValueError(SAID)\n" in done.stderr  # the person's own traceback
+    reason = trials(tmp_path / "failing")[0]["failure"]
+    assert reason.isprintable()
+    assert len(reason) == 500
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ def test_a_driver_that_is_killed_at_any_write_loses_and_repeats_nothing(
         for name in CALLS:
             patch.setattr(storage, name, killed_at(getattr(storage, name)))
         patch.setattr("search.driver._Driver.put_back", lambda _: None)
-        patch.setattr("search.hold.Hold.release", lambda hold: hold._lock.release())
+        patch.setattr("search.hold.Hold.release", lambda hold: hold._let_go())
         with pytest.raises(KilledError):
             run(tmp_path, NetworkObjective(), **settings)
     study, _ = run(tmp_path, NetworkObjective(), **settings)
@@ -238,6 +239,19 @@ def test_a_trial_begins_whole(tmp_path: Path) -> None:
         assert running.state.name == "RUNNING"
         assert set(running.user_attrs) == set(ended.user_attrs) - MEASURED
         assert (running.params, running.distributions) == (ended.params, ended.distributions)
+
+
+@pytest.mark.parametrize("storage", [None, "s.journal", "sqlite:///s.db"])
+def test_an_objective_may_change_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str | None
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    leave = NetworkObjective(act=lambda _: os.chdir(tmp_path / "elsewhere"))
+    study, _ = run(Path("results"), leave, trials=3, storage=storage)
+    assert len(complete(study)) == 3
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert not list((tmp_path / "results" / "s").glob("driver-*"))
 
 
 # what a person enqueued
@@ -282,6 +296,38 @@ def test_an_enqueued_trial_that_leaves_no_room_fails_with_the_reason(tmp_path: P
     (left,) = failed(study)
     assert "expected enqueued constants of 1 or more that leave room" in left.user_attrs["failure"]
     assert len(complete(study)) == 6
+
+
+NOT_ENQUEUED: list[tuple[Any, dict[str, Any], str]] = [
+    ({"alpha": "1,2"}, {}, "'alpha': '1,2'"),
+    ({"alpha": None}, {}, "None"),
+    ({"beta": float("nan")}, {}, "nan"),
+    ({"alpha": 0}, {}, "'alpha': 0"),
+    ({"gamma": -1}, {}, "'gamma': -1"),
+    ({"alpha": [1.2]}, {}, "[1.2]"),
+    ({"alpha": 10**400}, {}, "too large"),
+    ({"alpha": 1, "beta": 1, "gamma": 1}, {}, "at least one multiplier above 1"),
+    ({"alpha": 0.5, "beta": 0.5, "gamma": 0.5}, {}, "above 1"),
+    ({"alpha": 1.2}, {"constants": "x"}, "no user attributes of the names constants"),
+    ({"alpha": 1.2}, {"names": 5, "lost": "often", "note": "mine"}, "of the names lost, names, which"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Fixed parameter:UserWarning")
+def test_nothing_that_a_person_enqueues_ends_the_search(tmp_path: Path) -> None:
+    """Each fails with its reason, once, and the search goes on."""
+    study, _ = run(tmp_path, NetworkObjective(), trials=2)
+    for parameters, attributes, _ in NOT_ENQUEUED:
+        study.enqueue_trial(parameters, attributes)
+    study.enqueue_trial({"alpha": 1.3}, {"redo_of": [1], "note": "mine"})
+    for total in (5, 16, 20):
+        study, _ = run(tmp_path, NetworkObjective(), trials=total, executor=Scripted(16))
+    reasons = [trial.user_attrs["failure"] for trial in failed(study)]
+    assert len(reasons) == len(NOT_ENQUEUED)
+    for reason, (_, _, expected) in zip(reasons, NOT_ENQUEUED, strict=True):
+        assert expected in reason
+        assert len(reason) <= 500
+    assert [trial.params["alpha"] for trial in complete(study)].count(1.3) == 1
 
 
 # networks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from phiscale import Multipliers, ScalingConstants, StudyError, TrialError, shar
 from search import storage
 from search.executors.contract import Job, Lost, Raised
 from search.hold import Hold
+from search.journal import Journal
 from search.storage import Patience
 from search.study import load_study
 from tests.objectives_for_tests import (
@@ -88,6 +90,7 @@ def test_one_failed_seed_fails_its_trial_and_the_others_are_not_waited_for(tmp_p
 
     executor = Scripted(1, fail)
     study, _ = run(tmp_path, NetworkObjective(), trials=4, seeds=3, executor=executor)
+    assert [job.key for job in executor.done if job.key[0] == 1] == [(1, 2), (1, 1)]  # the third is not begun
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert study.trials[1].user_attrs["seeds"] == [0, 1, 2]
 
@@ -123,7 +126,7 @@ def test_an_exception_ends_the_run_once_and_then_fails_its_trial(tmp_path: Path,
     assert "(test_search_driver_failures.py, line " in said
     assert "TrialError" in said
     assert "\n" not in said
-    assert "Traceback" in caught.value.trace  # type: ignore[attr-defined]
+    assert "Traceback" in "".join(caught.value.__notes__)
     assert (third.state.name, "failure" in third.user_attrs) == ("FAIL", False)
 
     objective.act = lambda call: broken.unlink() if call > 4 and broken.exists() else act(call)
@@ -218,12 +221,45 @@ def test_a_storage_that_fails_during_the_run_is_one_sentence(tmp_path: Path) -> 
         run(tmp_path, NetworkObjective(act=lose_the_database), trials=9)
 
 
-def test_a_half_written_journal_is_named(tmp_path: Path) -> None:
+def test_a_journal_on_a_full_disk_is_one_sentence_and_goes_on_once_there_is_room(tmp_path: Path) -> None:
     journal = tmp_path / "s.journal"
     run(tmp_path, INTERIOR, trials=3, storage=str(journal))
-    journal.write_bytes(journal.read_bytes()[:-20])
+    size, limits = journal.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 700, limits[1]))
+    try:
+        with pytest.raises(StudyError, match=r"s\.journal failed \(File too large\); finished trials are kept"):
+            run(tmp_path, INTERIOR, trials=5, storage=str(journal))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not journal.read_bytes().endswith(b"\n")
+    assert len(load_study("s", tmp_path / "s", str(journal)).trials) >= 3  # a look changes nothing
+    assert not journal.read_bytes().endswith(b"\n")
+    study, _ = run(tmp_path, INTERIOR, trials=5, storage=str(journal))
+    assert len(complete(study)) == 5
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+    journal = tmp_path / "s.journal"
+    run(tmp_path, INTERIOR, trials=3, storage=str(journal))
+    journal.write_bytes(journal.read_bytes()[:-20] + b"\n{}\n")
     with pytest.raises(StudyError, match=r"s\.journal"):
         run(tmp_path, INTERIOR, trials=5, storage=str(journal))
+
+
+@pytest.mark.parametrize("content", [b"", b"notes of mine", b"{}\nnotes of mine", b"{}\n"])
+def test_a_file_without_an_incomplete_line_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "s.journal"
+    file.write_bytes(content)
+    Journal(file).cut_incomplete_line()
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("length", [1, 2**16 - 1, 2**16, 2**17 + 5])
+def test_an_incomplete_line_of_any_length_is_cut(tmp_path: Path, length: int) -> None:
+    file = tmp_path / "s.journal"
+    file.write_bytes(b"{}\n" * 3 + b"{" * length)
+    Journal(file).cut_incomplete_line()
+    assert file.read_bytes() == b"{}\n" * 3
 
 
 def gone() -> OperationalError:

@@ -41,12 +41,13 @@ class Odd(NetworkObjective):
     [
         ({"describe": None}, r"describe\(\) to return a dictionary, got None"),
         ({"describe": {"x": object()}}, r"describe\(\) to return JSON values"),
+        ({"describe": {"x": [float("nan")]}}, r"describe\(\) to return JSON values"),
         ({"describe": {"network": "mine"}}, "'network' in the objective's .* a dictionary, got 'mine'"),
         ({"describe": {"phi": "big"}}, "'phi' in the objective's .* a number, got 'big'"),
         ({"describe": {"phi": True}}, "'phi' in the objective's .* a number, got True"),
         *(
             ({"describe": {"phi": phi}}, "'phi' in the objective's .* other than 0 between -20 and 20, got")
-            for phi in (float("inf"), float("nan"), 0, 1e9)
+            for phi in (0, 1e9)
         ),
         ({"describe": {"score": 3}}, "'score' in the objective's .* a text, got 3"),
         ({"network": 5}, r"network\(\) to return a ScaledNetwork, a CountedNetwork or None, got 5"),

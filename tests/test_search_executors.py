@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from phiscale import StudyError, TrialError
+from phiscale import SettingsError, StudyError, TrialError
 from search.executors import processes
 from search.executors.contract import Done, Executor, Job, Lost, Outcome, Raised, run_all
 from search.executors.in_process import InProcess
@@ -59,6 +60,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
         executor.close()
 
 
+without_ray = pytest.mark.parametrize("make", ["in process", "processes"], indirect=True)
 every_executor = pytest.mark.parametrize("make", ["in process", *WITH_PROCESSES], indirect=True)
 executors_of_processes = pytest.mark.parametrize("make", WITH_PROCESSES, indirect=True)
 on_this_machine = pytest.mark.parametrize("make", ["processes"], indirect=True)
@@ -123,6 +125,15 @@ def test_a_trial_error_travels_with_its_kind(make: Make) -> None:
     assert (outcome.error.kind, str(outcome.error)) == ("diverged", "the loss became NaN")
 
 
+@without_ray
+def test_a_process_that_the_work_forks_answers_nothing(make: Make, tmp_path: Path) -> None:
+    executor = make(1)
+    (first,) = do(executor, ("fork", tmp_path / "forked"))
+    assert values([first]) == [1]
+    assert (tmp_path / "forked").exists()
+    assert values(do(executor, ("answer", 2), ("answer", 3))) == [2, 3]
+
+
 # workers in processes of their own
 
 
@@ -152,11 +163,13 @@ def test_a_job_whose_time_is_up_is_lost_and_its_worker_replaced(make: Make, tmp_
 @executors_of_processes
 def test_an_answer_that_cannot_travel_is_the_job_s_own_mistake(make: Make) -> None:
     executor = make(1)
-    first, second = do(executor, ("cannot_travel",), ("travels",))
+    first, second, third = do(executor, ("cannot_travel",), ("travels",), ("foreign",))
     assert isinstance(first, Raised)
     assert "pickle" in first.what
     assert isinstance(second, Done)
     assert second.value.score == 0.5
+    assert isinstance(third, Raised)
+    assert third.what == "ModuleNotFoundError: No module named 'not_there'"
 
 
 @executors_of_processes
@@ -194,18 +207,98 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "driver.py").write_text(DRIVER)
+def script(folder: Path, content: str) -> subprocess.Popen[str]:
+    """A script of a person's, started with its folder."""
+    (folder / "script.py").write_text(content)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py"), str(tmp_path)], env=environment)
+    words = [sys.executable, str(folder / "script.py"), str(folder)]
+    return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_workers_end_with_a_driver_that_is_killed_and_so_does_what_they_started(tmp_path: Path) -> None:
+    driver = script(tmp_path, DRIVER)
     try:
         wait_until(lambda: (tmp_path / "a").exists() and (tmp_path / "b").exists())
         below = descendants(driver.pid)
     finally:
         driver.kill()
-        driver.wait()
-    assert len(below) >= 2
+        _, said = driver.communicate()
+    assert {int((tmp_path / name).read_text()) for name in "ab"} < set(below)
     wait_until(lambda: not any(is_alive(process) for process in below), 10)
+    assert said == ""
+
+
+UNGUARDED = """
+from search.executors.processes import Processes
+from search import search
+def score(alpha, beta, gamma):
+    return alpha
+search(score, trials=2, executor=Processes(1))
+"""
+
+
+def test_a_script_that_starts_again_in_its_workers_is_told_so(tmp_path: Path) -> None:
+    _, said = script(tmp_path, UNGUARDED).communicate()
+    assert said.count("Traceback") == 1  # that of the script itself
+    assert "expected a script that starts its search under if __name__ == '__main__':" in said.splitlines()[-1]
+
+
+@on_this_machine
+def test_a_killed_worker_is_not_waited_for_while_what_it_forked_lives(make: Make, tmp_path: Path) -> None:
+    lost, done = do(make(1), ("die_and_leave_a_fork", tmp_path / "fork"), ("answer", 1))
+    assert isinstance(lost, Lost)
+    assert lost.reason.startswith("its worker process ended (killed by SIGKILL")
+    assert done == Done(1, 1)
+    fork = int((tmp_path / "fork").read_text())
+    wait_until(lambda: not is_alive(fork), 10)
+
+
+@on_this_machine
+def test_what_a_late_evaluation_has_started_ends_with_it(make: Make, tmp_path: Path) -> None:
+    executor = make(1, timeout=2)
+    (lost,) = do(executor, ("hang", tmp_path / "child"))
+    assert isinstance(lost, Lost)
+    child = int((tmp_path / "child").read_text())
+    wait_until(lambda: not is_alive(child), 10)
+
+
+@pytest.mark.parametrize("workers", [0, -1, True, 1.5, "2"])
+def test_a_number_of_workers_that_is_none_is_refused(workers: Any) -> None:
+    with pytest.raises(SettingsError, match="expected workers to be"):
+        Processes(workers)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "2", True])
+def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
+    with pytest.raises(SettingsError, match="expected timeout to be"):
+        Processes(1, timeout=timeout)
+
+
+@on_this_machine
+def test_the_longest_timeout_is_one(make: Make) -> None:
+    assert values(do(make(1, timeout=1e300), ("answer", 1))) == [1]
+
+
+def test_work_that_cannot_be_sent_is_refused() -> None:
+    with pytest.raises(
+        SettingsError, match=r"objective that can be sent to workers, got TypeError: cannot pickle '_thr"
+    ):
+        Processes(1).start(threading.Lock().acquire)
+
+
+@without_ray
+def test_a_job_that_is_withdrawn_is_not_begun(make: Make) -> None:
+    check_withdrawing(make(1))
+
+
+def check_withdrawing(executor: Executor) -> None:
+    for place in range(4):
+        executor.submit(Job(place, ("answer", place)))
+    executor.withdraw({1, 2, "another"})
+    found = [*executor.wait()]
+    while len(found) < 2:
+        found += executor.wait()
+    assert found == [Done(0, 0), Done(3, 3)]
 
 
 def is_alive(process: int) -> bool:
@@ -249,6 +342,25 @@ class Ended:
 def test_a_worker_sees_its_gpu_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
     assert values(do(make(1), ("variable", "CUDA_VISIBLE_DEVICES"))) == ["5"]
+
+
+@pytest.mark.parametrize("make", [RAY], indirect=True)
+def test_a_person_s_own_session_of_ray_stays_and_no_node_is_waited_for_that_is_not_there(make: Make) -> None:
+    import ray
+
+    ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memory=80_000_000)
+    try:
+        for memory in (2**60, int(1e300)):
+            with pytest.raises(SettingsError, match="GiB of memory for each worker, which one node of the cluster has"):
+                make(1, memory=memory)
+        executor = make(1, memory=2**20)
+        check_withdrawing(executor)
+        with pytest.raises(SettingsError, match="objective that can be sent to workers, got TypeError"):
+            in_ray(1).start(threading.Lock().acquire)
+        executor.close()
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
 
 
 # memory

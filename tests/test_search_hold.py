@@ -123,6 +123,47 @@ def test_a_driver_of_another_host_cannot_be_told_and_can_be_declared_dead(
     held.release()
 
 
+def test_a_second_search_of_the_same_process_is_refused(study: optuna.Study) -> None:
+    """Of another thread, say: without a folder no lock tells that the first one lives."""
+    first = Hold(study, None)
+    assert is_driven(study)
+    with pytest.raises(StudyError, match=HELD):
+        Hold(study, None)
+    first.release()
+    Hold(study, None).release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_of_the_driver_is_none(tmp_path: Path, study: optuna.Study) -> None:
+    held = Hold(study, tmp_path / "s")
+    child = os.fork()
+    if not child:
+        try:
+            held.check()
+        except StudyError:
+            held.release()
+            os._exit(3)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    held.check()
+    assert hold._is_locked(Path(study.user_attrs["driver"]["lock"]))
+    held.release()
+
+
+def test_a_claim_that_cannot_be_stored_leaves_no_lock(
+    tmp_path: Path, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(study, "set_user_attr", fail)
+        with pytest.raises(OSError, match="disk full"):
+            Hold(study, tmp_path / "s")
+    assert list((tmp_path / "s").iterdir()) == []
+    Hold(study, tmp_path / "s").release()
+
+
 def test_who_was_taken_over_hears_of_it_and_leaves_the_claim_alone(tmp_path: Path, study: optuna.Study) -> None:
     first = Hold(study, tmp_path / "s")
     second = Hold(study, tmp_path / "s", take_over=True)

@@ -214,7 +214,7 @@ def test_an_impossible_horizon_is_refused(settings: dict[str, Any], message: str
         (Law(data=...), {"horizon_epochs": 2}, "data whose epoch is known for --horizon-epochs; use --horizon-images"),
         *(
             (Law(data={"epoch_images": one}), {"horizon_epochs": 2}, "data whose epoch is known")
-            for one in (None, 0, -5, "many", math.inf)
+            for one in (None, 0, -5, "many")
         ),
         (Law(rungs=...), {"horizon_images": 50_000}, "scores at rungs for a horizon, got one without"),
         (INTERIOR, {"horizon_epochs": 2}, "scores at rungs for a horizon, got one without"),

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,59 @@ def test_a_storage_without_the_study_says_so(tmp_path: Path) -> None:
 def test_a_storage_in_memory_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(StudyError, match="a storage that lasts"):
         open_storage(url, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%41b", "a#b", "a{b}c", "a b"])
+def test_a_folder_of_any_name_holds_its_study(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    open_storage(None, folder)
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.db")] == [Path(name, "study.db")]
+
+
+@pytest.mark.parametrize(
+    ("name", "absolute"),
+    [
+        ("a/b.journal", "{here}/a/b.journal"),
+        ("/a/b.journal", "/a/b.journal"),
+        ("sqlite:///b.db", "sqlite:///{here}/b.db"),
+        ("sqlite:////a/b.db?timeout=5", "sqlite:////a/b.db?timeout=5"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("sqlite://", "sqlite://"),
+        ("sqlite///wrong", "sqlite///wrong"),
+        ("postgresql://user:secret@host/db", "postgresql://user:secret@host/db"),
+    ],
+)
+def test_files_are_named_from_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, absolute: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage.absolute_name(name) == absolute.format(here=tmp_path)
+    assert storage.absolute_name(None) is None
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_who_opens_a_database_that_another_makes_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    import optuna
+    from sqlalchemy.exc import OperationalError
+
+    made = optuna.storages.RDBStorage.__init__
+    left = [OperationalError("CREATE", {}, Exception("table x already exists"))] * times
+
+    def make(*given: Any, **named: Any) -> None:
+        if left:
+            raise left.pop()
+        made(*given, **named)
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "__init__", make)
+    monkeypatch.setattr(storage, "_PAUSES", (0.0, 0.0))
+    if times == 1:
+        open_storage(None, tmp_path, to_write=True)
+    else:
+        with pytest.raises(StudyError, match="table x already exists"):
+            open_storage(None, tmp_path, to_write=True)
 
 
 def journal_mode(path: Path) -> str:

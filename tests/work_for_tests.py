@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -60,6 +63,14 @@ class Work:
         """Of a class that only this process knows."""
         return type("Own", (), {"score": 0.5})()
 
+    def fork(self, marker: Path) -> int:
+        """Goes on in a second process, as code that forgets to end it does; the exit status of that."""
+        child = os.fork()
+        if not child:
+            marker.touch()
+            raise RuntimeError("in the fork")
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
     def die_once(self, marker: Path) -> str:
         if marker.exists():
             return "survived"
@@ -74,8 +85,25 @@ class Work:
         return "done"
 
     def hang(self, marker: Path) -> None:
-        marker.touch()
+        """With a process of its own, whose number it writes."""
+        child = subprocess.Popen(["sleep", "600"])
+        marker.with_suffix(".part").write_text(str(child.pid))
+        marker.with_suffix(".part").rename(marker)
         time.sleep(600)
+
+    def die_and_leave_a_fork(self, marker: Path) -> None:
+        """The fork holds all that the worker had open."""
+        child = os.fork()
+        if not child:
+            time.sleep(600)
+        marker.write_text(str(child))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def foreign(self) -> Any:
+        """Of a module that the driver does not have."""
+        module = sys.modules["not_there"] = types.ModuleType("not_there")
+        module.Own = type("Own", (), {"__module__": "not_there"})  # type: ignore[attr-defined]
+        return module.Own()
 
     def add_one(self) -> tuple[float, str]:
         """The sum of the array after one more, and how the system maps it."""

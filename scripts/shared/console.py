@@ -8,9 +8,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from phiscale.errors import PhiscaleError, SettingsError
+from phiscale.errors import PhiscaleError, SettingsError, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -21,16 +22,20 @@ Options = TypeVar("Options")
 
 _ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a command as Ctrl-C does; a closed terminal sends SIGHUP."""
-OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+_LONGEST = 4000
+"""Characters of an error."""
+OK, FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
 
 def run_command(options: type[Options], command: Callable[[Options], None], description: str, name: str) -> int:
     """Read the options of a command, run it, and turn its errors into one sentence and an exit status.
 
-    0 success, 1 failure, 2 wrong usage, 130 Ctrl-C. ``PHISCALE_TRACEBACK=1`` shows where an error came from.
+    0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 141 where nobody reads its output any longer, as for other tools.
+    ``PHISCALE_TRACEBACK=1`` shows where an error came from.
     """
     import tyro
 
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - None where it was closed before the start
     for ending in _ENDINGS:
         signal.signal(ending, _terminate)
     try:
@@ -43,6 +48,7 @@ def run_command(options: type[Options], command: Callable[[Options], None], desc
         return INTERRUPTED
     except BrokenPipeError:
         _empty_output()
+        return UNREAD
     except (PhiscaleError, OSError) as error:
         if os.environ.get("PHISCALE_TRACEBACK"):
             traceback.print_exc()
@@ -66,7 +72,7 @@ def _terminate(*_: Any) -> None:
 
 def say_error(message: str) -> None:
     """One sentence on standard error."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {one_line(message, _LONGEST)}", file=sys.stderr)
 
 
 class PlainProgress:
@@ -171,9 +177,8 @@ def describe_trial(trial: Trial) -> str:
     names = f" {'='.join(trial.plan.names)}" if trial.plan.names else ""
     point = " ".join(f"{value:.3f}" for value in trial.constants.as_tuple())
     if trial.state == "FAIL":
-        return (
-            f"trial {trial.number}{names}: {point} failed: {trial.failure.reason if trial.failure else 'interrupted'}"
-        )
+        reason = one_line(trial.failure.reason) if trial.failure else "interrupted"
+        return f"trial {trial.number}{names}: {point} failed: {reason}"
     sizes, network = trial.sizes, ""
     if sizes is not None and sizes.blocks is not None:
         network = f", {sizes.blocks} blocks, {sizes.resolution} px, {sizes.cost_ratio:.3f} of the cost"

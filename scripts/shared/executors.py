@@ -11,7 +11,8 @@ from phiscale.errors import SettingsError
 if TYPE_CHECKING:
     from search.executors.contract import Executor
 
-_MOST_WORKERS = 4096
+_MOST_WORKERS, _ENDLESS = 4096, 1e15
+_OF_RAY = ("address", "gpus_per_worker", "memory_per_worker")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,13 @@ class ExecutorSettings:
             raise SettingsError(f"expected 1 to {_MOST_WORKERS} workers, got {self.workers}")
         limits = {"trial_timeout": self.trial_timeout, "memory_per_worker": self.memory_per_worker}
         for name, value in limits.items():
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise SettingsError(f"expected {name} to be finite and above 0, got {value!r}")
+            if value is not None and not 0 < value <= _ENDLESS:
+                raise SettingsError(f"expected {name} to be above 0 and at most {_ENDLESS:g}, got {value!r}")
+        for name in _OF_RAY:
+            if self.executor != "ray" and getattr(self, name) != getattr(type(self), name):
+                raise SettingsError(
+                    f"expected --{name.replace('_', '-')} with --executor ray, got it without; add that"
+                )
         gpus = self.gpus_per_worker
         if gpus is not None and not (math.isfinite(gpus) and gpus >= 0):
             raise SettingsError(f"expected gpus_per_worker to be finite and not negative, got {gpus!r}")

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from objectives.training.rate_plane import RatePlane
 
 
+_PROXY = ("data", "side", "network", "resolution", "phi", "budget", "rounding", "factory", "rate_plane")
+"""Settings that a person's own objective has no use for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings:
     """What is measured: which network, on which images, at which cost."""
@@ -75,12 +79,13 @@ class ObjectiveSettings:
                 raise SettingsError(f"expected a {name} of at least {low} pixels, got {value}")
         if self.objective == "":
             raise SettingsError("expected --objective as package.module:attribute, got nothing; leave it out")
-        if self.objective and (self.data or self.network or self.factory):
-            raise SettingsError("expected either --objective, or --data and --network or --factory, not both")
-        if self.objective and self.rate_plane:
+        given = [f"--{name.replace('_', '-')}" for name in _PROXY if getattr(self, name) != getattr(type(self), name)]
+        if self.objective and given:
             raise SettingsError(
-                "expected either --objective or --rate-plane, which is for the proxy training, not both"
+                f"expected either --objective, or {', '.join(given)} of the proxy training, not both; leave one out"
             )
+        if not self.objective and self.direction != "maximize":
+            raise SettingsError(f"expected --direction {self.direction} with --objective, got it without; leave it out")
         if self.factory and self.network:
             raise SettingsError("expected either --network or --factory, not both")
 
@@ -91,7 +96,9 @@ class ObjectiveSettings:
 
 
 def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> Objective:
-    """The objective of a study: proxy training, or a person's own."""
+    """The objective of a study: proxy training, or a person's own. Raises ``SettingsError``."""
+    if settings.objective and train != TrainSettings():
+        raise SettingsError("expected either --objective, or options of --train, which are for the proxy training")
     if settings.objective:
         return _loaded(settings.objective, settings.cost_model, settings.direction)
     from objectives.proxy import ProxyObjective

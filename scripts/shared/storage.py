@@ -7,12 +7,17 @@ file that its owner alone may read, or into ``PHISCALE_STORAGE``.
 from __future__ import annotations
 
 import os
+import stat
+import sys
 from pathlib import Path
 
 from phiscale.errors import SettingsError
+from search.storage import secrets_in
 
 VARIABLE = "PHISCALE_STORAGE"
 """The storage of all commands that name no other one."""
+_LONGEST = 4096
+"""Bytes of a file that holds a URL."""
 
 
 def storage_given(storage: str | None, file: Path | None) -> str | None:
@@ -26,12 +31,17 @@ def storage_given(storage: str | None, file: Path | None) -> str | None:
 
 
 def _read(file: Path) -> str:
-    """The one line of the file; what stands in it appears in no message."""
+    """The one line of the file; what stands in it appears in no message. Says so where others can read a password."""
     try:
-        lines = file.read_text(encoding="utf-8").split()
+        about = file.stat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > _LONGEST:
+            raise SettingsError(f"expected --storage-file {file} to be a file of at most {_LONGEST} bytes with a URL")
+        lines = file.read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise SettingsError(f"cannot read --storage-file {file}: {reason}") from None
     if len(lines) != 1:
         raise SettingsError(f"expected one line with a database URL in --storage-file {file}, got {len(lines)} words")
+    if about.st_mode & (stat.S_IRGRP | stat.S_IROTH) and secrets_in(lines[0]):
+        print(f"others can read a password in --storage-file {file}; chmod 600 {file}", file=sys.stderr)
     return lines[0]

@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from phiscale.errors import PhiscaleError, SettingsError
-from search.storage import redact
+from phiscale.errors import PhiscaleError, SettingsError, one_line
+from search.storage import redact, sqlite_url
 from search.trial import Trial, row
 
 Tracker = Literal["none", "tensorboard", "mlflow", "wandb"]
@@ -38,7 +38,7 @@ def tracking(tracker: Tracker, folder: Path, study: str) -> Iterator[Track]:
         except PhiscaleError:
             raise
         except Exception as error:  # noqa: BLE001 - a tracker may fail with anything
-            reason = redact(" ".join(str(error).split()))
+            reason = one_line(redact(str(error)))
             raise SettingsError(
                 f"cannot open {tracker} ({reason}); correct its settings, or leave --track out"
             ) from None
@@ -56,7 +56,7 @@ def _kept_apart(tracker: str, send: Track) -> Track:
             send(trial)
         except Exception as error:  # noqa: BLE001 - whatever a display fails with, the trial is stored
             broken = True
-            print(f"{tracker} does not take trials any longer: {error}; the search goes on", file=sys.stderr)
+            print(f"{tracker} does not take trials any longer: {one_line(error)}; the search goes on", file=sys.stderr)
 
     return track
 
@@ -118,7 +118,7 @@ def _mlflow(folder: Path, study: str) -> Iterator[Track]:
     except ImportError:
         raise _missing("mlflow") from None
     folder.mkdir(parents=True, exist_ok=True)
-    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}")
+    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(folder / "mlflow.db"))
     known = client.get_experiment_by_name(study)
     experiment = known.experiment_id if known else client.create_experiment(study)
 

@@ -7,15 +7,17 @@ submitted it decides whether to submit it again.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pickle
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
-from phiscale.errors import PhiscaleError, StudyError, one_line
+from phiscale.errors import PhiscaleError, SettingsError, StudyError, one_line
 
 Work = Callable[..., Any]
 MOST_LOST = 3
@@ -53,11 +55,15 @@ class Raised:
     where: str
     """File, line and function in which it was raised."""
     trace: str
-    """The whole traceback."""
+    """The whole traceback; a note to the exception that ends the run, shown where a traceback is."""
 
     def as_error(self, call: str) -> PhiscaleError:
         """What to raise where the ``call``, as a person knows it, may not fail."""
-        return self.error or StudyError(f"{call} raised {self.what} ({self.where})")
+        if self.error is not None:
+            return self.error
+        error = StudyError(f"{call} raised {self.what} ({self.where})")
+        error.add_note(self.trace)
+        return error
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,9 @@ class Executor(Protocol):
     def submit(self, job: Job) -> None:
         """Take a job; it waits where all workers are busy."""
 
+    def withdraw(self, keys: Collection[Any]) -> None:
+        """Drop those of the jobs that have not begun; of the others an outcome still comes."""
+
     def wait(self) -> list[Outcome]:
         """What came back, at least one outcome; waits for it. Only called while jobs are out."""
 
@@ -93,12 +102,24 @@ class Executor(Protocol):
 
 def attempt(work: Work, job: Job) -> Done | Raised:
     """Call the work. ``KeyboardInterrupt`` goes on to the caller."""
+    process = os.getpid()
     try:
         return Done(job.key, work(*job.arguments))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a person's code may raise anything
         return _raised(job.key, error)
+    finally:
+        if os.getpid() != process:
+            _end_fork()
+
+
+def _end_fork() -> NoReturn:
+    """End a process that the work forked and let go on: it would answer, and drive the study, a second time."""
+    said = f"process {os.getpid()}, which an evaluation forked, ends; end it by os._exit in your code\n"
+    with contextlib.suppress(OSError):
+        os.write(2, said.encode())
+    os._exit(1)
 
 
 def attempt_and_send(work: Work, job: Job) -> bytes:
@@ -110,6 +131,23 @@ def attempt_and_send(work: Work, job: Job) -> bytes:
         return bytes(cloudpickle.dumps(outcome))
     except Exception as error:  # noqa: BLE001 - objects raise anything when they are pickled
         return pickle.dumps(_raised(job.key, error))
+
+
+def received(key: Any, sent: bytes) -> Outcome:
+    """What ``attempt_and_send`` sent; an answer that this process cannot read is a call that raised."""
+    try:
+        outcome: Outcome = pickle.loads(sent)  # noqa: S301 - of this program's own worker
+    except Exception as error:  # noqa: BLE001 - the classes of a person's answer may not be there
+        return _raised(key, error)
+    return outcome
+
+
+def cannot_send(error: Exception) -> SettingsError:
+    """What to raise where the work cannot be pickled."""
+    return SettingsError(
+        f"expected an objective that can be sent to workers, got {one_line(error)}; make "
+        "what cannot be sent inside of the evaluation, or use one worker in this process"
+    )
 
 
 def _raised(key: Any, error: BaseException) -> Raised:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
+from typing import Any
 
 from search.executors.contract import Job, Outcome, Work, attempt
 
@@ -23,6 +25,10 @@ class InProcess:
     def submit(self, job: Job) -> None:
         """Take a job."""
         self._jobs.append(job)
+
+    def withdraw(self, keys: Collection[Any]) -> None:
+        """Drop those of the jobs that have not begun."""
+        self._jobs = deque(job for job in self._jobs if job.key not in keys)
 
     def wait(self) -> list[Outcome]:
         """Do the first job."""

@@ -7,20 +7,21 @@ is replaced, and its job comes back as lost. They end with this process, however
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from phiscale.errors import StudyError
-from search.executors.contract import Job, Lost, Outcome, Work, attempt_and_send
+from phiscale.checks import positive, whole
+from phiscale.errors import SettingsError, StudyError
+from search.executors.contract import Job, Lost, Outcome, Work, attempt_and_send, received
 from search.executors.memory import Memory, fits
 from search.executors.shared_work import ReceivedWork, SharedWork
 
@@ -29,14 +30,23 @@ if TYPE_CHECKING:
 
 _MOST_DEATHS = 3
 """Deaths of workers, one after the other before any job, after which no more are started."""
+_PAUSE = 1.0
+"""Longest time between two looks at the workers, in seconds: what one has forked keeps its pipes open when it dies."""
+_UNGUARDED = 97
+"""Exit status of a worker that imports a script, which then starts workers of its own."""
 
 
 class Processes:
-    """The executor of ``workers`` processes; ``timeout`` is the longest that a job may take, in seconds."""
+    """The executor of ``workers`` processes; ``timeout`` is the longest that a job may take, in seconds.
+
+    Raises ``SettingsError`` for a number of workers or a timeout that is none.
+    """
 
     def __init__(self, workers: int, *, timeout: float | None = None) -> None:
-        self.workers = workers
-        self._timeout = timeout
+        if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself asks
+            os._exit(_UNGUARDED)
+        self.workers = whole("workers", workers, SettingsError)
+        self._timeout = None if timeout is None else positive("timeout", timeout, SettingsError)
         self._waiting: deque[Job] = deque()
         self._crew: list[_Worker] = []
         self._work: SharedWork | None = None
@@ -52,6 +62,10 @@ class Processes:
     def submit(self, job: Job) -> None:
         """Take a job."""
         self._waiting.append(job)
+
+    def withdraw(self, keys: Collection[Any]) -> None:
+        """Drop those of the jobs that have not begun."""
+        self._waiting = deque(job for job in self._waiting if job.key not in keys)
 
     def wait(self) -> list[Outcome]:
         """What came back. Raises ``StudyError`` where every worker dies as it starts."""
@@ -90,25 +104,26 @@ class Processes:
         running = [other.job.needed for other in self._crew if other.job and other.memory.device == device]
         return fits(needed, self._memory.get(device, Memory()), running)
 
-    def _patience(self) -> float | None:
-        """Seconds until something has to be looked at again; None to wait for the workers alone."""
-        now, limit = time.monotonic(), self._timeout
-        times = [worker.since + limit - now for worker in self._crew if worker.job and limit is not None]
-        return max(0.0, min(times)) if times else None
+    def _patience(self) -> float:
+        """Seconds until something has to be looked at again."""
+        now, limit = time.monotonic(), self._timeout or math.inf
+        return max(0.0, min([_PAUSE, *(worker.since + limit - now for worker in self._crew if worker.job)]))
 
-    def _ready(self, timeout: float | None) -> list[_Worker]:
-        by_handle: dict[Any, _Worker] = {}
-        for worker in self._crew:
-            by_handle |= {worker.connection: worker, worker.process.sentinel: worker}
-        return list({id(by_handle[handle]): by_handle[handle] for handle in wait(list(by_handle), timeout)}.values())
+    def _ready(self, timeout: float) -> list[_Worker]:
+        """Workers that have said something or ended, waited for at most ``timeout`` seconds."""
+        handles: list[Any] = [handle for w in self._crew for handle in (w.connection, w.process.sentinel)]
+        ready = set(wait(handles, timeout))
+        return [w for w in self._crew if {w.connection, w.process.sentinel} & ready or w.process.exitcode is not None]
 
     def _late(self) -> list[Outcome]:
         """The jobs whose time has run out; their workers are killed and replaced."""
         late = [w for w in self._crew if w.job and self._timeout and time.monotonic() - w.since > self._timeout]
-        return [self._replace(worker, f"it took more than {self._timeout:g} s") for worker in late if worker.job]
+        return [lost for w in late for lost in self._replace(w, f"it took more than {self._timeout:g} s")]
 
     def _heard(self, worker: _Worker) -> list[Outcome]:
         try:
+            if worker.process.exitcode is not None:
+                worker.kill_session()  # what it has forked may keep its pipe open in the middle of an answer
             if not worker.connection.poll():
                 raise EOFError
             sent, worker.memory = worker.connection.recv()
@@ -118,11 +133,16 @@ class Processes:
         self._deaths, worker.is_ready = 0, True
         if sent is None:
             return []
-        worker.job = None
-        return [pickle.loads(sent)]  # noqa: S301 - of this process's own worker
+        job, worker.job = worker.job, None
+        return [received(job.key, sent)] if job else []
 
     def _died(self, worker: _Worker) -> list[Outcome]:
-        worker.process.join(1)
+        worker.process.join(_PAUSE)
+        if worker.process.exitcode == _UNGUARDED:
+            raise SettingsError(
+                "expected a script that starts its search under if __name__ == '__main__':, got one that starts it "
+                "when a worker process imports it; put the call under that line"
+            ) from None
         reason = _ending(worker.process.exitcode)
         if not worker.is_ready:
             self._deaths += 1
@@ -130,17 +150,13 @@ class Processes:
                 raise StudyError(
                     f"expected worker processes that start, got {self._deaths} that ended at once ({reason}); "
                     "see what they printed above, or use --workers 1"
-                )
-        if worker.job is None:
-            self._crew[self._crew.index(worker)] = self._spawn(worker.place)
-            return []
-        return [self._replace(worker, f"its worker process ended ({reason})")]
+                ) from None
+        return self._replace(worker, f"its worker process ended ({reason})")
 
-    def _replace(self, worker: _Worker, reason: str) -> Lost:
-        job = worker.job
+    def _replace(self, worker: _Worker, reason: str) -> list[Outcome]:
         worker.end()
         self._crew[self._crew.index(worker)] = self._spawn(worker.place)
-        return Lost(job.key if job else None, reason)
+        return [Lost(worker.job.key, reason)] if worker.job else []
 
 
 @dataclass(eq=False)
@@ -175,31 +191,38 @@ class _Worker:
             self.connection.send(job)
 
     def end(self) -> None:
+        """End the process, and all that its evaluations have started and left."""
+        self.kill_session()
         self.process.kill()
         self.process.join()
         self.connection.close()
 
+    def kill_session(self) -> None:
+        if self.is_ready and self.process.pid:  # before, it may not have a session of its own
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
-def _serve(connection: Connection, received: ReceivedWork) -> None:
-    """A worker: load the work, then do one job after the other."""
+
+def _serve(connection: Connection, sent: ReceivedWork) -> None:
+    """A worker: load the work, then do one job after the other, in a session of its own and what it starts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
+    os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    work = received.load()
-    connection.send((None, Memory.of(work)))
-    while True:
-        try:
+    work = sent.load()
+    with contextlib.suppress(EOFError, OSError):  # the driver has ended
+        connection.send((None, Memory.of(work)))
+        while True:
             job = connection.recv()
-        except EOFError:
-            return
-        connection.send((attempt_and_send(work, job), Memory.of(work)))
+            connection.send((attempt_and_send(work, job), Memory.of(work)))
 
 
 def _end_with_parent() -> None:
-    """End this process with the one that started it, which ``kill -9`` would otherwise leave waiting for ever."""
+    """End this session with the process that started it, which ``kill -9`` would otherwise leave waiting for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        parent.join()
-        os._exit(1)
+        while os.getppid() == parent.pid:
+            parent.join(_PAUSE)
+        os.killpg(0, signal.SIGKILL)
 
 
 @contextlib.contextmanager

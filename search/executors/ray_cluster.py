@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import pickle
 import platform
 import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import phiscale
-from phiscale.errors import SettingsError, StudyError
-from search.executors.contract import Job, Lost, Outcome, Work, attempt_and_send
+from phiscale.checks import positive, real, whole
+from phiscale.errors import SettingsError, StudyError, one_line
+from search.executors.contract import Job, Lost, Outcome, Work, attempt_and_send, cannot_send, received
 
 _CONNECT = 10.0
 """Seconds in which a cluster has to answer."""
@@ -39,7 +40,8 @@ _LEFT_OUT = ["**/__pycache__"]
 class RayCluster:
     """The executor of ``workers`` actors; ``gpus`` and ``memory`` (bytes) are what each reserves.
 
-    Without ``gpus`` that is one where the cluster has any, else one CPU.
+    Without ``gpus`` that is one where the cluster has any, else one CPU. A session of Ray that this process has begun
+    before is used, and left as it is. Raises ``SettingsError`` for a number that is none.
     """
 
     def __init__(
@@ -53,30 +55,49 @@ class RayCluster:
     ) -> None:
         if importlib.util.find_spec("ray") is None:
             raise SettingsError("expected the package ray for --executor ray; pip install ray")
-        self.workers, self._address, self._gpus, self._timeout = workers, address, gpus, timeout
-        self._reserved = {} if memory is None else {"memory": memory}
+        self.workers, self._address = whole("workers", workers, SettingsError), address
+        self._timeout = None if timeout is None else positive("timeout", timeout, SettingsError)
+        self._gpus = None if gpus is None else real("gpus", gpus, SettingsError)
+        self._reserved = {} if memory is None else {"memory": whole("memory", memory, SettingsError)}
         self._waiting: deque[Job] = deque()
         self._crew: list[_Actor] = []
         self._deaths = 0
         self._work: Any = None
+        self._is_ours = False
+        """Whether the session of Ray is to be ended."""
 
     def start(self, work: Work) -> None:
         """Connect, and start the actors. Raises ``SettingsError`` and ``StudyError``."""
         import ray
 
-        _connect(self._address)
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        have = float(resources.get("GPU", 0))
-        gpus = (1.0 if have else 0.0) if self._gpus is None else self._gpus
-        if gpus > have:
-            raise SettingsError(f"expected at most {have:g} GPUs for each worker, which the cluster has, got {gpus:g}")
+        if not ray.is_initialized():
+            self._is_ours = True
+            _connect(self._address)
+        gpus = (1.0 if _largest("GPU") else 0.0) if self._gpus is None else self._gpus
+        if gpus > _largest("GPU"):
+            raise SettingsError(
+                f"expected at most {_largest('GPU'):g} GPUs for each worker, which one node has, got {gpus:g}"
+            )
+        memory = self._reserved.get("memory", 0)
+        if memory > _largest("memory"):
+            raise SettingsError(
+                f"expected at most {_largest('memory') / 2**30:.2f} GiB of memory for each worker, which one node of "
+                f"the cluster has, got {memory / 2**30:.4g}"
+            )
         self._options = {"num_cpus": 0 if gpus else 1, "num_gpus": gpus, **_NO_REPEATS, **self._reserved}
-        self._work = ray.put(work)
+        try:
+            self._work = ray.put(work)
+        except Exception as error:  # noqa: BLE001 - objects raise anything when they are pickled
+            raise cannot_send(error) from None
         self._crew = [self._spawn() for _ in range(self.workers)]
 
     def submit(self, job: Job) -> None:
         """Take a job."""
         self._waiting.append(job)
+
+    def withdraw(self, keys: Collection[Any]) -> None:
+        """Drop those of the jobs that have not begun."""
+        self._waiting = deque(job for job in self._waiting if job.key not in keys)
 
     def wait(self) -> list[Outcome]:
         """What came back. Raises ``StudyError`` where workers die as they start."""
@@ -95,13 +116,14 @@ class RayCluster:
                 return outcomes
 
     def close(self) -> None:
-        """End the actors, and leave the cluster."""
+        """End the actors, and leave the cluster if it was joined here."""
         import ray
 
         for actor in self._crew:
             ray.kill(actor.handle)
         self._crew, self._waiting, self._work = [], deque(), None
-        ray.shutdown()
+        if self._is_ours:
+            ray.shutdown()
 
     def _spawn(self) -> _Actor:
         import ray
@@ -120,13 +142,12 @@ class RayCluster:
             return self._lost(actor, job, error)
         self._deaths = 0
         if job is not None:
-            outcome: Outcome = pickle.loads(value)  # noqa: S301 - of this program's own worker
-            return [outcome]
+            return [received(job.key, value)]
         _check_same(value)
         return []
 
     def _lost(self, actor: _Actor, job: Job | None, error: Exception) -> list[Outcome]:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(str(error), 200) or type(error).__name__
         self._crew[self._crew.index(actor)] = self._spawn()
         if job is not None:
             return [Lost(job.key, f"its worker was lost ({type(error).__name__})")]
@@ -185,18 +206,24 @@ class _Worker:
 def _connect(address: str) -> None:
     import ray
 
-    if ray.is_initialized():
-        return
     environment = {"py_modules": [str(path) for path in _own_code()], "excludes": _LEFT_OUT}
     try:
         _check_answers(address)
         ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.WARNING)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(str(error), 200)
         raise SettingsError(
             f"expected a Ray cluster at {address}, got none ({reason}); start one with: ray start --head, or name "
             "another --address"
         ) from None
+
+
+def _largest(resource: str) -> float:
+    """Most of a resource that one living node has."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return max((float(node["Resources"].get(resource, 0)) for node in nodes if node["Alive"]), default=0.0)
 
 
 def _own_code() -> list[Path]:

@@ -15,7 +15,7 @@ from typing import Any
 import cloudpickle
 
 from phiscale.errors import SettingsError
-from search.executors.contract import Work
+from search.executors.contract import Work, cannot_send
 
 _WORD, _ALIGNED = 8, 64
 """Bytes of a length; bytes to which every part is aligned."""
@@ -28,9 +28,12 @@ class SharedWork:
         """Write the work by pickle, its arrays apart so that they can be mapped. Raises ``SettingsError``."""
         if not hasattr(reduction, "DupFd"):
             raise SettingsError("expected Linux or macOS for several worker processes; use --workers 1")
-        self._file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the workers
         buffers: list[pickle.PickleBuffer] = []
-        code = cloudpickle.dumps(work, protocol=5, buffer_callback=buffers.append)
+        try:
+            code = cloudpickle.dumps(work, protocol=5, buffer_callback=buffers.append)
+        except Exception as error:  # noqa: BLE001 - objects raise anything when they are pickled
+            raise cannot_send(error) from None
+        self._file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the workers
         parts = [memoryview(code), *(buffer.raw() for buffer in buffers)]
         lengths = [len(part) for part in parts]
         self._file.write(b"".join(number.to_bytes(_WORD, "little") for number in (len(lengths), *lengths)))
