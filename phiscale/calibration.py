@@ -13,7 +13,7 @@ from typing import Any
 
 from phiscale import checks
 from phiscale.errors import PhiscaleError, RecordError
-from phiscale.files import write_text
+from phiscale.files import read_json, write_text
 from phiscale.triangle import METRICS, CostModel
 
 FORMAT = "phiscale-cost-model"
@@ -53,14 +53,11 @@ class Calibration:
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
         """Read a file that ``save`` wrote. Raises ``RecordError`` that names the file and what is wrong with it."""
+        value = read_json(path, "cost model", RecordError)
         try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
             return cls(**_fields(value))
         except PhiscaleError as error:
             raise RecordError(f"{path}: {error}") from None
-        except (OSError, ValueError, RecursionError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise RecordError(f"expected a cost model in {path}, cannot read one: {reason}") from None
 
 
 def _fields(value: object) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from phiscale.errors import PhiscaleError
 
 LARGEST_SIZE = 2**31 - 1
 """Most layers, channels or pixels of anything: what 32-bit frameworks can index."""
+LARGEST_WHOLE = 2**63 - 1
+"""Most of anything that is counted."""
 
 LARGEST_PHI = 20
 """Most units of phi of a search: a million times the cost at a target of 2."""
@@ -59,12 +61,14 @@ def phi(name: str, value: object, error: type[PhiscaleError]) -> float:
     return found
 
 
-def whole(name: str, value: object, error: type[PhiscaleError], *, low: int = 1) -> int:
-    """``value`` as an int of at least ``low``; bools and floats raise ``error``."""
+def whole(name: str, value: object, error: type[PhiscaleError], *, low: int = 1, high: int = LARGEST_WHOLE) -> int:
+    """``value`` as an int from ``low`` to ``high``; bools and floats raise ``error``."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise error(f"expected {name} to be a whole number, got {value!r}")
     if value < low:
         raise error(f"expected {name} to be at least {low}, got {value}")
+    if value > high:
+        raise error(f"expected {name} to be at most {high}, got more; use a smaller one")
     return value
 
 

@@ -29,6 +29,7 @@ from phiscale.published import EFFICIENTNET_TABLE, PUBLISHED_RULES
 from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS
 from phiscale.scaling import efficientnet_scaling
+from phiscale.text import printable, printable_lines
 from phiscale.training_length import evidence_lines, is_measured, length_lines, longest_rung
 from phiscale.triangle import CostModel, ScalingConstants
 
@@ -49,7 +50,7 @@ def _print(text: str) -> int:
     """Print and return the exit status; characters that the terminal lacks are written as escapes."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+        print(printable_lines(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError as error:
         # What is left in the buffer must not fail again when the interpreter flushes it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,7 +76,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that explains wrong usage in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"phiscale: {message}; see {self.prog} --help\n")
+        self.exit(2, f"phiscale: {printable(message, longest=300)}; see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:

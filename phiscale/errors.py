@@ -14,9 +14,17 @@ PhiscaleError
 
 from __future__ import annotations
 
+from phiscale.text import printable
+
+_LONGEST = 400
+"""Letters of a message; what it quotes may be anything."""
+
 
 class PhiscaleError(Exception):
-    """Base of all errors below; a script shows its message and no traceback."""
+    """Base of all errors below; a script shows its message, one line that can be printed, and no traceback."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), longest=_LONGEST)
 
 
 class ConstraintError(PhiscaleError, ValueError):
@@ -72,6 +80,4 @@ def one_line(said: object, most: int = 500) -> str:
         text = f"{type(said).__name__}: {said}" if isinstance(said, BaseException) else str(said)
     except Exception:  # noqa: BLE001 - a person's exception may raise anything
         text = type(said).__name__
-    words = " ".join(text.split()).removesuffix(":")
-    shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in words)
-    return shown if len(shown) <= most else shown[: most - 3] + "..."
+    return printable(" ".join(text.split()).removesuffix(":"), longest=most)

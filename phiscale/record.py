@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from phiscale import checks
 from phiscale.errors import PhiscaleError, RecordError
-from phiscale.files import write_text
+from phiscale.files import read_json, write_text
 from phiscale.spec import NetworkSpec
 from phiscale.triangle import CostModel, ScalingConstants, Shares, shares_from_constants
 
@@ -223,29 +224,14 @@ class SearchRecord:
     @classmethod
     def load(cls, path: str | Path) -> SearchRecord:
         """Read a record, or that in the folder of a study. Raises ``RecordError`` with the file and what is wrong."""
-        try:
-            path = Path(path)
+        path = Path(path)
+        with contextlib.suppress(OSError, ValueError):  # a path that no file can have is refused by the reader
             path = path / "constants.json" if path.is_dir() else path
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise RecordError(f"expected {path} to be a JSON record, got bytes that are not text") from None
-        except (OSError, ValueError) as error:  # ValueError: a path that no file can have
-            reason = getattr(error, "strerror", None) or error
-            raise RecordError(f"cannot read the record {path}: {reason}") from None
+        value = read_json(path, "record", RecordError)
         try:
-            return cls.from_dict(json.loads(text, parse_constant=_no_constant, parse_float=_finite))
+            return cls.from_dict(value)
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from None
-        except (ValueError, RecursionError) as error:  # not JSON, or a number of thousands of digits
-            raise RecordError(f"{path} is not a whole JSON record ({error}); take it from the study again") from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise RecordError(f"expected finite numbers, got {name}")
-
-
-def _finite(digits: str) -> float:
-    return checks.real("a number", float(digits), RecordError)
 
 
 def _check_depth(name: str, value: object, left: int = _DEEPEST) -> None:

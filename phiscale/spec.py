@@ -13,6 +13,7 @@ from typing import Any
 from phiscale import checks
 from phiscale.blocks import BLOCKS, BlockKind
 from phiscale.errors import SpecError
+from phiscale.files import read_json
 
 ACTIVATION_FUNCTIONS = ("silu", "relu", "relu6", "gelu")
 STEMS = ("conv", "conv-pool", "patch")
@@ -23,10 +24,7 @@ so that a network has one fingerprint for good."""
 
 
 def _size(name: str, value: object, *, low: int = 1) -> int:
-    number = checks.whole(name, value, SpecError, low=low)
-    if number > checks.LARGEST_SIZE:
-        raise SpecError(f"expected {name} to be at most {checks.LARGEST_SIZE}, got more; use a smaller size")
-    return number
+    return checks.whole(name, value, SpecError, low=low, high=checks.LARGEST_SIZE)
 
 
 def _rate(name: str, value: object) -> float:
@@ -248,15 +246,7 @@ def _fields_of(cls: type[StageSpec | NetworkSpec], name: str, value: object) -> 
 
 def load_network(path: str | Path) -> NetworkSpec:
     """Read a spec from a JSON file as ``NetworkSpec.to_dict`` makes it. Raises ``SpecError`` with the reason."""
-    try:
-        content = Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
-        reason = getattr(error, "strerror", None) or error
-        raise SpecError(f"cannot read the network file {path}: {reason}") from None
-    try:
-        value = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a number of thousands of digits
-        raise SpecError(f"expected {path} to hold one JSON network, got text that is not JSON ({error})") from None
+    value = read_json(path, "network file", SpecError)
     try:
         return NetworkSpec.from_dict(value)
     except SpecError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, RecordError, StudyError
+from phiscale.files import read_json as read_json_file
 from phiscale.record import SearchRecord
 from phiscale.triangle import CostModel
 from search.aim import aim_of
@@ -218,6 +218,6 @@ def _are_rows(found: Any, keys: set[str]) -> bool:
 def read_json(path: Path) -> Any:
     """The JSON value of a file; None where there is none that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json_file(path, "file", StudyError)
+    except StudyError:
         return None

@@ -107,7 +107,7 @@ def check(options: CheckOptions) -> None:
     shapes = _shapes(options, base) if options.rates else {}
     folder = options.results / options.study
     table = ScoreTable(folder / "fidelity.csv")
-    print(_plan(options, settings, networks, shapes), flush=True)
+    print("\n".join([*settings[0].data.describe(), _plan(options, settings, networks, shapes)]), flush=True)
     result = _order(options, [measure(setting, networks, options.seeds, table, options.run) for setting in settings])
     if options.rates:
         result["rates"] = _rates(options, settings[0], shapes, table)

@@ -34,6 +34,7 @@ from objectives.training.settings import TrainSettings
 from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, SettingsError, StudyError, TrialError
 from phiscale.family import parse_phis
+from phiscale.files import read_json
 from phiscale.network import ScaledNetwork
 from phiscale.published import MEASURED_RULES
 from phiscale.record import Length, SearchRecord
@@ -176,7 +177,7 @@ def _train_missing(
     wanted = [(*place, fresh_seed(place[0], number)) for number in range(options.seeds) for place in networks]
     done = {(float(r["phi"]), r["fingerprint"], int(r["seed"])) for r in rows if r["setting"] == setting.key}
     missing = [item for item in wanted if item not in done]
-    print(f"each training: {setting.length.describe()}")
+    print("\n".join([*setting.images.describe(), f"each training: {setting.length.describe()}"]))
     print(f"{len(networks)} networks, {len(wanted) - len(missing)} of {len(wanted)} trainings done")
     rates = {place: setting.rate(network, model) for place, network in networks.items()}
     calls = [(networks[phi, key].spec, seed, rates[phi, key]) for phi, key, seed in missing]
@@ -212,7 +213,7 @@ def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
 
     path = options.folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path, "configuration", StudyError)
         if "rungs" not in config["train"]:
             raise StudyError(
                 f"expected a study with rungs in {path}, got one of an older version; run the search again"

@@ -27,6 +27,7 @@ from typing import Annotated, Literal
 import tyro
 
 from phiscale.errors import PhiscaleError
+from phiscale.text import printable_lines
 from scripts.shared.console import run_command
 from scripts.shared.studies import StudyOptions
 
@@ -53,7 +54,7 @@ def report(options: ReportOptions) -> None:
 
     view, folder = options.place.look(), options.place.folder
     if options.printed:
-        print(summary(view) if options.printed == "text" else json.dumps(as_json(view), indent=2))
+        print(printable_lines(summary(view)) if options.printed == "text" else json.dumps(as_json(view), indent=2))
         return
     write_report(view, folder)
     print(f"written: {folder / HTML}, {folder / MARKDOWN}")

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ import tyro
 
 from objectives.training.settings import TrainSettings
 from phiscale.errors import PhiscaleError, SettingsError, StudyError
+from phiscale.text import printable, printable_lines
 from scripts.shared.console import PlainProgress, make_progress, run_command
 from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.setup import NamedWork, ObjectiveSettings, make_objective
@@ -105,7 +107,8 @@ def search(options: SearchOptions) -> None:
     objective = make_objective(options.measure, options.train, options.search.seed)
     progress.minimises = objective.direction == "minimize"
     if options.dry_run:
-        print("\n".join(plan_of(objective, options, with_networks=True)))
+        for line in plan_of(objective, options, with_networks=True):
+            print(printable_lines(line), flush=True)
         return
     if not options.quiet:
         for line in plan_of(objective, options):
@@ -114,7 +117,7 @@ def search(options: SearchOptions) -> None:
         with tracking(options.track, options.folder, options.study) as progress.ended:
             study = _run(options, objective, progress)
     except KeyboardInterrupt:
-        print(f"\nstopped; finished trials are kept. To go on: {command_line()}", file=sys.stderr)
+        print(f"\nstopped; finished trials are kept. To go on: {printable(command_line())}", file=sys.stderr)
         raise
     report(study, options)
     if options.measure.factory:
@@ -122,19 +125,22 @@ def search(options: SearchOptions) -> None:
     put_log_away(study, options.storage_name, options.folder)
 
 
-def plan_of(objective: Objective, options: SearchOptions, *, with_networks: bool = False) -> list[str]:
+def plan_of(objective: Objective, options: SearchOptions, *, with_networks: bool = False) -> Iterator[str]:
     """What the study is about to do, as lines: data, length, horizon, time, and if asked for networks and their cost.
 
-    Raises ``SettingsError`` for a horizon of which the rungs can say nothing.
+    Each line comes before the next is worked out, which for the time takes a while. Raises ``SettingsError`` for a
+    horizon of which the rungs can say nothing.
     """
     from scripts.shared.forecast import describe_data, describe_horizon, forecast, network_table
 
     cost_model = options.measure.cost_model
-    lines = [*describe_data(objective), *describe_horizon(objective, options.search)]
+    yield from describe_data(objective)
+    yield from describe_horizon(objective, options.search)
     if with_networks:
-        lines += ["", network_table(objective, options.search, cost_model), ""]
+        yield from ("", network_table(objective, options.search, cost_model), "")
     expected = forecast(objective, options.search, cost_model, options.run.workers)
-    return [*lines, *([f"time: {expected.describe()}"] if expected else [])]
+    if expected:
+        yield f"time: {expected.describe()}"
 
 
 def _run(options: SearchOptions, objective: Objective, progress: PlainProgress) -> Study:
@@ -188,7 +194,7 @@ def report(study: Study, options: SearchOptions) -> None:
         record = write_results(study, options.folder, options.measure.cost_model, options.search)
         view = look(study, options.folder)
         pictures = draw(view)
-    print(f"\n{summary(view)}")
+    print(f"\n{printable_lines(summary(view))}")
     if record.network:
         members = generate_family(record.network, record.constants, FAMILY_PHIS, cost_model=record.cost_model)
         print(f"\nfamily of {record.network.name} by the formula (more: python -m phiscale family --help)")

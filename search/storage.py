@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.storages import BaseStorage, RDBStorage
     from optuna.trial import FrozenTrial
+    from sqlalchemy.engine import URL
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -31,18 +32,71 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds."""
 _PAUSES = (0.1, 0.3, 1.0, 3.0)
 """Seconds between tries to open a database that another process makes."""
-_SECRET_WORDS = re.compile(r"(?i)([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*")
+_SECRET_NAME = re.compile(r"(?i)pass|pwd|secret|token|key|odbc_connect")
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
+_NO_SCHEME = re.compile(r":.*@|[?&;].*=", re.DOTALL)
+"""What may hold a secret in a name that is no URL."""
 _IN_MEMORY = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
 _LOCAL = ("btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
 """File systems of this machine alone, unless it shares them with others itself."""
 _UNENCODED = re.compile(r"[^:/?#]*://.*[@/?#\s].*@", re.DOTALL)
 """A URL whose name and password, up to the last @, hold what ends them: part of them would be taken for the host."""
-_USER_PART = re.compile(r"(://[^:/?#]*:).*(@)", re.DOTALL)
 
 
-def redact(url: str) -> str:
-    """The URL without passwords, for messages and records."""
-    return _SECRET_WORDS.sub(r"\1***", _USER_PART.sub(r"\1***\2", url))
+def redact(name: str) -> str:
+    """The name of a storage without secrets, for messages and records; so for a word that ends in one.
+
+    Of a URL that is not written as it should be the scheme alone is left: nobody can tell what in it is secret.
+    """
+    scheme = _SCHEME.search(name)
+    if scheme is None:
+        return "***" if _NO_SCHEME.search(name) else name
+    before, url = name[: scheme.start()], name[scheme.start() :]
+    parsed = _parsed(url)
+    if parsed is None:
+        return f"{before}{scheme.group()}***"
+    if parsed.get_backend_name() == "sqlite" and not secrets_in(url):
+        return name
+    hidden = "?***" if parsed.query else ""
+    if parsed.password is None and not hidden:
+        return name
+    return f"{before}{parsed.set(query={}).render_as_string(hide_password=True)}{hidden}"
+
+
+def redact_text(text: str) -> str:
+    """A message without the secrets of the storages that it quotes, on one line."""
+    return " ".join(map(redact, text.split()))
+
+
+def secrets_in(name: str) -> list[str]:
+    """The secret parts of the name of a storage, longest first."""
+    from urllib.parse import quote, quote_plus, unquote
+
+    scheme = _SCHEME.search(name)
+    if scheme is None:
+        found = re.split(r"[@:=?&;/]", name) if _NO_SCHEME.search(name) else []
+    elif (parsed := _parsed(name[scheme.start() :])) is None:
+        found = [name[scheme.end() :]]
+    else:
+        found = [str(parsed.password or "")]
+        query = name.partition("?")[2]
+        if secret := _SECRET_NAME.search(query):
+            found += re.split(r"[&;=]", f"{query[secret.end() :]};{unquote(query[secret.end() :])}")
+    found += [form(part) for part in found for form in (quote, quote_plus)]
+    return sorted({part for part in found if part}, key=len, reverse=True)
+
+
+def _parsed(url: str) -> URL | None:
+    """The parts of a URL; None where it cannot be parsed, or holds unencoded what would end its parts."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if (_UNENCODED.match(url) and not url.startswith("sqlite:")) or not url.isprintable():
+        return None
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        return None
 
 
 def storage_url(name: str | None, folder: Path | None) -> str:
@@ -95,10 +149,12 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
         return optuna.storages.InMemoryStorage()
     if url in _IN_MEMORY:
         raise StudyError(f"expected a storage that lasts, got {url}, which is kept in memory only; name a file")
-    if _UNENCODED.match(url) and not url.startswith("sqlite"):
+    if "://" not in url and not url.endswith(".journal"):
+        raise StudyError(_cannot_open(url, ValueError("it is no URL and ends in no .journal")))
+    if "://" in url and _parsed(url) is None:
         raise StudyError(
-            f"cannot open the storage {redact(url)}: expected @, /, ? and # in a name or password percent-encoded, as "
-            "%40, %2F, %3F and %23"
+            f"cannot open the storage {redact(url)}: expected a database URL that can be read, with special characters "
+            "in name and password percent-encoded: @, /, ? and # as %40, %2F, %3F and %23"
         )
     try:
         if _is_journal(url):
@@ -115,7 +171,7 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
             options = {"connect_args": {"timeout": 100, "factory": factory}}
             return optuna.storages.get_storage(_database(url, options))
         return optuna.storages.get_storage(_database(url, {"pool_pre_ping": True}) if _is_database(url) else url)
-    except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, ImportError, RuntimeError) as error:
+    except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
         raise StudyError(_cannot_open(url, error)) from None
 
 
@@ -124,14 +180,15 @@ def _database(url: str, options: dict[str, Any]) -> RDBStorage:
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import DBAPIError, IntegrityError
 
+    plain = url.replace("{", "{{").replace("}", "}}")  # Optuna takes braces for a place to fill in
     for pause in _PAUSES:
         try:
-            return RDBStorage(url, engine_kwargs=options)
+            return RDBStorage(plain, engine_kwargs=options)
         except DBAPIError as error:
             if not isinstance(error, IntegrityError) and "already exists" not in str(error):
                 raise
         time.sleep(pause)
-    return RDBStorage(url, engine_kwargs=options)
+    return RDBStorage(plain, engine_kwargs=options)
 
 
 def _is_database(url: str) -> bool:
@@ -311,11 +368,4 @@ def _reason(error: BaseException, url: str) -> str:
     reason = str(error) or type(error).__name__
     for secret in secrets_in(url):
         reason = reason.replace(secret, "***")
-    return one_line(redact(reason), 300)
-
-
-def secrets_in(url: str) -> list[str]:
-    """The secret parts of a URL, longest first."""
-    parts = [match.group() for match in re.finditer(r"(?<=:)[^:/@?#][^/?#]*(?=@)", url)]
-    parts += [match.group().split("=", 1)[1] for match in _SECRET_WORDS.finditer(url)]
-    return sorted(filter(None, parts), key=len, reverse=True)
+    return one_line(redact_text(reason), 300)

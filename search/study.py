@@ -178,6 +178,10 @@ def _direction(name: str) -> Literal["minimize", "maximize"]:
 
 def _refuse_differences(name: str, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     before, after = dict(_flat(stored)), dict(_flat(asked))
+    for prefix in [key.removesuffix("fingerprint") for key in before if key.rpartition(".")[2] == "fingerprint"]:
+        if before[f"{prefix}fingerprint"] == after.get(f"{prefix}fingerprint"):  # the same content under another name
+            before.pop(f"{prefix}name", None)
+            after.pop(f"{prefix}name", None)
     changed = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
     if changed:
         shown = [

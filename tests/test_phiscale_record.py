@@ -475,18 +475,36 @@ def test_any_bytes_at_all(file: Path, content: bytes) -> None:
     assert load(file, content) is None
 
 
+def test_a_byte_order_mark_is_accepted(file: Path) -> None:
+    RECORD.save(file)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert SearchRecord.load(file) == RECORD
+
+
+def test_what_a_message_quotes_is_escaped_and_its_middle_left_out() -> None:
+    message = str(RecordError("expected one line, got \x1b[31m\n" + 1000 * "x" + "; what to do"))
+    assert message.startswith(r"expected one line, got \x1b[31m\nxxx")
+    assert message.endswith("xxx; what to do")
+    assert " ... " in message
+    assert len(message) == 400
+    assert message.isprintable()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a whole JSON record"),
-        (b"   \n", "not a whole JSON record"),
+        (b"", "one whole JSON record, got text that is not JSON"),
+        (b"   \n", "not JSON"),
         (b"\xff\xfe", "bytes that are not text"),
-        (b"[" * 100_000, "not a whole JSON record"),
-        (b'{"format": ' * 10_000, "not a whole JSON record"),
-        (b"1" * 5_000, "not a whole JSON record"),
-        (b"NaN", "expected finite numbers, got NaN"),
-        (b"-Infinity", "expected finite numbers, got -Infinity"),
+        (b"[" * 100_000, "nested too deep"),
+        (b'{"format": ' * 10_000, "nested too deep"),
+        (b"1" * 5_000, "digits"),
+        (b"NaN", "NaN, which is no finite number"),
+        (b"-Infinity", "-Infinity, which is no finite number"),
         (b"1e999", "finite"),
+        (b'{"constants": 1, "constants": 2}', "'constants' twice in one object"),
+        (b'{"details": {"a": [{"b": 1, "b": 1}]}}', "'b' twice in one object"),
+        (b" " * (2**24 + 1), "more than 16 MiB"),
         (b"{}", "is it another file"),
         (b"[]", "is it another file"),
         (b"null", "is it another file"),

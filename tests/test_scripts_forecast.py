@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from objectives.proxy import ProxyObjective
 from objectives.training.rungs import plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
 from phiscale import FLOPS, PROXY_BASE, PUBLISHED_RULES
+from phiscale.baselines import find_network
 from scripts.shared.forecast import Forecast, describe_data, describe_horizon, forecast, network_table
 from search.settings import SearchSettings
 from tests.objectives_for_tests import NetworkObjective
@@ -33,6 +35,21 @@ def test_data_and_length_are_said_in_images_and_epochs(objective: ProxyObjective
     seen = "256 images seen (3.2 epochs of embedded), scored at 32, 64, 128, 256 images seen"
     assert length == f"each training: {seen}"
     assert describe_data(NetworkObjective()) == []
+
+
+def test_a_baseline_of_more_pixels_than_the_images_have_is_warned_about(objective: ProxyObjective) -> None:
+    large = ProxyObjective(find_network("efficientnet-b0"), objective.data, objective.train, phi=0.5)
+    _, warning, length = describe_data(large)
+    assert warning.startswith("warning: efficientnet-b0 takes 224 x 224 pixels and the images have 32 x 32:")
+    assert warning.endswith("--resolution 32 fits")  # 32 / 2**.25 is 26.9, and the stride is 32
+    assert length.startswith("each training")
+
+
+def test_the_first_line_says_what_was_done_to_the_images(objective: ProxyObjective) -> None:
+    data = dataclasses.replace(objective.data, notes=("3 files left alone (3 .txt)",), warnings=("many are cut",))
+    line, warning = data.describe()
+    assert line.endswith("32 x 32 pixels; 3 files left alone (3 .txt)")
+    assert warning == "warning: many are cut"
 
 
 def test_a_horizon_out_of_reach_is_said_with_the_length_that_would_reach_it(objective: ProxyObjective) -> None:

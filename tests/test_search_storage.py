@@ -12,7 +12,7 @@ import pytest
 
 from phiscale import StudyError
 from search import storage
-from search.storage import on_local_disk, open_storage, put_log_away, redact
+from search.storage import on_local_disk, open_storage, put_log_away, redact, redact_text, secrets_in
 from search.study import check_study_name, load_study
 
 SECRET_URLS = [
@@ -26,6 +26,16 @@ SECRET_URLS = [
     "postgresql://user:hun?ter2@127.0.0.1:1/db",
     "postgresql://user:hun#ter2@127.0.0.1:1/db",
     "postgresql://user:hun\nter2@127.0.0.1:1/db",
+    "postgresql://user:hunter2@127.0.0.1:hunter2/db",
+    "postgresql://us/er:hunter2@127.0.0.1:1/db",
+    "user:hunter2@127.0.0.1:1/db",
+    "user:hun/@ter2@127.0.0.1:1/db",
+    "mssql+pyodbc:///?odbc_connect=DRIVER%3D{x}%3BUID%3Dme%3BPWD%3Dhunter2",
+    "mssql+pyodbc:///?odbc_connect=DRIVER={x};UID=me;PWD=hun@ter2",
+    "mysql+pymysql://user@127.0.0.1:1/db?ssl_key_password=hunter2&charset=utf8",
+    "sqlite+pysqlcipher://:hunter2@/file.db",
+    "://user:hunter2@127.0.0.1",
+    "://127.0.0.1:1/db?x=1&password=@hunter2",
 ]
 
 
@@ -39,9 +49,29 @@ def test_secrets_are_never_shown(url: str, tmp_path: Path) -> None:
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("url", ["sqlite:///study.db", "results/a.journal", "postgresql://host/db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///study.db",
+        "sqlite:////tmp/a:b@c/study.db?timeout=9",
+        "results/a.journal",
+        "a@b.journal",
+        "postgresql://host/db",
+        "postgresql://me@host/db",
+        "--trials=3",
+    ],
+)
 def test_urls_without_secrets_stay_as_they_are(url: str) -> None:
     assert redact(url) == url
+    assert secrets_in(url) == []
+
+
+def test_the_parts_of_a_url_that_are_no_secret_are_shown() -> None:
+    assert redact("mysql+pymysql://u:hunter2@host:9/db?charset=utf8") == "mysql+pymysql://u:***@host:9/db?***"
+    assert redact("--storage=mysql://u:hunter2@host/db") == "--storage=mysql://u:***@host/db"
+    assert redact("postgresql://u:hun#ter2@host/db") == "postgresql://***"
+    assert redact_text("no driver for mysql://u:hunter2@host/db here") == "no driver for mysql://u:***@host/db here"
+    assert secrets_in("mysql://u:hun%40ter2@host/db") == ["hun%40ter2", "hun@ter2"]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "a b", "-x", "x" * 101, "a\nb", "é"])

@@ -34,6 +34,28 @@ def test_changed_settings_are_refused_with_the_difference(tmp_path: Path) -> Non
     assert len(load_study("s", tmp_path / "s", None).trials) == 3
 
 
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """What describes its data."""
+
+    name: str
+    fingerprint: str = "0123"
+
+    def describe(self) -> dict[str, object]:
+        return {**INTERIOR.describe(), "data": {"name": self.name, "fingerprint": self.fingerprint, "epoch_images": 9}}
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(INTERIOR, name)
+
+
+def test_data_that_were_renamed_resume_and_other_data_do_not(tmp_path: Path) -> None:
+    run(tmp_path, _Named("before"), trials=3)
+    run(tmp_path, _Named("after"), trials=4)
+    assert len(load_study("s", tmp_path / "s", None).trials) == 4
+    with pytest.raises(StudyError, match=r"data.name: 'before' before, 'after' asked; data.fingerprint: '0123' before"):
+        run(tmp_path, _Named("after", "4567"), trials=4)
+
+
 def test_another_program_s_study_is_left_alone(tmp_path: Path) -> None:
     foreign(tmp_path, optuna.create_trial(value=1.0))
     with pytest.raises(StudyError, match="not made by phiscale"):

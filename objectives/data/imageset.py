@@ -7,11 +7,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from phiscale.errors import DataError
+
+if TYPE_CHECKING:
+    from objectives.data.picture import Ranges
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -20,6 +24,11 @@ Indices = npt.NDArray[np.intp]
 AUGMENTATIONS = frozenset({"flip", "crop"})
 """Every augmentation that training knows."""
 _VALIDATION_PART = 5
+_FEW_SHADES = 3
+"""Of 255: no network can be trained on images that differ by less."""
+_ALL_BUT_A_TENTH = 0.9
+_FEW = 0.1
+"""A larger part of the images is worth a warning."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +51,12 @@ class ImageSet:
     """Changes that keep the labels: ``flip`` (left-right mirror), ``crop`` (a shift by some pixels)."""
     epoch_images: int = 0
     """Images in the whole training part from which these were drawn: what people call an epoch. Default: those here."""
+    notes: tuple[str, ...] = ()
+    """What was done to the images and which files were left alone, for people."""
+    warnings: tuple[str, ...] = ()
+    """The part of it that a person should look at."""
+    ranges: Ranges | None = None
+    """What was black and white in files of more than 8 bits, see ``picture.Ranges``."""
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -83,11 +98,52 @@ class ImageSet:
         mean = total / count
         return tuple(mean.tolist()), tuple(np.sqrt(np.maximum(0, squares / count - mean**2)).tolist())
 
+    def describe(self) -> list[str]:
+        """One line about the images and what was left alone, then a line for each warning."""
+        line = (
+            f"data {self.name}: {len(self.classes)} classes, {len(self.train_labels):,} images to train on and "
+            f"{len(self.validation_labels):,} to score on, of {self.epoch_images:,}; "
+            f"{self.resolution} x {self.resolution} pixels"
+        )
+        return ["; ".join([line, *self.notes]), *(f"warning: {warning}" for warning in self.warnings)]
+
     def scored_on(self, images: Images, labels: Labels) -> ImageSet:
         """The same training part, scored on other images, e.g. the untouched test part."""
         return dataclasses.replace(
             self, name=f"{self.name}, test part", validation_images=images, validation_labels=labels
         )
+
+
+def check_content(name: str, images: Images) -> None:
+    """Raise ``DataError`` where most images are copies of others, or all of them nearly one shade."""
+    if images.size and int(images.max()) - int(images.min()) < _FEW_SHADES:
+        raise DataError(
+            f"expected images in {name}, got {len(images):,} of one shade, {images.min()} of 255: "
+            "are their values scaled otherwise than docs/howto/data.md says?"
+        )
+    distinct = len({hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images})
+    if 2 * distinct < len(images):
+        raise DataError(
+            f"expected different images in {name}, got {distinct:,} different ones of {len(images):,}: "
+            "are they copies, or their values scaled otherwise than docs/howto/data.md says?"
+        )
+
+
+def shape_notes(sizes: npt.NDArray[np.int64]) -> tuple[list[str], list[str]]:
+    """Notes and warnings on what the middle squares leave out; ``sizes``: width and height of the images, (n, 2)."""
+    kept = sizes.min(1) / sizes.max(1)
+    cut, halved = int((kept < _ALL_BUT_A_TENTH).sum()), int((kept <= 0.5).sum())
+    if not cut:
+        return [], []
+    note = f"{cut:,} of {len(sizes):,} lose more than a tenth outside their middle square"
+    if halved <= _FEW * len(sizes):
+        return [note], []
+    worst = int(kept.argmin())
+    warning = (
+        f"{halved:,} of {len(sizes):,} images lose half or more outside their middle square (one of "
+        f"{sizes[worst, 0]} x {sizes[worst, 1]} pixels keeps {kept[worst]:.0%}); pad them to squares if that matters"
+    )
+    return [note], [warning]
 
 
 def _check_part(part: str, name: str, images: Images, labels: Labels, classes: int) -> None:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from objectives.data.arrays import read_arrays
-from objectives.data.decode import decode_files, most_in_memory
+from objectives.data.arrays import read_arrays, read_test_arrays
+from objectives.data.decode import Decoded, decode_files, most_in_memory
 from objectives.data.embedded import EMBEDDED, embedded_test_part, load_embedded
 from objectives.data.folder import ImageTree, test_tree, training_tree
-from objectives.data.imageset import Images, ImageSet, Indices, Labels, Split, split_labels
+from objectives.data.imageset import Images, ImageSet, Indices, Labels, Split, check_content, shape_notes, split_labels
+from objectives.data.picture import Ranges
 from phiscale import checks
 from phiscale.errors import DataError, SettingsError
+from phiscale.text import printable
 
 
 def load_data(
@@ -61,17 +63,37 @@ def load_image_folder(
     tree = training_tree(Path(path))
     split = _split_tree(tree, train_images, validation_images, seed, side)
     chosen = np.sort(np.concatenate((split.train, split.validation)))
-    images = _decoded(tree, chosen, side, cache)
+    decoded = _decoded(tree, chosen, side, cache)
+    check_content(str(tree.root), images := decoded.images)
     train, validation = np.searchsorted(chosen, split.train), np.searchsorted(chosen, split.validation)
+    notes, warnings = shape_notes(decoded.sizes)
+    left_notes, left_warnings = _left_alone(tree)
     return ImageSet(
-        name=Path(path).resolve().name,
+        name=_name(path),
         train_images=images[train],
         train_labels=tree.labels[split.train],
         validation_images=images[validation],
         validation_labels=tree.labels[split.validation],
         classes=tree.classes,
         epoch_images=len(tree.labels),
+        notes=(*notes, *decoded.ranges.describe(), *left_notes),
+        warnings=(*warnings, *left_warnings),
+        ranges=decoded.ranges,
     )
+
+
+def _left_alone(tree: ImageTree) -> tuple[list[str], list[str]]:
+    """Notes and warnings on the files that are not read."""
+    total = sum(tree.left_alone.values())
+    if not total:
+        return [], []
+    most = ", ".join(f"{count:,} {reason}" for reason, count in list(tree.left_alone.items())[:4])
+    text = f"{total:,} file{'s' if total > 1 else ''} left alone ({most}{', ...' if len(tree.left_alone) > 4 else ''})"
+    return ([text], []) if total <= len(tree.files) // 10 else ([], [f"{text} beside {len(tree.files):,} images"])
+
+
+def _name(path: str | Path) -> str:
+    return printable(Path(path).resolve().name)
 
 
 def _split_tree(
@@ -93,15 +115,19 @@ def load_npz(
 ) -> ImageSet:
     """The arrays of an .npz file, see ``read_arrays``. Flips and shifts count as keeping the labels."""
     arrays = read_arrays(Path(path), side)
+    check_content(str(path), arrays.images)
+    notes, warnings = shape_notes(arrays.sizes)
     split = _split(arrays.labels, arrays.classes, train_images, validation_images, seed)
     return ImageSet(
-        name=Path(path).resolve().name,
+        name=_name(path),
         train_images=arrays.images[split.train],
         train_labels=arrays.labels[split.train],
         validation_images=arrays.images[split.validation],
         validation_labels=arrays.labels[split.validation],
         classes=arrays.classes,
         epoch_images=len(arrays.labels),
+        notes=(*notes, *arrays.notes),
+        warnings=tuple(warnings),
     )
 
 
@@ -134,14 +160,13 @@ def load_test_part(
 def _arrays_test_part(
     path: Path, searched: ImageSet, images: int, sizes: tuple[int | None, int, int]
 ) -> tuple[Images, Labels]:
-    arrays = read_arrays(path, searched.resolution)
-    pixels, labels = arrays.test_images, arrays.test_labels
-    if pixels is None or labels is None:
-        pixels, labels = arrays.images, arrays.labels
-        chosen = _spare(path, _split(labels, arrays.classes, *sizes), images, sizes[2])
+    arrays = read_test_arrays(path, searched.resolution)
+    if arrays is not None:
+        chosen = _some(np.arange(len(arrays.labels)), images, sizes[2])
     else:
-        chosen = _some(np.arange(len(labels)), images, sizes[2])
-    return pixels[chosen], labels[chosen]
+        arrays = read_arrays(path, searched.resolution)
+        chosen = _spare(path, _split(arrays.labels, arrays.classes, *sizes), images, sizes[2])
+    return arrays.images[chosen], arrays.labels[chosen]
 
 
 def _folder_test_part(
@@ -154,7 +179,7 @@ def _folder_test_part(
         chosen = _spare(path, split, images, sizes[2])
     else:
         chosen = _some(np.arange(len(tree.labels)), images, sizes[2])
-    return _decoded(tree, chosen, searched.resolution, cache), tree.labels[chosen]
+    return _decoded(tree, chosen, searched.resolution, cache, searched.ranges).images, tree.labels[chosen]
 
 
 def _spare(path: Path, split: Split, images: int, seed: int) -> Indices:
@@ -178,9 +203,11 @@ def _split(
     return split_labels(labels, classes, train_images=train_images, validation_images=validation_images, seed=seed)
 
 
-def _decoded(tree: ImageTree, chosen: Indices, side: int | None, cache: str | Path | None) -> Images:
+def _decoded(
+    tree: ImageTree, chosen: Indices, side: int | None, cache: str | Path | None, ranges: Ranges | None = None
+) -> Decoded:
     files = [tree.files[index] for index in chosen]
-    return decode_files(files, side=side, cache=None if cache is None else Path(cache))
+    return decode_files(files, side=side, cache=None if cache is None else Path(cache), ranges=ranges)
 
 
 def _is_archive(path: Path) -> bool:

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from phiscale import checks
 from phiscale.errors import DataError, PhiscaleError, RecordError
-from phiscale.files import write_text
+from phiscale.files import read_json, write_text
 from phiscale.triangle import CostModel, Multipliers, Shares, shares_of_direction
 
 FORMAT = "phiscale-rate-plane"
@@ -77,13 +77,11 @@ class RatePlane:
     @classmethod
     def load(cls, path: str | Path) -> RatePlane:
         """Read a file that ``save`` wrote. Raises ``RecordError`` that names the file and what is wrong with it."""
+        value = read_json(path, "rate plane", RecordError)
         try:
-            return _from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+            return _from_json(value)
         except PhiscaleError as error:
             raise RecordError(f"{path}: {error}") from None
-        except (OSError, ValueError, RecursionError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise RecordError(f"expected a rate plane in {path}, cannot read one: {reason}") from None
 
 
 def _from_json(value: object) -> RatePlane:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from phiscale.errors import PhiscaleError, SettingsError, one_line
+from phiscale.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -36,6 +38,9 @@ def run_command(options: type[Options], command: Callable[[Options], None], desc
     import tyro
 
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - None where it was closed before the start
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
     for ending in _ENDINGS:
         signal.signal(ending, _terminate)
     try:
@@ -96,9 +101,9 @@ class PlainProgress:
             self.say(note)
 
     def say(self, text: str) -> None:
-        """One line, unless quiet."""
+        """One line or more, unless quiet."""
         if not self._quiet:
-            print(text, flush=True)
+            print(printable_lines(text), flush=True)
 
     def trial_ended(self, trial: Trial) -> None:
         """One line about the trial, and how the run goes."""
@@ -153,7 +158,7 @@ class BarProgress(PlainProgress):
         """Move the bar, and leave a line about the trial above it."""
         if self._bar is None:
             return
-        self._bar.console.print(describe_trial(trial), highlight=False, markup=False)
+        self._bar.console.print(printable(describe_trial(trial)), highlight=False, markup=False)
         self._bar.update(self._task, completed=self.done, description=self.state().split(", ", 1)[1])
 
     def end(self) -> None:

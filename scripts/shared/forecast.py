@@ -15,6 +15,7 @@ from phiscale.network import ScaledNetwork
 from phiscale.published import PUBLISHED_RULES
 from phiscale.record import Length
 from phiscale.triangle import CostModel
+from scripts.shared.setup import fitting_resolution
 from search.aim import aim_of, out_of_reach
 from search.evaluation import described, network_at
 from search.proposals import planned
@@ -29,18 +30,25 @@ _SHAPES = ("depth", "width", "resolution", "equal")
 
 
 def describe_data(objective: Objective) -> list[str]:
-    """The images, the length of a training and its rungs; nothing for an objective of a person's own."""
+    """The images, warnings, the length of a training and its rungs; nothing for an objective of a person's own."""
     if not _is_proxy(objective):
         return []
     data, rungs = objective.data, objective.rungs
     length = Length(rungs[-1], data.epoch_images, data.name)
     seen = ", ".join(f"{images:,}" for images in rungs)
-    images = (
-        f"data {data.name}: {len(data.classes)} classes, {len(data.train_labels):,} images to train on and "
-        f"{len(data.validation_labels):,} to score on, of {data.epoch_images:,}; "
-        f"{data.resolution} x {data.resolution} pixels"
-    )
-    return [images, f"each training: {length.describe()}, scored at {seen} images seen"]
+    length_line = f"each training: {length.describe()}, scored at {seen} images seen"
+    return [*data.describe(), *_too_fine(objective), length_line]
+
+
+def _too_fine(objective: ProxyObjective) -> list[str]:
+    """A warning where even the baseline takes more pixels than the images have."""
+    base, source = objective.base, objective.data.resolution
+    if base.resolution <= source:
+        return []
+    fitting = fitting_resolution(base, objective.cost_model, objective.phi, source)
+    taken, given = (f"{side} x {side}" for side in (base.resolution, source))
+    mismatch = f"{base.name} takes {taken} pixels and the images have {given}"
+    return [f"warning: {mismatch}: more pixels cost time and tell nothing; --resolution {fitting} fits"]
 
 
 def describe_horizon(objective: Objective, settings: SearchSettings) -> list[str]:

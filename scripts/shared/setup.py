@@ -148,8 +148,7 @@ def choose_baseline(settings: ObjectiveSettings, source: int) -> NetworkSpec:
     if settings.network is None:
         base = PROXY_BASE
         if settings.data not in (None, "embedded"):
-            stride = base.total_stride  # sides that are a multiple of it waste nothing
-            side = max(stride, _fitting(settings, source) // stride * stride)
+            side = fitting_resolution(base, settings.cost_model, settings.phi, source)
             base = dataclasses.replace(base, resolution=side)
     else:
         base = find_network(settings.network)
@@ -164,16 +163,25 @@ def make_factory(settings: ObjectiveSettings, source: int) -> Factory:
     build = _attribute(name, "--factory")
     if not callable(build):
         raise SettingsError(f"expected {name} of --factory to be a function, got {type(build).__name__}")
-    return Factory(name=name, build=build, resolution=settings.resolution or max(1, _fitting(settings, source)))
+    return Factory(
+        name=name,
+        build=build,
+        resolution=settings.resolution or max(1, _fitting(settings.cost_model, settings.phi, source)),
+    )
 
 
-def _fitting(settings: ObjectiveSettings, source: int) -> int:
-    """The resolution that reaches ``source`` (pixels) when all growth goes to resolution.
+def fitting_resolution(base: NetworkSpec | Factory, model: CostModel, phi: float, source: int) -> int:
+    """The resolution of a baseline that reaches ``source`` (pixels) when all growth goes to resolution.
 
-    Beyond the side of the images, resolution adds cost without information.
+    Beyond the side of the images, resolution adds cost without information. Of a spec it is a multiple of its stride,
+    which wastes nothing.
     """
-    model = settings.cost_model
-    return int(source / model.target ** (max(settings.phi, 0) / (model.resolution or 2)) + 1e-9)
+    stride = base.total_stride if isinstance(base, NetworkSpec) else 1
+    return max(stride, _fitting(model, phi, source) // stride * stride)
+
+
+def _fitting(model: CostModel, phi: float, source: int) -> int:
+    return int(source / model.target ** (max(phi, 0) / (model.resolution or 2)) + 1e-9)
 
 
 def load_objective(name: str, cost_model: CostModel, direction: str = "maximize") -> Objective:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from phiscale.errors import PhiscaleError, SettingsError, one_line
-from search.storage import redact, sqlite_url
+from search.storage import redact_text, sqlite_url
 from search.trial import Trial, row
 
 Tracker = Literal["none", "tensorboard", "mlflow", "wandb"]
@@ -38,7 +38,7 @@ def tracking(tracker: Tracker, folder: Path, study: str) -> Iterator[Track]:
         except PhiscaleError:
             raise
         except Exception as error:  # noqa: BLE001 - a tracker may fail with anything
-            reason = one_line(redact(str(error)))
+            reason = one_line(redact_text(str(error)))
             raise SettingsError(
                 f"cannot open {tracker} ({reason}); correct its settings, or leave --track out"
             ) from None

@@ -1,0 +1,8 @@
+"""All parsers that are fuzzed."""
+
+from __future__ import annotations
+
+from tests.fuzz.data_parsers import ARCHIVES, FOLDERS, PICTURES
+from tests.fuzz.text_parsers import COMMANDS, MEASURED, NETWORKS, OPTIONS, RECORDS, STORAGES
+
+PARSERS = (PICTURES, FOLDERS, ARCHIVES, RECORDS, NETWORKS, MEASURED, STORAGES, COMMANDS, OPTIONS)
