@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.closed_forms import all_landscapes
+from benchmarks.random_landscapes import draw_landscape
 from phiscale.triangle import FLOPS, constants_from_shares, shares_at
 from search import horizon, methods
 from search.aim import Aim
@@ -25,11 +25,12 @@ from search.trial import Plan, Result, running_trial
 
 
 def history_of(count: int, seed: int) -> History:
-    """Noisy scores of that many random networks on the landscape of diminishing returns."""
-    form, generator, trials = all_landscapes()["returns"], np.random.default_rng(seed), []
+    """Noisy scores of that many random networks on a landscape of power laws."""
+    landscape, generator = draw_landscape("choose", "power", 0), np.random.default_rng(seed)
+    trials = []
     for number, (u, v) in enumerate(generator.random((count, 2))):
         shares = shares_at({"u": u, "v": v}, FLOPS)
-        score = float(form.scores(np.array([shares.as_tuple()]))[0] + 0.05 * generator.standard_normal())
+        score = float(landscape.heights(np.array([shares.as_tuple()]))[0] + 0.05 * generator.standard_normal())
         begun = running_trial(
             number, Plan(constants=constants_from_shares(shares, FLOPS)), FLOPS, fingerprint=str(number)
         )

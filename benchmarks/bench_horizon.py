@@ -27,7 +27,7 @@ from phiscale.files import write_text
 from scripts.shared.console import run_command
 from scripts.shared.studies import StudyOptions
 from search.horizon import Scale, fit, fit_lines, line_parts, plain_scale
-from search.surface import Array
+from search.scaling import Array
 
 FOLDER = Path(__file__).parent / "landscapes"
 _AXES = ("depth", "width", "resolution")

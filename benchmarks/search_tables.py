@@ -1,98 +1,72 @@
-"""Tables and a figure from the rows that ``benchmarks.bench_search`` wrote."""
+"""Tables from the rows that ``benchmarks.bench_search`` wrote."""
 
 from __future__ import annotations
 
 import csv
+import math
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-Rows = dict[tuple[str, float, int, str], list[dict[str, str]]]
-"""(landscape, noise, trials, competitor) -> rows, one per seed."""
-
-
-def read_rows(path: Path) -> Rows:
-    """The rows by landscape, noise, trials and competitor."""
-    groups: Rows = defaultdict(list)
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            groups[row["landscape"], float(row["noise"]), int(row["trials"]), row["competitor"]].append(row)
-    return groups
+Row = dict[str, str]
+OURS = "phiscale-gp"
 
 
 def print_tables(path: Path) -> None:
-    """Median regret (in % of the range, with quartiles), region, and time, as Markdown; draws the figure beside it."""
-    groups = read_rows(path)
-    noises = sorted({key[1] for key in groups})
-    for noise in noises:
-        print(f"\n### Regret, % of the range, at noise {noise:.1%}: median (quartiles), seeds\n")
-        _print_regret(groups, noise)
-    print("\n### phiscale's 90 % region: part of runs in which it holds the optimum, and its part of the triangle\n")
-    _print_regions(groups)
-    print("\n### Milliseconds per trial: asking, storing, and the recommendation's part\n")
-    _print_times(groups)
-    draw(groups, path.with_suffix(".png"))
+    """Regret beside phiscale's, what phiscale says beside what is true, and time, as Markdown."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    print(
+        "\n### Mean regret, % of the range, without flat landscapes; difference to phiscale-gp with its 95 % interval\n"
+    )
+    _print_regret(rows)
+    print("\n### phiscale-gp: parts of runs in which its 90 % interval and region hold, and with a false claim\n")
+    _print_truth(rows, lambda row: f"{float(row['noise']):.0%}")
+    print("\n### The same by kind of landscape\n")
+    _print_truth(rows, lambda row: row["kind"])
+    print("\n### Milliseconds per trial of asking: median\n")
+    _print_times(rows)
 
 
-def _print_regret(groups: Rows, noise: float) -> None:
-    competitors = list(dict.fromkeys(key[3] for key in groups if key[1] == noise))
-    print("| landscape | trials | " + " | ".join(competitors) + " |")
-    print("|---|---|" + "---|" * len(competitors))
-    for landscape, trials in sorted({(key[0], key[2]) for key in groups if key[1] == noise}):
-        cells = [_cell(groups.get((landscape, noise, trials, name), [])) for name in competitors]
-        print(f"| {landscape} | {trials} | " + " | ".join(cells) + " |")
+def _by(rows: Iterable[Row], key: Callable[[Row], tuple[str, ...]]) -> dict[tuple[str, ...], list[Row]]:
+    groups = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return groups
 
 
-def _cell(rows: list[dict[str, str]]) -> str:
-    if not rows:
-        return "-"
-    low, middle, high = np.percentile([100 * float(row["regret"]) for row in rows], (25, 50, 75))
-    return f"{middle:.2f} ({low:.2f}-{high:.2f}), {len(rows)}"
+def _print_regret(rows: list[Row]) -> None:
+    runs = {(r["competitor"], r["noise"], r["trials"], r["kind"], r["seed"]): 100 * float(r["regret"]) for r in rows}
+    competitors = list(dict.fromkeys(row["competitor"] for row in rows))
+    print("| noise | trials | competitor | regret | phiscale-gp on the same | difference | runs |\n|" + "---|" * 7)
+    for (noise, trials), _ in sorted(_by(rows, lambda row: (row["noise"], row["trials"])).items()):
+        for name in competitors:
+            keys = [key for key in runs if key[:3] == (name, noise, trials) and key[3] != "flat"]
+            pairs = np.array([(runs[key], runs[OURS, *key[1:]]) for key in keys if (OURS, *key[1:]) in runs])
+            if not len(pairs):
+                continue
+            less = pairs[:, 1] - pairs[:, 0]
+            reach = 1.96 * float(less.std()) / math.sqrt(len(less))
+            difference = "" if name == OURS else f"{less.mean():+.2f} +- {reach:.2f}"
+            means = f"{pairs[:, 0].mean():.2f} | {pairs[:, 1].mean():.2f}"
+            print(f"| {float(noise):.0%} | {trials} | {name} | {means} | {difference} | {len(pairs)} |")
 
 
-def _print_regions(groups: Rows) -> None:
-    print("| landscape | noise | trials | competitor | holds | part | seeds |\n|---|---|---|---|---|---|---|")
-    for (landscape, noise, trials, competitor), rows in sorted(groups.items()):
-        known = [row for row in rows if row["region_holds"]]
-        if known:
-            holds = np.mean([int(row["region_holds"]) for row in known])
-            part = np.median([float(row["region_part"]) for row in known])
-            print(f"| {landscape} | {noise:.1%} | {trials} | {competitor} | {holds:.2f} | {part:.3f} | {len(known)} |")
+def _print_truth(rows: list[Row], group: Callable[[Row], str]) -> None:
+    print("| | trials | interval | half width | region | within one step | its part | claims | any false | runs |")
+    print("|" + "---|" * 10)
+    said = [row for row in rows if row["competitor"] == OURS and row["holds"]]
+    for (name, _), chosen in sorted(_by(said, lambda row: (group(row), f"{int(row['trials']):4d}")).items()):
+        columns = ("holds", "half_width", "region_holds", "region_near", "region_part", "claims")
+        means = [f"{np.mean([float(row[column]) for row in chosen]):.2f}" for column in columns]
+        false = np.mean([float(row["false_claims"]) > 0 for row in chosen])
+        print(f"| {name} | {chosen[0]['trials']} | " + " | ".join(means) + f" | {false:.2f} | {len(chosen)} |")
 
 
-def _print_times(groups: Rows) -> None:
-    times: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for (_, _, trials, competitor), rows in groups.items():
-        times[competitor, trials] += [1000 * float(row["seconds_per_trial"]) for row in rows]
-    print("| competitor | trials | median ms |\n|---|---|---|")
-    for (competitor, trials), values in sorted(times.items()):
-        print(f"| {competitor} | {trials} | {np.median(values):.1f} |")
-
-
-def draw(groups: Rows, path: Path) -> None:
-    """Median regret against trials, one panel per landscape and noise."""
-    from matplotlib.figure import Figure
-
-    landscapes, noises = sorted({key[0] for key in groups}), sorted({key[1] for key in groups})
-    competitors = sorted({key[3] for key in groups})
-    figure = Figure(figsize=(3.4 * len(landscapes), 3.2 * len(noises)), layout="constrained")
-    panels: Any = figure.subplots(len(noises), len(landscapes), squeeze=False, sharex=True)
-    for row, noise in enumerate(noises):
-        for column, landscape in enumerate(landscapes):
-            axes = panels[row][column]
-            for index, competitor in enumerate(competitors):
-                points = [
-                    (trials, max(1e-3, 100 * float(np.median([float(r["regret"]) for r in rows]))))
-                    for (place, level, trials, name), rows in sorted(groups.items())
-                    if (place, level, name) == (landscape, noise, competitor)
-                ]
-                if points:
-                    axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=f"C{index}", label=competitor)
-            axes.set_yscale("log")
-            axes.set_title(f"{landscape}, noise {noise:.1%}", fontsize=9)
-    panels[0][0].set_ylabel("median regret, % of the range")
-    shown = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}  # no panel has them all
-    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), fontsize=8)
-    figure.savefig(path, dpi=110)
+def _print_times(rows: list[Row]) -> None:
+    print("| competitor | trials | ms |\n|---|---|---|")
+    for (name, _), chosen in sorted(_by(rows, lambda row: (row["competitor"], f"{int(row['trials']):4d}")).items()):
+        times = [1000 * float(row["seconds_per_trial"]) for row in chosen]
+        print(f"| {name} | {chosen[0]['trials']} | {np.median(times):.1f} |")

@@ -10,7 +10,7 @@ from typing import Any
 from phiscale.cli import is_confirmed, summarize
 from phiscale.published import MEASURED_RULES
 from phiscale.record import SearchRecord
-from phiscale.training_length import drift_line, hindcast_line, is_measured, longest_rung
+from phiscale.training_length import drift_line, hindcast_line, is_measured
 from phiscale.triangle import ScalingConstants
 from report.view import StudyView
 from search.confirm import percent
@@ -18,9 +18,10 @@ from search.results import searched_estimate
 
 _Z90 = 1.6449
 _CONFIRM = (
-    "That is a 90 % interval from the search itself; scripts.confirm tests it with fresh seeds on images that the "
+    "That is an estimate of the search itself; scripts.confirm tests it with fresh seeds on images that the "
     "search never saw."
 )
+_RESULTS = ("ahead", "behind", "not distinguishable", "unknown")
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,13 @@ class Lead:
     error: float | None
     """Half of the 90 % interval of the score; None where the noise is not known."""
     ahead: float | None
-    """Lead of the recommendation, positive if it is better; None without a fitted surface, and where the rule's score
-    is of another training length than the recommendation's."""
+    """Lead of the recommendation by the surface at both points, positive if it is better; None where none is known."""
     half_width: float | None
-    """Half of the interval of the lead, by the noise of the rule's evaluations and the surface's error."""
+    """Half of its interval; that of a search holds for all rules together."""
+    result: str
+    """``ahead``, ``behind``, ``not distinguishable`` or ``unknown``."""
     level: float = 0.9
-    """Of that interval."""
+    """Of the interval."""
     confirmed: bool = False
     """Whether the lead is that of ``scripts.confirm``, in place of the search's."""
 
@@ -50,42 +52,36 @@ class Lead:
         """The rule for people."""
         return MEASURED_RULES.get(self.rule, self.rule)
 
-    @property
-    def result(self) -> str:
-        """``ahead``, ``behind``, ``not distinguishable`` or ``unknown``."""
-        if self.ahead is None or self.half_width is None:
-            return "unknown"
-        if abs(self.ahead) <= self.half_width:
-            return "not distinguishable"
-        return "ahead" if self.ahead > 0 else "behind"
-
     def sentence(self) -> str:
         """The lead in words."""
         if self.ahead is None or self.half_width is None:
             return f"{self.name}: {self.score:.4f} measured, no estimate of a difference"
-        size = f"{self.ahead:+.4f} ± {self.half_width:.4f} ({percent(self.level)} interval)"
+        together = "" if self.confirmed else " for all rules together"
+        size = f"{self.ahead:+.4f} ± {self.half_width:.4f} ({percent(self.level)} interval{together})"
+        if self.result == "unknown":
+            return f"lead over {self.name} {size}: a guess, since hardly any network was trained twice"
         if self.result == "not distinguishable":
             return f"not distinguishable from {self.name} in this search: {size}"
         return f"estimated {self.result} of {self.name} by {size}"
 
 
 def leads(record: SearchRecord) -> list[Lead]:
-    """The recommendation against every rule of the study: as confirmed, and where that was not done as the search
-    estimates it, each interval for itself (90 %, not corrected for number)."""
-    sign = 1.0 if record.direction == "maximize" else -1.0
-    expected, found = searched_estimate(record), []
-    confirmation = record.details.get("confirmation")
-    confirmed = {row["rival"]: row for row in comparisons(confirmation) if row["phi"] is None}
+    """The recommendation against every rule of the study: as confirmed, else as the search estimates it."""
+    confirmed = {row["rival"]: row for row in comparisons(record.details.get("confirmation")) if row["phi"] is None}
+    stored = record.details.get("leads")
+    searched = {row.get("rule"): row for row in stored if isinstance(row, Mapping)} if isinstance(stored, list) else {}
+    found = []
     for row in record.baselines:
         error = None if record.noise is None else _Z90 * record.noise / math.sqrt(row.evaluations)
-        ahead = half = None
-        level, seen = 0.9, confirmed.get(row.name)
-        if seen:
-            ahead, half, level = seen["difference"], seen["half_width"], seen.get("level", 0.95)
-        elif expected is not None and error is not None and is_measured(record):
-            ahead = sign * (expected.score - row.score)
-            half = math.hypot(max(expected.high - expected.score, expected.score - expected.low), error)
-        found.append(Lead(row.name, row.constants, row.score, row.evaluations, error, ahead, half, level, bool(seen)))
+        seen = confirmed.get(row.name)
+        lead: Mapping[str, Any] = seen or searched.get(row.name, {})
+        ahead, half, result = lead.get("difference"), lead.get("half_width"), lead.get("result")
+        if not (isinstance(ahead, float) and isinstance(half, float) and result in _RESULTS):
+            ahead, half, result = None, None, "unknown"
+        level = seen.get("level", 0.95) if seen else 0.9
+        found.append(
+            Lead(row.name, row.constants, row.score, row.evaluations, error, ahead, half, result, level, bool(seen))
+        )
     return found
 
 
@@ -126,14 +122,11 @@ def _instead(record: SearchRecord) -> str:
 
 
 def _against_rules(record: SearchRecord) -> list[str]:
-    """The lead over the paper's constants, or over the first rule; why there is none where lengths differ."""
+    """The lead over the paper's constants, or over the first rule."""
     rivals = leads(record)
     against = next((lead for lead in rivals if lead.rule == "paper"), rivals[0] if rivals else None)
     if against is None:
         return []
-    if record.length and not is_measured(record):
-        measured, asked = longest_rung(record), record.length.images
-        return [f"The rules were measured at {measured:,} images seen, so no lead is given at {asked:,}."]
     return [f"{capital(against.sentence())}.", *([_CONFIRM] if against.half_width is not None else [])]
 
 
@@ -204,7 +197,7 @@ def as_json(view: StudyView) -> dict[str, Any]:
         "hindcast": _detail(record, "hindcast", dict, None),
         "rungs": _detail(record, "rungs", list, []),
         "best_observed": asdict(record.best_observed) if record else None,
-        "baselines": [asdict(lead) | {"result": lead.result} for lead in leads(record)] if record else [],
+        "baselines": [asdict(lead) for lead in leads(record)] if record else [],
         "confirmation": dict(view.confirmation) if view.confirmation else None,
         "notes": list(record.notes) if record else [],
     }

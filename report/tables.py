@@ -43,8 +43,9 @@ def baselines(view: StudyView) -> Table | None:
     head = ("rule", "alpha", "beta", "gamma", view.score_name, "seeds", "lead of the recommendation", "which is")
     length = longest_rung(view.record)
     where = f" at {length:,} images seen" if length else ""
-    other = "" if is_measured(view.record) else "; the constants are for another length, so no lead is given"
-    return Table(f"Published rules measured in this study{where}, with 90 % intervals{other}", head, rows)
+    asked = "" if view.record.length is None or is_measured(view.record) else f" at {view.record.length.images:,}"
+    title = f"Published rules measured in this study{where}, and the lead of the recommendation{asked}: 90 % intervals"
+    return Table(title, head, rows)
 
 
 def rungs(view: StudyView) -> Table | None:
@@ -207,10 +208,6 @@ def surface(view: StudyView) -> Table | None:
     if calibration:
         rows.append(("left-out evaluations inside their 90 % interval", f"{calibration['coverage']:.0%}"))
         rows.append(("their error over the predicted one (1 is calibrated)", f"{calibration['spread']:.2f}"))
-    for name, label in (("gp", "Gaussian process alone"), ("scheffe", "Scheffe polynomials alone")):
-        if name in details:
-            shares = ", ".join(f"{value:.0%}" for value in details[name]["shares"])
-            rows.append((f"best shares by {label}", shares))
     if details.get("optimism") is not None:
         rows.append(("optimism of the best observed trial", f"{details['optimism']:+.4f}"))
     if "expected_gain" in details:

@@ -29,7 +29,7 @@ __all__ = ["ConstantsSampler", "SearchSettings", "recommend", "search", "suggest
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, and nothing else: Optuna and scikit-learn take seconds."""
+    """Import what is asked for, and nothing else: Optuna and SciPy take seconds."""
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

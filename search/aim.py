@@ -23,6 +23,8 @@ class Aim:
     """What is measured, e.g. ``accuracy``."""
     horizon: int | None = None
     """Images seen of the training that will be run; None for the longest rung."""
+    counted: int | None = None
+    """Validation images on which an accuracy is counted; None where that is not known, and for other scores."""
 
 
 def aim_of(settings: SearchSettings | None, described: Mapping[str, Any], direction: str) -> Aim:
@@ -33,7 +35,8 @@ def aim_of(settings: SearchSettings | None, described: Mapping[str, Any], direct
     train = described.get("train")
     named = described.get("score") or (train.get("score") if isinstance(train, Mapping) else None)
     horizon = None if settings is None else _asked_horizon(settings, described)
-    return Aim(direction, str(named or "score"), horizon)
+    images = train.get("validation_images") if isinstance(train, Mapping) and named == "accuracy" else None
+    return Aim(direction, str(named or "score"), horizon, images if type(images) is int and images > 0 else None)
 
 
 def out_of_reach(horizon: int, lengths: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from phiscale.triangle import Shares
 from search.horizon import Scale, fit
-from search.surface import Array, are_equal
+from search.scaling import Array, are_equal
 
 _DRAWS = 500
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from search.horizon import Scale, fit, fit_lines, network_means
-from search.surface import Array
+from search.scaling import Array
 
 LEAST_COVERAGE, LEAST_RANK = 0.75, 0.5
 """The hindcast's intervals of contrasts, which should hold in 90 %, and its rank correlation have to reach these; the

@@ -26,12 +26,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from search.surface import Array, Calibration, Model, Surface, fit_surface
+from search.scaling import Array
+from search.surface import Calibration, Model, Surface, fit_surface
 
 _BEND = 0.2
 """Standard deviation of the bend of a corner's slope, as a part of the mean slope: from the lattice of CIFAR-10
@@ -54,9 +55,13 @@ class Fitted(Protocol):
     def noise(self) -> float: ...
 
     @property
-    def calibration(self) -> Calibration: ...
+    def network_effect(self) -> float: ...
 
-    def only(self, kinds: Sequence[str]) -> Fitted: ...
+    @property
+    def seed_effect(self) -> float: ...
+
+    @property
+    def calibration(self) -> Calibration: ...
 
     def means(self, shares: Array) -> Array: ...
 
@@ -94,6 +99,11 @@ class Scale:
         """How fast the score changes with the value, always positive."""
         return np.ones_like(values) if self.kind == "score" else np.exp(-values)
 
+    @property
+    def better(self) -> float:
+        """1 where larger scores are better, -1 where smaller ones are."""
+        return -1.0 if self.kind == "log loss" else self.sign
+
 
 def plain_scale(direction: str) -> Scale:
     """The scores as they are, with the sign that makes larger ones better."""
@@ -110,15 +120,15 @@ def law_scale(scores: Array, direction: str, score_name: str) -> Scale:
 
 
 @functools.lru_cache(maxsize=16)
-def _kept(shares: bytes, values: bytes) -> Surface:
-    return fit_surface(np.frombuffer(shares).reshape(-1, 3), np.frombuffer(values))
+def _kept(shares: bytes, values: bytes, counting_error: float | None) -> Surface:
+    return fit_surface(np.frombuffer(shares).reshape(-1, 3), np.frombuffer(values), counting_error)
 
 
-def fit(shares: Array, values: Array) -> Surface:
+def fit(shares: Array, values: Array, counting_error: float | None = None) -> Surface:
     """The surface of values (n,) at shares (n, 3); the last small ones are kept, since several parts ask for them."""
     if len(values) > _KEPT_AT_MOST:
-        return fit_surface(shares, values)
-    return _kept(np.ascontiguousarray(shares).tobytes(), np.ascontiguousarray(values).tobytes())
+        return fit_surface(shares, values, counting_error)
+    return _kept(np.ascontiguousarray(shares).tobytes(), np.ascontiguousarray(values).tobytes(), counting_error)
 
 
 @dataclass(frozen=True)
@@ -143,13 +153,19 @@ class LineSurface:
         return math.hypot(self.level.noise, self.reach * self.slope.noise)
 
     @property
+    def network_effect(self) -> float:
+        """Standard deviation by which a network leaves the surface there."""
+        return math.hypot(self.level.network_effect, self.reach * self.slope.network_effect)
+
+    @property
+    def seed_effect(self) -> float:
+        """Standard deviation of what one seed does to all values there."""
+        return math.hypot(self.level.seed_effect, self.reach * self.slope.seed_effect)
+
+    @property
     def calibration(self) -> Calibration:
         """Of the levels."""
         return self.level.calibration
-
-    def only(self, kinds: Sequence[str]) -> LineSurface:
-        """With the models of these kinds alone."""
-        return replace(self, level=self.level.only(kinds), slope=self.slope.only(kinds))
 
     def means(self, shares: Array) -> Array:
         """Expected value at shares (N, 3)."""

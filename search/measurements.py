@@ -32,6 +32,8 @@ class Measurement:
     """Images seen at each rung, shortest first; empty where training length plays no part."""
     rung_scores: tuple[tuple[float, ...], ...] = ()
     """Per seed, in the order of ``scores``: the score at each rung."""
+    seeds: tuple[int, ...] = ()
+    """Of the scores."""
 
     @property
     def score(self) -> float:
@@ -67,6 +69,7 @@ def _merge(group: list[Trial], cost_model: CostModel) -> Measurement:
         shares=_realised_shares(realised, first.constants, cost_model),
         scores=tuple(score for result in results for score in result.scores),
         trials=tuple(sorted(trial.number for trial in group)),
+        seeds=tuple(seed for trial in group for seed in trial.seeds),
         rungs=results[0].rungs,
         rung_scores=tuple(scores for result in results for scores in result.rung_scores),
     )

@@ -22,8 +22,9 @@ from search import drift
 from search.aim import Aim, out_of_reach
 from search.hindcast import LEAST_COVERAGE, Hindcast, hindcast
 from search.horizon import Fitted, Scale, fit, fit_lines, law_scale, network_means, plain_scale
+from search.leads import Lead, leads
 from search.measurements import Measurement
-from search.surface import Array, are_equal
+from search.scaling import Array, are_equal
 from search.threads import one_thread
 
 FINE_STEPS = 100
@@ -31,6 +32,9 @@ FINE_STEPS = 100
 REGION_STEPS = 20
 """Lattice on which the region is given."""
 _DRAWS = 1000
+_BLUR = 0.5
+"""Part of the draws whose optimum is spread over its neighbours on the lattice: no surface is right to a step. Chosen
+on random landscapes (``benchmarks/bench_search.py``), where it lifts the region's hold from 0.8 to 0.9."""
 FEWEST = 8
 """Networks below which no surface is fitted."""
 _Z90 = 1.6449
@@ -63,11 +67,13 @@ class Recommendation:
     best_observed: Observed
     notes: tuple[str, ...]
     details: dict[str, Any]
-    """Models with their weights, calibration, second opinion, rungs, drift and hindcast, as JSON values."""
+    """Models with their weights, calibration, leads, rungs, drift and hindcast, as JSON values."""
     length: int | None = None
     """Images seen of the training that the constants are for; None where training length plays no part."""
     outlook: Outlook | None = None
     """Of the horizon that was asked for; None where none was."""
+    leads: tuple[Lead, ...] = ()
+    """Over every measured rule; empty without a surface."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +113,18 @@ def surface_at(rows: Sequence[Measurement], aim: Aim) -> tuple[Fitted, Scale]:
     if length is None or not lengths or length > FARTHEST * lengths[-1]:
         length = lengths[-1] if lengths else None
     if length is None or length in lengths:
-        scale = plain_scale(aim.direction)
-        return fit(shares, scale.to_values(scores[:, -1 if length is None else lengths.index(length)])), scale
+        scale, there = plain_scale(aim.direction), scores[:, -1 if length is None else lengths.index(length)]
+        return fit(shares, scale.to_values(there), _counting_error(there, aim)), scale
     scale = law_scale(scores, aim.direction, aim.score_name)
     return fit_lines(*network_means(_groups(rows, scale)), lengths, length), scale
+
+
+def _counting_error(scores: Array, aim: Aim) -> float | None:
+    """Standard deviation of the best of these accuracies for being counted on so many images; None for other scores."""
+    if aim.counted is None:
+        return None
+    part = float(np.clip(scores.max(), 0.5 / aim.counted, 1 - 0.5 / aim.counted))
+    return math.sqrt(part * (1 - part) / aim.counted)
 
 
 def _groups(rows: Sequence[Measurement], scale: Scale) -> list[tuple[Array, Array]]:
@@ -227,24 +241,34 @@ def _from_surface(
     surface, scale = fitted
     top = _highest(surface, cost_model)
     mean, deviation = surface.predict(as_array([top]))
-    expected = _estimate(scale, float(mean[0]), float(deviation[0]))
+    seeds = len({seed for row in rows for seed in row.seeds}) or 1
+    unknown = math.hypot(float(deviation[0]), surface.network_effect, surface.seed_effect / math.sqrt(seeds))
+    expected = _estimate(scale, float(mean[0]), unknown)
     steepness = float(scale.slope(mean)[0])
     region, gain = optimum_region(surface, top, cost_model)
-    opinions, disagreement = second_opinions(surface, scale, lattice(REGION_STEPS, cost_model))
     own, plain = measured
     noise = own.noise
-    notes = (*_cautions(rows, surface, noise, region, cost_model), *disagreement)
+    found = leads(rows, fitted, top)
+    notes = _cautions(rows, surface, noise, region, cost_model)
     details = {
-        "models": {model.name: model.weight for model in surface.models},
+        "models": _weights(surface),
         "calibration": asdict(surface.calibration),
         "replicate_noise": replicate_noise(rows),
         "optimism": plain.sign * (best.score - _at(own, best.shares, plain)),
         "region_part": len(region) / len(lattice(REGION_STEPS, cost_model)),
         "expected_gain": gain * steepness,
-        **opinions,
+        "leads": [asdict(lead) for lead in found],
     }
     constants = constants_from_shares(top, cost_model)
-    return Recommendation(constants, top, expected, noise, region, observed, notes, details)
+    return Recommendation(constants, top, expected, noise, region, observed, notes, details, leads=found)
+
+
+def _weights(surface: Fitted) -> dict[str, float]:
+    """Weight of every kind of model, heaviest first."""
+    weights: dict[str, float] = {}
+    for model in surface.models:
+        weights[model.name] = weights.get(model.name, 0.0) + model.weight
+    return dict(sorted(weights.items(), key=lambda item: -item[1]))
 
 
 def _highest(surface: Fitted, cost_model: CostModel) -> Shares:
@@ -271,25 +295,6 @@ def _at(surface: Fitted, shares: Shares, scale: Scale) -> float:
     return float(scale.to_scores(surface.predict(as_array([shares]))[0])[0])
 
 
-def second_opinions(surface: Fitted, scale: Scale, points: Sequence[Shares]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What the Gaussian process alone and the Scheffe polynomials alone would say, and a caution if they disagree.
-
-    They disagree where each loses more at the other's maximum than twice its own standard deviation there.
-    """
-    array, opinions, losses = as_array(points), {}, []
-    alone = {"gp": ("matern",), "scheffe": ("quadratic", "cubic")}
-    predicted = {name: surface.only(kinds).predict(array) for name, kinds in alone.items()}
-    tops = {name: int(np.argmax(mean)) for name, (mean, _) in predicted.items()}
-    for name, other in (("gp", "scheffe"), ("scheffe", "gp")):
-        mean, deviation = predicted[name]
-        loss = float(mean[tops[name]] - mean[tops[other]])
-        score = float(scale.to_scores(mean[[tops[name]]])[0])
-        opinions[name] = {"shares": list(points[tops[name]].as_tuple()), "score": score}
-        losses.append(loss > 2 * float(np.hypot(deviation[tops[name]], deviation[tops[other]])))
-    note = "the Gaussian process and the Scheffe polynomial disagree about the best constants by more than their error"
-    return opinions, (note,) if all(losses) else ()
-
-
 def _estimate(scale: Scale, mean: float, deviation: float) -> Estimate:
     ends = scale.to_scores(np.array([mean, mean - _Z90 * deviation, mean + _Z90 * deviation])).tolist()
     return Estimate(ends[0], min(ends), max(ends))
@@ -300,14 +305,18 @@ def optimum_region(
 ) -> tuple[tuple[Shares, ...], float]:
     """The fewest lattice points that hold the surface's maximum with ``probability``, likeliest first, and the gain.
 
-    The gain is what knowing the surface without error would add to the score at ``recommended``, in expectation.
+    Of the optima of drawn surfaces half count for their neighbours too. The gain is what knowing the surface without
+    error would add to the score at ``recommended``, in expectation.
     """
     points = lattice(REGION_STEPS, cost_model)
     draws = surface.draws(as_array([*points, recommended]), _DRAWS, seed=0)
     winners = np.argmax(draws[:, :-1], axis=1)
-    counts = np.bincount(winners, minlength=len(points))
+    counts = np.bincount(winners, minlength=len(points)).astype(float)
+    array = as_array(points)
+    near = np.abs(array[:, None] - array[None]).max(axis=2) <= 1 / REGION_STEPS + 1e-9
+    counts = (1 - _BLUR) * counts + _BLUR * counts @ (near / near.sum(axis=1, keepdims=True))
     order = np.argsort(-counts, kind="stable")
-    enough = int(np.searchsorted(np.cumsum(counts[order]), probability * len(draws))) + 1
+    enough = int(np.searchsorted(np.cumsum(counts[order]), probability * len(draws) - 1e-9)) + 1
     gain = float((draws.max(axis=1) - draws[:, -1]).mean())
     return tuple(points[index] for index in order[:enough]), gain
 

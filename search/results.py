@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from optuna import Study
 
 FAMILY_PHIS = tuple(float(phi) for phi in range(8))
-_PROGRAMS = ("optuna", "torch", "numpy", "scipy", "scikit-learn")
+_PROGRAMS = ("optuna", "torch", "numpy", "scipy")
 
 
 def write_trials(study: Study, folder: Path) -> None:

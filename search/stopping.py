@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from search.history import History
 
 _ENOUGH = 16
 """Evaluations below which a study goes on whatever its surface says: the model has hardly been put to the test."""
 
 
+_CHECKS = 4
+"""Trials in a row after which it has to have learnt enough: one lucky trial narrows the region for a moment."""
+
+
 def reason_to_stop(history: History) -> str | None:
     """Why the study has learnt enough, as a phrase; None where it has not, or where nothing was asked for."""
+    settings = history.settings
+    if settings.until_region is None and settings.until_gain is None:
+        return None
+    finished = [trial for trial in history.trials if trial.result is not None]
+    reason = None
+    for back in range(_CHECKS):
+        earlier = history if not back else replace(history, trials=finished[: len(finished) - back])
+        found = _enough(earlier)
+        if found is None:
+            return None
+        reason = reason or found
+    return reason
+
+
+def _enough(history: History) -> str | None:
+    """Why these trials alone would be enough."""
     from search.aim import out_of_reach
     from search.recommendation import recommend
 
     settings, rows = history.settings, history.rows
-    if settings.until_region is None and settings.until_gain is None:
-        return None
     if sum(len(row.scores) for row in rows) < _ENOUGH:
         return None
     found = recommend(rows, history.cost_model, history.aim)

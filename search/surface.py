@@ -1,109 +1,155 @@
-"""A response surface over the triangle of shares, fitted to noisy scores: a weighted mixture of a few models.
+"""A response surface over the triangle of shares, fitted to noisy scores, with everything that is not known of it.
 
-The models are Gaussian processes of scikit-learn: a Matern 5/2 kernel, and the quadratic and cubic polynomial kernels,
-which are the Bayesian forms of Scheffe's mixture polynomials; each on the scores as they are, and on scores warped so
-that poor ones are pressed together (near a corner of the triangle accuracy falls off a cliff, and a model that follows
-the cliff sees less of the top). Their weights are their posterior probabilities by the Bayesian information criterion.
+The surface is a Gaussian process: a Matern 5/2 kernel of some length-scale, or a quadratic or cubic polynomial kernel,
+which are the Bayesian forms of Scheffe's mixture polynomials; on the scores as they are, or warped so that poor ones
+are pressed together (near a corner of the triangle accuracy falls off a cliff, and a surface that follows the cliff
+sees less of the top). None of kernel, length-scale, warp, height of the signal and noise is chosen: predictions are
+averages over all of them by their posterior weights, since an interval that takes the likeliest ones as known is too
+narrow with few trials. Signal and noise are summed over a grid in the eigenbasis of each kernel, which costs less than
+looking for the likeliest ones.
 
-Sources: Rasmussen & Williams 2006, chapters 2 and 5 (regression, leave-one-out in equations 5.10 to 5.12);
-Scheffe 1958, "Experiments with mixtures"; Hoeting et al. 1999, "Bayesian model averaging".
+Symbols: N networks, m evaluations of a network, n points, J nodes of the grid of signal and noise.
+
+Sources: Rasmussen & Williams 2006, chapters 2 and 5 (regression, leave-one-out in equations 5.10 to 5.12); Scheffe
+1958, "Experiments with mixtures"; Hoeting et al. 1999, "Bayesian model averaging"; Wilson et al. 2021, "Pathwise
+conditioning of Gaussian processes" (draws).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from search.scaling import Array, Scaling, scaling_of
 
 KINDS = ("matern", "quadratic", "cubic")
-_WARP = 0.7
-"""Strength of the warp: scores in standard deviations go through exp(0.7 x)."""
-_LIGHTEST = 0.01
-"""Models of less weight than this are left out of predictions."""
-_FIT_AT_MOST = 150
-"""Observations on which kernel parameters are chosen; the rest only condition the model."""
+_LENGTH_SCALES = (0.2, 0.4, 0.8, 1.6)
+_POLYNOMIALS = {"quadratic": (2, 4.0), "cubic": (3, 8.0)}
+"""Degree, and the factor that gives the kernel a mean variance of about 1 over the triangle."""
+_CONSTANT = 2.0
+"""Variance of the surface's constant as a multiple of the signal's."""
+_SIGNALS = np.geomspace(3e-3, 30.0, 9)
+_WHITES = np.geomspace(1e-5, 3.0, 18)
+_SIGNAL_PRIOR = (0.0, 1.5)
+"""Mean and standard deviation of the logarithm of the signal's variance, scores having variance 1."""
+_WHITE_PRIOR = (math.log(0.1), 2.0)
+"""The same of the variance of one evaluation, where nothing is known of it."""
+_COUNTED_DEVIATION = 0.7
+"""The same standard deviation where the counting error of the score is known: a factor of 1.4 of the noise."""
+_NETWORK_PARTS = (0.0, 0.03)
+"""Variance of a network's own effect, which rounding gives it and no repetition averages out, as a part of the
+signal's: none, or about that of the lattice of CIFAR-10."""
+_SEED_PART = 0.15
+"""Variance of what a seed does to all networks, in the same unit: 0.56, 0.06, 0.01 and 0 there."""
 
-_ROUNDING_ERROR = 1e-12
-"""Part of a score by which sums of equal numbers may differ."""
+_LIGHTEST = 1e-3
+"""Nodes and models of less weight than this, as a part of the heaviest, are left out."""
+_Z90 = 1.6449
 
 
 @dataclass(frozen=True)
 class Model:
-    """One fitted model of the mixture; its own scale is of scores centred, scaled and perhaps warped."""
+    """The surface of one kernel and warp, averaged over signal and noise."""
 
     kind: str
-    warped: bool
+    length_scale: float
+    """Of the Matern kernel; 0 of a polynomial."""
+    network_part: float
     weight: float
     """Posterior probability within the mixture."""
-    regression: Any
-    """The fitted ``GaussianProcessRegressor``."""
-    shift: float
-    stretch: float
-    """Score = unwarp(value) * stretch + shift, in the unit of the scores."""
-    warp_shift: float
-    warp_stretch: float
+    scaling: Scaling
+    places: Array
+    """Shares of the networks, (N, 3)."""
+    basis: Array
+    """Whitened eigenvectors of the kernel between the networks, (N, N)."""
+    eigenvalues: Array
+    """(N,)"""
+    counts: Array
+    """Evaluations per network, (N,)."""
+    values: Array
+    """Mean value per network, (N,)."""
+    signals: Array
+    """Variance of the signal at every node, (J,)."""
+    whites: Array
+    """Variance of one evaluation at every node, (J,)."""
+    parts: Array
+    """Posterior probability of every node, (J,)."""
 
     @property
     def name(self) -> str:
-        """``matern``, ``quadratic warped``, ..."""
-        return f"{self.kind} warped" if self.warped else self.kind
+        """``matern 0.4``, ``quadratic warped``, ..."""
+        named = f"{self.kind} {self.length_scale:g}" if self.length_scale else self.kind
+        return f"{named} warped" if self.scaling.warped else named
 
     @property
     def white(self) -> float:
-        """Variance of one observation on the model's own scale."""
-        return float(self.regression.kernel_.k2.noise_level)
+        """Variance of one evaluation on the model's own scale."""
+        return float(self.parts @ self.whites)
 
-    def to_scores(self, values: Array) -> Array:
-        """Values of the model's own scale in the unit of the scores."""
-        if self.warped:
-            values = np.log(np.maximum(values * self.warp_stretch + self.warp_shift, 0.02)) / _WARP
-        return values * self.stretch + self.shift
+    @cached_property
+    def _projected(self) -> Array:
+        return self.values @ self.basis
 
-    def slope(self, values: Array) -> Array:
-        """Derivative of ``to_scores``."""
-        if not self.warped:
-            return np.full_like(values, self.stretch)
-        warped = np.maximum(values * self.warp_stretch + self.warp_shift, 0.02)
-        return self.warp_stretch / warped / _WARP * self.stretch
+    @cached_property
+    def _shrinks(self) -> Array:
+        """(J, N)"""
+        return self.signals[:, None] / (self.signals[:, None] * self.eigenvalues + self.whites[:, None])
 
-    def predict(self, shares: Array) -> tuple[Array, Array]:
-        """Median and standard deviation of the expected score, in the unit of the scores."""
-        mean, deviation = self.regression.predict(shares, return_std=True)
-        latent = np.sqrt(np.maximum(deviation**2 - self.white, 0.0))
-        return self.to_scores(mean), latent * self.slope(mean)
+    def _across(self, shares: Array) -> Array:
+        """Kernel between points and networks in the eigenbasis, (n, N)."""
+        return _kernel(self.kind, self.length_scale, shares, self.places) @ self.basis
+
+    def mean(self, shares: Array) -> Array:
+        """Expected value on the model's own scale, (n,)."""
+        return self._across(shares) @ (self._projected * (self.parts @ self._shrinks))
 
     def posterior(self, shares: Array) -> tuple[Array, Array]:
-        """Mean (n,) and covariance (n, n) of the expected score, on the model's own scale."""
-        mean, covariance = self.regression.predict(shares, return_cov=True)
-        return mean, covariance - np.eye(len(shares)) * self.white
+        """Mean (n,) and covariance (n, n) of the value on the model's own scale."""
+        across, middle = self._across(shares), self._middle()
+        prior = float(self.parts @ self.signals) * _kernel(self.kind, self.length_scale, shares, shares)
+        return across @ (self._projected * (self.parts @ self._shrinks)), prior + across @ middle @ across.T
 
-    def moments(self, shares: Array) -> tuple[Array, Array]:
-        """Median and covariance of the expected score, in the unit of the scores."""
-        mean, covariance = self.posterior(shares)
-        slope = self.slope(mean)
-        return self.to_scores(mean), covariance * np.outer(slope, slope)
+    def deviations(self, shares: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the value on the model's own scale, (n,) each."""
+        across = self._across(shares)
+        prior = float(self.parts @ self.signals) * _variance(self.kind, shares)
+        variance = prior + ((across @ self._middle()) * across).sum(axis=1)
+        return across @ (self._projected * (self.parts @ self._shrinks)), np.sqrt(np.maximum(variance, 0.0))
 
-    def draws(self, shares: Array, normal: Array) -> Array:
-        """Surfaces drawn from the posterior, one per row of standard normal numbers (count, n)."""
-        mean, covariance = self.posterior(shares)
-        values, vectors = np.linalg.eigh(covariance)
-        return self.to_scores(mean + (normal * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+    def _middle(self) -> Array:
+        """What the scores change of the prior covariance, in the eigenbasis: (N, N)."""
+        means = self._projected * self._shrinks
+        average = self.parts @ means
+        spread = (means * self.parts[:, None]).T @ means - np.outer(average, average)
+        return np.asarray(spread - np.diag((self.parts * self.signals) @ self._shrinks))
+
+    def draws(self, shares: Array, count: int, generator: np.random.Generator) -> Array:
+        """Surfaces from the posterior, each of one node by its weight, in the unit of the scores: (count, n)."""
+        everywhere = np.concatenate([shares, self.places])
+        kernel = _kernel(self.kind, self.length_scale, everywhere, everywhere)
+        kernel[len(shares) :, len(shares) :] += self.network_part * np.eye(len(self.places))
+        values, vectors = np.linalg.eigh(kernel)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        nodes = generator.choice(len(self.parts), count, p=self.parts)
+        prior = generator.standard_normal((count, len(everywhere))) @ root.T * np.sqrt(self.signals[nodes])[:, None]
+        errors = np.sqrt(self.whites[nodes][:, None] / self.counts)
+        seen = prior[:, len(shares) :] + errors * generator.standard_normal((count, len(self.places)))
+        moved = ((self.values - seen) @ self.basis) * self._shrinks[nodes]
+        return self.scaling.to_scores(prior[:, : len(shares)] + moved @ self._across(shares).T)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How well the surface foretells an evaluation it was not given."""
+    """How well the surface foretells a network it was not given."""
 
     coverage: float
-    """Part of evaluations inside their 90 % leave-one-out interval."""
+    """Part of networks inside their 90 % leave-one-out interval."""
     spread: float
     """Root mean square of the errors over their foretold standard deviation: 1 if calibrated, above 1 if too sure."""
 
@@ -116,124 +162,170 @@ class Surface:
     """Heaviest first."""
     noise: float
     """Standard deviation of one evaluation, near the upper end of the scores."""
+    network_effect: float
+    """Standard deviation by which the expected score of a network leaves the surface, there."""
+    seed_effect: float
+    """Standard deviation of what one seed does to all scores together, there."""
     calibration: Calibration
-
-    @property
-    def _heavy(self) -> list[Model]:
-        return [model for model in self.models if model.weight >= _LIGHTEST]
-
-    def only(self, kinds: Sequence[str]) -> Surface:
-        """The mixture of the models of these kinds alone."""
-        chosen = [model for model in self.models if model.kind in kinds]
-        total = sum(model.weight for model in chosen)
-        share = [model.weight / total if total > 0 else 1 / len(chosen) for model in chosen]
-        models = tuple(dataclasses.replace(m, weight=w) for m, w in zip(chosen, share, strict=True))
-        return dataclasses.replace(self, models=models)
 
     def means(self, shares: Array) -> Array:
         """The mean that ``predict`` gives, alone and faster."""
-        heavy = self._heavy
-        total = sum(model.weight for model in heavy)
-        parts = (model.weight * model.to_scores(model.regression.predict(shares)) for model in heavy)
-        return np.asarray(sum(parts, np.zeros(len(shares))) / total)
+        parts = (model.weight * model.scaling.to_scores(model.mean(shares)) for model in self.models)
+        return np.asarray(sum(parts, np.zeros(len(shares))))
 
     def predict(self, shares: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the expected score at ``shares`` (n, 3)."""
-        parts = [(model.weight, *model.predict(shares)) for model in self._heavy]
-        total = sum(weight for weight, _, _ in parts)
-        mean = sum((weight * m for weight, m, _ in parts), np.zeros(len(shares))) / total
-        square = sum((weight * (d**2 + (m - mean) ** 2) for weight, m, d in parts), np.zeros(len(shares))) / total
+        parts = []
+        for model in self.models:
+            values, deviations = model.deviations(shares)
+            scaling = model.scaling
+            parts.append((model.weight, scaling.to_scores(values), deviations * scaling.slope(values)))
+        mean = sum((weight * m for weight, m, _ in parts), np.zeros(len(shares)))
+        square = sum((weight * (d**2 + (m - mean) ** 2) for weight, m, d in parts), np.zeros(len(shares)))
         return mean, np.sqrt(square)
 
     def moments(self, shares: Array) -> tuple[Array, Array]:
         """Mean (n,) and covariance (n, n) of the expected scores, the models' disagreement included."""
-        parts = [(model.weight, *model.moments(shares)) for model in self._heavy]
-        total = sum(weight for weight, _, _ in parts)
-        mean = sum((weight * m for weight, m, _ in parts), np.zeros(len(shares))) / total
+        parts = []
+        for model in self.models:
+            values, covariance = model.posterior(shares)
+            slope = model.scaling.slope(values)
+            parts.append((model.weight, model.scaling.to_scores(values), covariance * np.outer(slope, slope)))
+        mean = sum((weight * m for weight, m, _ in parts), np.zeros(len(shares)))
         spread = (weight * (c + np.outer(m - mean, m - mean)) for weight, m, c in parts)
-        return mean, np.asarray(sum(spread, np.zeros((len(shares), len(shares)))) / total)
+        return mean, np.asarray(sum(spread, np.zeros((len(shares), len(shares)))))
 
     def draws(self, shares: Array, count: int, seed: int) -> Array:
         """``count`` surfaces drawn from the posterior, each from one model by its weight: (count, n)."""
         generator = np.random.default_rng(seed)
-        weights = np.array([model.weight for model in self._heavy])
-        counts = generator.multinomial(count, weights / weights.sum())
-        normals = [generator.standard_normal((many, len(shares))) for many in counts]
-        pairs = zip(self._heavy, normals, strict=True)
-        return np.concatenate([model.draws(shares, normal) for model, normal in pairs if len(normal)])
+        counts = generator.multinomial(count, [model.weight for model in self.models])
+        pairs = zip(self.models, counts, strict=True)
+        return np.concatenate([model.draws(shares, int(many), generator) for model, many in pairs if many])
 
 
-def fit_surface(shares: Array, scores: Array) -> Surface:
-    """Fit ``scores`` (n,), larger is better, at ``shares`` (n, 3); the same shares may stand several times."""
-    shift, stretch = float(scores.mean()), 1.0 if are_equal(scores) else float(scores.std())
-    standard = (scores - shift) / stretch
-    fitted = [_fit(kind, warped, shares, standard, shift, stretch) for kind in KINDS for warped in (False, True)]
-    evidence = np.array([value for value, _ in fitted])
-    weights = np.exp(evidence - evidence.max())
+@dataclass(frozen=True)
+class _Observed:
+    """Scores by network."""
+
+    places: Array
+    """(N, 3)"""
+    network: NDArray[np.intp]
+    """Index of its network, per score."""
+    scores: Array
+    counts: Array
+    """(N,)"""
+
+    def means(self, values: Array) -> Array:
+        """Mean per network of values per score."""
+        return np.asarray(np.bincount(self.network, values) / self.counts)
+
+
+def fit_surface(shares: Array, scores: Array, counting_error: float | None = None) -> Surface:
+    """Fit ``scores`` (n,), larger is better, at ``shares`` (n, 3); the same shares may stand several times.
+
+    ``counting_error`` is the standard deviation that a score has because it was counted on finitely many images.
+    """
+    places, network, counts = np.unique(np.round(shares, 9), axis=0, return_inverse=True, return_counts=True)
+    seen = _Observed(places, network.ravel(), scores, counts.astype(float))
+    scalings = [scaling_of(scores, warped) for warped in (False, True)]
+    good = float(np.quantile(scores, 0.75))
+    kernels = [("matern", length_scale) for length_scale in _LENGTH_SCALES] + [(kind, 0.0) for kind in _POLYNOMIALS]
+    fitted = []
+    for kind, length_scale in kernels:
+        kernel = _kernel(kind, length_scale, places, places)
+        prior = -math.log(len(_LENGTH_SCALES) if length_scale else 1)
+        whitening = np.sqrt(seen.counts)
+        for network_part in _NETWORK_PARTS:
+            own = network_part * np.eye(len(places))
+            eigenvalues, vectors = np.linalg.eigh((kernel + own) * np.outer(whitening, whitening))
+            decomposed = np.maximum(eigenvalues, 0.0), vectors * whitening[:, None], float(np.log(whitening).sum())
+            for scaling in scalings:
+                typical = None if counting_error is None else counting_error / scaling.slope_at(good)
+                evidence, model = _average(seen, scaling, (kind, length_scale, network_part), decomposed, typical)
+                fitted.append((evidence + prior, model))
+    logs = np.array([value for value, _ in fitted])
+    weights = np.exp(logs - logs.max())
+    weights[weights < _LIGHTEST] = 0.0
     weights /= weights.sum()
-    models = [dataclasses.replace(model, weight=float(w)) for (_, model), w in zip(fitted, weights, strict=True)]
+    models = [dataclasses.replace(m, weight=float(w)) for (_, m), w in zip(fitted, weights, strict=True) if w]
     models.sort(key=lambda model: -model.weight)
-    good = float(np.quantile(standard, 0.75))
-    noise = sum(model.weight * _noise(model, good) for model in models)
-    return Surface(tuple(models), noise, _calibrate(models[0]))
+    noise, effect = _noises(models, good)
+    seed_effect = math.sqrt(_SEED_PART) * noise
+    return Surface(tuple(models), noise, effect, seed_effect, _calibrate(models[0]))
 
 
-def are_equal(scores: Array) -> bool:
-    """Whether scores (n,) differ by no more than the error of arithmetic, so that there is nothing to fit."""
-    return bool(np.ptp(scores) <= _ROUNDING_ERROR * np.abs(scores).max())
+def _noises(models: Sequence[Model], score: float) -> tuple[float, float]:
+    """Standard deviation of one evaluation and of a network's own effect, for networks of about this score."""
+    one, own = 0.0, 0.0
+    for model in models:
+        slope = model.scaling.slope_at(score)
+        one += model.weight * model.white * slope**2
+        own += model.weight * float(model.parts @ model.signals) * slope**2 * model.network_part
+    return math.sqrt(one), math.sqrt(own)
 
 
-def _noise(model: Model, standard_score: float) -> float:
-    """Standard deviation of one evaluation whose score is that many standard deviations above the mean."""
-    value = standard_score
-    if model.warped:
-        value = (math.exp(_WARP * standard_score) - model.warp_shift) / model.warp_stretch
-    return math.sqrt(model.white) * float(model.slope(np.array([value]))[0])
+def _average(
+    seen: _Observed,
+    scaling: Scaling,
+    kernel: tuple[str, float, float],
+    decomposed: tuple[Array, Array, float],
+    typical: float | None,
+) -> tuple[float, Model]:
+    """The model of one kernel and warp with its nodes, and its log evidence for the scores."""
+    eigenvalues, basis, log_whitening = decomposed
+    values = scaling.to_values(seen.scores)
+    means = seen.means(values)
+    within = float(((values - means[seen.network]) ** 2).sum())
+    freedom = len(values) - len(means)
+    signals, whites = (grid.ravel() for grid in np.meshgrid(_SIGNALS, _WHITES, indexing="ij"))
+    variances = signals[:, None] * eigenvalues + whites[:, None]
+    log = log_whitening - ((means @ basis) ** 2 / variances + np.log(variances)).sum(axis=1) / 2
+    log -= within / (2 * whites) + freedom * np.log(whites) / 2
+    log -= ((np.log(signals) - _SIGNAL_PRIOR[0]) / _SIGNAL_PRIOR[1]) ** 2 / 2
+    middle, deviation = _WHITE_PRIOR if typical is None else (2 * math.log(typical), _COUNTED_DEVIATION)
+    log -= ((np.log(whites) - middle) / deviation) ** 2 / 2
+    parts = np.exp(log - log.max())
+    evidence = float(log.max()) + math.log(parts.sum()) + scaling.jacobian(seen.scores)
+    kept = parts >= _LIGHTEST
+    kind, length_scale, network_part = kernel
+    model = Model(
+        kind,
+        length_scale,
+        network_part,
+        1.0,
+        scaling,
+        seen.places,
+        basis,
+        eigenvalues,
+        seen.counts,
+        means,
+        signals[kept],
+        whites[kept],
+        parts[kept] / parts[kept].sum(),
+    )
+    return evidence, model
 
 
-def _fit(kind: str, warped: bool, shares: Array, standard: Array, shift: float, stretch: float) -> tuple[float, Model]:
-    """The model, with weight 1, and its log evidence for the scores in standard deviations."""
-    values, warp_shift, warp_stretch, log_jacobian = standard, 0.0, 1.0, 0.0
-    if warped:
-        raised = np.exp(_WARP * standard)
-        warp_shift, warp_stretch = float(raised.mean()), float(raised.std()) or 1.0
-        values = (raised - warp_shift) / warp_stretch
-        log_jacobian = float((math.log(_WARP / warp_stretch) + _WARP * standard).sum())
-    regression = _regress(kind, shares, values)
-    parameters = len(regression.kernel_.theta) + warped
-    evidence = regression.log_marginal_likelihood_value_ + log_jacobian - parameters * math.log(len(values)) / 2
-    return evidence, Model(kind, warped, 1.0, regression, shift, stretch, warp_shift, warp_stretch)
+def _kernel(kind: str, length_scale: float, first: Array, second: Array) -> Array:
+    """Covariance of a signal of variance 1 between points (n, 3) and (m, 3)."""
+    if kind in _POLYNOMIALS:
+        degree, factor = _POLYNOMIALS[kind]
+        return np.asarray(_CONSTANT + factor * (first @ second.T) ** degree)
+    distance = math.sqrt(5) * np.linalg.norm(first[:, None] - second[None], axis=2) / length_scale
+    return np.asarray(_CONSTANT + (1 + distance + distance**2 / 3) * np.exp(-distance))
 
 
-def _regress(kind: str, shares: Array, values: Array) -> Any:
-    """Kernel parameters by maximum marginal likelihood (on a part, where there is much), conditioned on all."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        if len(values) <= _FIT_AT_MOST:
-            return GaussianProcessRegressor(_kernel(kind), random_state=0).fit(shares, values)
-        part = np.random.default_rng(0).choice(len(values), _FIT_AT_MOST, replace=False)
-        first = GaussianProcessRegressor(_kernel(kind), random_state=0).fit(shares[part], values[part])
-        return GaussianProcessRegressor(first.kernel_, optimizer=None).fit(shares, values)
-
-
-def _kernel(kind: str) -> Any:
-    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
-
-    white = WhiteKernel(0.1, (1e-4, 2.0))
-    if kind == "matern":
-        return ConstantKernel(1.0, (1e-2, 1e2)) * Matern(0.5, (0.08, 10.0), nu=2.5) + white
-    degree = {"quadratic": 2, "cubic": 3}[kind]
-    return ConstantKernel(10.0, "fixed") * DotProduct(1.0, "fixed") ** degree + white
+def _variance(kind: str, shares: Array) -> Array:
+    """The diagonal of ``_kernel`` between points (n, 3) and themselves."""
+    if kind in _POLYNOMIALS:
+        degree, factor = _POLYNOMIALS[kind]
+        return np.asarray(_CONSTANT + factor * (shares**2).sum(axis=1) ** degree)
+    return np.full(len(shares), _CONSTANT + 1.0)
 
 
 def _calibrate(model: Model) -> Calibration:
-    """Leave-one-out errors of the heaviest model. Source: Rasmussen & Williams 2006, equations 5.10 to 5.12."""
-    regression = model.regression
-    lower = np.linalg.inv(regression.L_)
-    diagonal = (lower**2).sum(axis=0)
-    errors = regression.alpha_.ravel() / diagonal
-    ratios = errors * np.sqrt(diagonal)
-    return Calibration(float((np.abs(ratios) < 1.6449).mean()), float(np.sqrt((ratios**2).mean())))
+    """Leave-one-out errors of the heaviest model at its heaviest node. Source: Rasmussen & Williams 2006, (5.10-12)."""
+    node = int(np.argmax(model.parts))
+    inverse = (model.basis / (model.signals[node] * model.eigenvalues + model.whites[node])) @ model.basis.T
+    ratios = (inverse @ model.values) / np.sqrt(np.diag(inverse))
+    return Calibration(float((np.abs(ratios) < _Z90).mean()), float(np.sqrt((ratios**2).mean())))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 
 import optuna
 import pytest
 
 from objectives.power_law import MOVING
-from phiscale import FLOPS, Estimate, Observed, ScalingConstants, SearchRecord
+from phiscale import FLOPS, Observed, ScalingConstants, SearchRecord
 from phiscale.cli import summarize
 from report.answer import as_json, cost_range, how_sure, leads, summary
 from report.view import look
@@ -35,35 +34,34 @@ def made(tmp_path_factory: pytest.TempPathFactory):
     return make_study(tmp_path_factory.mktemp("answer"), trials=14)
 
 
-def record_with(made, *, score: float, rule: float, noise: float | None, seeds: int = 4) -> SearchRecord:
+def record_with(made, **lead: object) -> SearchRecord:
+    """The record with the paper's constants alone, scored .8 in four evaluations, and with this lead over them."""
     record = SearchRecord.load(made[1] / "constants.json")
-    baseline = (Observed("paper", record.constants, rule, seeds),)
-    expected = Estimate(score, score - 0.03, score + 0.03)
-    return dataclasses.replace(record, expected=expected, noise=noise, baselines=baseline)
+    baseline = (Observed("paper", record.constants, 0.8, 4),)
+    stored = {"rule": "paper", "difference": 0.1, "half_width": 0.03, "result": "ahead", **lead}
+    return dataclasses.replace(record, noise=0.04, baselines=baseline, details={"leads": [stored]})
 
 
-def test_a_lead_counts_the_error_of_both_sides(made) -> None:
-    (lead,) = leads(record_with(made, score=0.9, rule=0.8, noise=0.04))
-    assert lead.ahead == pytest.approx(0.1)
+def test_a_lead_is_that_of_the_search(made) -> None:
+    (lead,) = leads(record_with(made))
+    assert (lead.ahead, lead.half_width, lead.result, lead.level) == (0.1, 0.03, "ahead", 0.9)
     assert lead.error == pytest.approx(1.6449 * 0.04 / 2)
-    assert lead.half_width == pytest.approx(math.hypot(0.03, 1.6449 * 0.02))
-    assert lead.result == "ahead"
-    assert "estimated ahead of the paper's constants by +0.1000" in lead.sentence()
+    assert "estimated ahead of the paper's constants by +0.1000 ± 0.0300" in lead.sentence()
+    assert "for all rules together" in lead.sentence()
 
 
-@pytest.mark.parametrize(
-    ("rule", "noise", "result"),
-    [(0.89, 0.04, "not distinguishable"), (0.99, 0.04, "behind"), (0.5, None, "unknown")],
-)
-def test_a_lead_is_not_claimed_without_evidence(made, rule: float, noise: float | None, result: str) -> None:
-    (lead,) = leads(record_with(made, score=0.9, rule=rule, noise=noise))
+@pytest.mark.parametrize("result", ["not distinguishable", "behind", "unknown"])
+def test_a_lead_says_what_it_is(made, result: str) -> None:
+    (lead,) = leads(record_with(made, result=result))
     assert lead.result == result
-    assert (result in lead.sentence()) or result == "unknown"
+    assert {"unknown": "a guess"}.get(result, result) in lead.sentence()
 
 
-def test_a_smaller_loss_is_ahead(made) -> None:
-    record = dataclasses.replace(record_with(made, score=0.5, rule=0.9, noise=0.01), direction="minimize")
-    assert leads(record)[0].result == "ahead"
+@pytest.mark.parametrize("damaged", [{"difference": "x"}, {"half_width": None}, {"result": 3}, {"rule": "equal"}])
+def test_a_damaged_or_missing_lead_is_none(made, damaged: dict[str, object]) -> None:
+    (lead,) = leads(record_with(made, **damaged))
+    assert (lead.ahead, lead.half_width, lead.result) == (None, None, "unknown")
+    assert "no estimate of a difference" in lead.sentence()
 
 
 def test_the_verdict_takes_the_place_of_the_estimate(made, tmp_path: Path) -> None:
@@ -94,7 +92,7 @@ def test_a_confirmation_takes_the_place_of_what_the_search_expected(tmp_path: Pa
         assert (paper.confirmed, paper.result, paper.level) == (True, "behind", pytest.approx(0.95))
         assert paper.ahead == pytest.approx(-0.021)
         (equal,) = (lead for lead in leads(record) if lead.rule == "equal")  # not confirmed: against what was searched
-        assert equal.ahead == pytest.approx(searched.expected.score - equal.score)
+        assert equal == next(lead for lead in leads(searched) if lead.rule == "equal")
         said = " ".join(how_sure(view))
         assert f"{record.expected.score:.4f}" in said
         assert f"the search expected {searched.expected.score:.4f} on its own images" in said
@@ -137,8 +135,8 @@ def test_the_keys_for_machines_are_pinned(made) -> None:
     assert list(plain["trials"]) == ["finished", "pruned", "failed", "interrupted", "running", "waiting"]
     keys = ["alpha", "beta", "gamma", "shares", "phi", "expected", "noise", "region_part"]
     assert list(plain["recommendation"]) == keys
-    keys = ["rule", "constants", "score", "evaluations", "error", "ahead", "half_width", "level", "confirmed"]
-    keys += ["result"]
+    keys = ["rule", "constants", "score", "evaluations", "error", "ahead", "half_width", "result", "level"]
+    keys += ["confirmed"]
     assert list(plain["baselines"][0]) == keys
 
 
@@ -171,14 +169,15 @@ def test_how_the_constants_move_is_part_of_the_answer(made, beyond) -> None:
     assert "training length: not stated by the objective" in summary(look(*made))
 
 
-def test_scores_of_two_lengths_make_no_lead(beyond) -> None:
-    found = leads(look(*beyond).record)
-    assert {(lead.ahead, lead.half_width, lead.result) for lead in found} == {(None, None, "unknown")}
+def test_a_lead_beyond_the_longest_rung_is_that_of_the_surface_there(beyond) -> None:
+    found = {lead.rule: lead for lead in leads(look(*beyond).record)}
+    assert found["width"].ahead > found["resolution"].ahead
+    assert all(lead.half_width > 0 for lead in found.values())
     text = summary(look(*beyond))
     assert "for a training of 320,000 images seen (16 epochs of power law)" in text
     assert "scores of trials and rules are of 160,000 images seen" in text
     said = how_sure(look(*beyond))
-    assert said[0] == "The rules were measured at 160,000 images seen, so no lead is given at 320,000."
+    assert said[0].startswith("Lead over the paper's constants")
     assert "ahead of" not in text
 
 

@@ -233,7 +233,8 @@ def test_an_older_record_is_not_taken_for_a_longer_study(tmp_path: Path) -> None
 def test_a_minimised_score_is_led_downwards(tmp_path: Path) -> None:
     from objectives.landscape import INTERIOR
 
-    view = view_of(tmp_path, dataclasses.replace(INTERIOR, direction="minimize", noise=0.002), trials=14)
+    objective = dataclasses.replace(INTERIOR, direction="minimize", noise=0.002)
+    view = view_of(tmp_path, objective, trials=14, seeds=2)
     table = [line for line in markdown(view).splitlines() if line.startswith("| depth alone")]
     assert "ahead" in table[0]
     assert "+0." in table[0]
@@ -379,7 +380,9 @@ def test_dots_are_coloured_only_where_they_can_be_compared_with_the_surface(beyo
     assert series.scores_at_length(beyond) is None
     for place, images in enumerate((20_000, 40_000, 80_000, 160_000)):
         scores = series.scores_at_length(with_length(beyond, images))
-        assert scores == pytest.approx([row.rung_scores[0][place] for row in beyond.rows if len(row.scores) == 1])
+        once = [at for at, row in enumerate(beyond.rows) if len(row.scores) == 1]
+        assert len(once) > 15
+        assert [scores[at] for at in once] == pytest.approx([beyond.rows[at].rung_scores[0][place] for at in once])
 
 
 def test_scores_of_two_lengths_are_not_drawn_on_one_axis(beyond: StudyView) -> None:

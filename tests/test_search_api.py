@@ -53,7 +53,7 @@ def test_a_plain_function_is_searched() -> None:
     assert is_near_the_top(record)
     assert record.constants.product() == pytest.approx(2, abs=1e-9)
     assert len(seen) == len(set(seen)) == 48
-    assert {seed for *_, seed in seen} == {2000, 2001}
+    assert {seed for *_, seed in seen} >= {2000, 2001}  # a point that is asked for again has seeds of its own
     assert {row.name for row in record.baselines} >= {"paper", "equal"}
 
 
@@ -328,7 +328,5 @@ def test_the_names_of_the_package_are_few_and_cost_nothing_until_used() -> None:
     assert all(getattr(package, name) for name in names)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         package.nothing  # noqa: B018
-    code = (
-        "import search, sys; print([name for name in ('optuna', 'sklearn', 'torch', 'numpy') if name in sys.modules])"
-    )
+    code = "import search, sys; print([name for name in ('optuna', 'scipy', 'torch', 'numpy') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -110,7 +110,7 @@ def test_many_workers_get_their_points_from_one_fit(tmp_path: Path, monkeypatch:
     study, _ = run(tmp_path, INTERIOR, trials=SPREAD_FIRST + 16, executor=Scripted(16))
     assert len(fits) == 1
     points = {tuple(trial.params.values()) for trial in study.trials}
-    assert len(points) > SPREAD_FIRST + 12  # the surface may ask for one point twice
+    assert len(points) > SPREAD_FIRST + 10  # the surface may ask for one point twice
 
 
 # the same again

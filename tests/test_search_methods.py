@@ -133,7 +133,7 @@ def test_every_method_measures_feasible_networks_only(tmp_path: Path, method: st
 
 def test_a_method_without_its_package_is_refused_before_the_first_trial(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("search.methods.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SettingsError, match="needs scipy, scikit-learn.*pip install scipy scikit-learn"):
+    with pytest.raises(SettingsError, match="needs scipy.*pip install scipy"):
         run(tmp_path, INTERIOR, trials=3)
     assert not (tmp_path / "s" / "study.db").exists()
 
@@ -152,7 +152,8 @@ def test_gp_fits_once_for_many_points(monkeypatch: pytest.MonkeyPatch) -> None:
     fits, fit = [], recommendation.surface_at
     monkeypatch.setattr(recommendation, "surface_at", lambda *given: fits.append(given) or fit(*given))
     plans = methods.propose(history(measured(SPREAD_FIRST)), 16)
-    assert len(set(keys(plans))) == 16
+    assert len(plans) == 16
+    assert len(set(keys(plans))) >= 14  # a point may be worth a second evaluation
     assert len(fits) == 1
 
 

@@ -23,9 +23,9 @@ from search.trial import Plan, shares_of_constants
 
 if TYPE_CHECKING:
     from search.horizon import Fitted
-    from search.surface import Array
+    from search.scaling import Array
 
-NEEDS = {"scipy": "scipy", "sklearn": "scikit-learn"}
+NEEDS = {"scipy": "scipy"}
 _SPREAD_EVERY = 2
 _PLACES = 20
 """Places of the even spread that are looked at for one whose network can be built."""

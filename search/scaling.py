@@ -1,0 +1,91 @@
+"""From scores to values of mean 0 and variance 1 that a surface can be fitted to, and back.
+
+Scores far from the middle of all scores are drawn in by a logarithm, so that a diverged training or a heavy tail does
+not set the scale of the others. A warp presses poor scores together, which gives the top more room.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_WARP = 0.7
+"""Strength of the warp: scores in standard deviations go through exp(0.7 x)."""
+_LINEAR = 3.0
+"""Robust standard deviations from the middle up to which scores are taken as they are."""
+_ROUNDING_ERROR = 1e-12
+"""Part of a score by which sums of equal numbers may differ."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """From scores to the values that a model is fitted to: centred, scaled, limited, perhaps warped."""
+
+    centre: float
+    scale: float
+    warped: bool
+    shift: float = 0.0
+    stretch: float = 1.0
+
+    def to_values(self, scores: Array) -> Array:
+        """Values of scores of any shape."""
+        standard = _limit((scores - self.centre) / self.scale)
+        return ((np.exp(_WARP * standard) if self.warped else standard) - self.shift) / self.stretch
+
+    def to_scores(self, values: Array) -> Array:
+        """Scores of values of any shape."""
+        return self._unlimited(values)[0] * self.scale + self.centre
+
+    def slope(self, values: Array) -> Array:
+        """How fast the score changes with the value, always positive."""
+        return self._unlimited(values)[1] * self.scale
+
+    def jacobian(self, scores: Array) -> float:
+        """Logarithm of the volume by which the values of these scores are spread out."""
+        standard = _limit((scores - self.centre) / self.scale)
+        warp = float((math.log(_WARP) + _WARP * standard).sum()) if self.warped else 0.0
+        return warp - len(scores) * math.log(self.stretch)
+
+    def slope_at(self, score: float) -> float:
+        """How fast the score changes with the value, near this score."""
+        return float(self.slope(self.to_values(np.array([score])))[0])
+
+    def _unlimited(self, values: Array) -> tuple[Array, Array]:
+        """Scores in robust standard deviations from the middle, and their derivative."""
+        standard, slope = values * self.stretch + self.shift, np.full_like(values, self.stretch)
+        if self.warped:
+            standard, slope = (
+                np.log(np.maximum(standard, 0.02)) / _WARP,
+                slope / np.maximum(standard, 0.02) / _WARP,
+            )
+        beyond = np.minimum(np.maximum(np.abs(standard) - _LINEAR, 0.0), 30.0)
+        return standard + np.sign(standard) * (np.expm1(beyond) - beyond), slope * np.exp(beyond)
+
+
+def _limit(standard: Array) -> Array:
+    """The same up to some distance from 0, its logarithm beyond."""
+    beyond = np.maximum(np.abs(standard) - _LINEAR, 0.0)
+    return np.asarray(standard - np.sign(standard) * (beyond - np.log1p(beyond)))
+
+
+def are_equal(scores: Array) -> bool:
+    """Whether scores (n,) differ by no more than the error of arithmetic, so that there is nothing to fit."""
+    return bool(np.ptp(scores) <= _ROUNDING_ERROR * np.abs(scores).max())
+
+
+def scaling_of(scores: Array, warped: bool) -> Scaling:
+    """The scaling of these scores (n,); their values have mean 0 and variance 1."""
+    low, centre, high = np.quantile(scores, (0.25, 0.5, 0.75))
+    scale = float(high - low) / 1.349
+    if scale <= _ROUNDING_ERROR * float(np.abs(scores).max()):
+        scale = 1.0 if are_equal(scores) else float(scores.std())
+    plain = Scaling(float(centre), scale, warped)
+    values = plain.to_values(scores)
+    spread = float(values.std())
+    return dataclasses.replace(plain, shift=float(values.mean()), stretch=spread if spread > _ROUNDING_ERROR else 1.0)
