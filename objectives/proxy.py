@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from objectives.contract import CountedNetwork, Evaluation
+from objectives.contract import Evaluation
 from objectives.data.embedded import EMBEDDED
 from objectives.data.imageset import ImageSet
-from objectives.networks.factory import Factory, FactoryMember, first_line, match_factory
+from objectives.networks.factory import Factory, FactoryNetwork, match_factory, nominal_factory
+from objectives.networks.own_module import count_member, first_line
 from objectives.training.rate_plane import RatePlane
 from objectives.training.rungs import LONGEST, REAL_LENGTHS, plan_rungs
 from objectives.training.settings import TrainSettings
@@ -18,15 +19,20 @@ from phiscale import checks
 from phiscale.errors import BudgetError, PhiscaleError, SettingsError, TrialError
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork, scale_network
+from phiscale.published import PUBLISHED_RULES
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
 from phiscale.spec import NetworkSpec
-from phiscale.triangle import FLOPS, CostModel, ScalingConstants
+from phiscale.triangle import FLOPS, CostModel, Multipliers, ScalingConstants
 
 if TYPE_CHECKING:
     from objectives.training.train import ProxyRun
 
 Budget = Literal["matched", "nominal"]
+Baseline = NetworkSpec | Factory
+"""What grows."""
+TrainableNetwork = ScaledNetwork | FactoryNetwork
+"""Networks whose ``spec`` is what training builds them from."""
 
 
 class ProxyObjective:
@@ -40,7 +46,7 @@ class ProxyObjective:
 
     def __init__(
         self,
-        base: NetworkSpec | Factory,
+        base: Baseline,
         data: ImageSet,
         train: TrainSettings,
         *,
@@ -54,7 +60,7 @@ class ProxyObjective:
             raise SettingsError(f"expected a budget of {', '.join(get_args(Budget))}, got {budget!r}")
         if base.in_channels != 3:
             raise SettingsError(f"expected a baseline of 3 input channels, got {base.in_channels} in {base.name}")
-        self.base: NetworkSpec | Factory = dataclasses.replace(base, classes=len(data.classes))
+        self.base: Baseline = dataclasses.replace(base, classes=len(data.classes))
         self.data, self.train = data, with_length(train, data)
         self.rungs = tuple(rung.images for rung in plan_rungs(self.train, len(data.train_labels)))
         self.cost_model, self.budget, self.rounding = cost_model, budget, rounding
@@ -92,20 +98,17 @@ class ProxyObjective:
             **({"rate_plane": list(self.rate_plane.rates)} if self.rate_plane else {}),
         }
 
-    def network(self, constants: ScalingConstants) -> ScaledNetwork | CountedNetwork:
+    def network(self, constants: ScalingConstants) -> TrainableNetwork:
         """The network that is trained for these constants. Raises ``BudgetError`` where none meets the budget."""
         return self.network_at(constants, self.phi, self.budget)
 
-    def network_at(self, constants: ScalingConstants, phi: float, budget: Budget) -> ScaledNetwork | CountedNetwork:
+    def network_at(self, constants: ScalingConstants, phi: float, budget: Budget) -> TrainableNetwork:
         """The network of any size. Raises ``BudgetError`` where none meets the budget."""
+        if budget == "matched":
+            return matched_network(self.base, constants, phi=phi, cost_model=self.cost_model, rounding=self.rounding)
         if isinstance(self.base, Factory):
-            if budget == "matched":
-                return match_factory(self.base, constants, phi=phi, cost_model=self.cost_model)
-            asked = multipliers(constants, phi)
-            return self.base.network(asked, asked)
-        if budget == "nominal":
-            return scale_network(self.base, multipliers(constants, phi), self.rounding)
-        return match_budget(self.base, constants, phi=phi, cost_model=self.cost_model, rounding=self.rounding)
+            return nominal_factory(self.base, constants, phi)
+        return scale_network(self.base, multipliers(constants, phi), self.rounding)
 
     def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation:
         """Train once. Raises ``TrialError`` (see ``train_proxy``) and ``BudgetError``."""
@@ -121,12 +124,12 @@ class ProxyObjective:
             curves=run.curves,
         )
 
-    def memory_needed(self, network: ScaledNetwork | CountedNetwork) -> int:
+    def memory_needed(self, network: TrainableNetwork) -> int:
         """Bytes of the device that one training of the network takes, estimated."""
         from objectives.training.device import choose_device
         from objectives.training.memory_needed import needed_bytes
 
-        return needed_bytes(self._trainable(network), self.train, self.data, choose_device(self.train.device))
+        return needed_bytes(network.spec, self.train, self.data, choose_device(self.train.device))
 
     def memory(self) -> tuple[str, int, int]:
         """Of the device on which this process trains: its name, bytes in all, bytes free."""
@@ -134,46 +137,75 @@ class ProxyObjective:
 
         return memory_of_device(self.train)
 
-    def estimate_seconds(self, network: ScaledNetwork | CountedNetwork) -> float:
+    def estimate_seconds(self, network: TrainableNetwork) -> float:
         """About how long one training of the network takes here. Raises ``TrialError``."""
         from objectives.training.train import estimate_seconds
 
         with _factory_errors(network):
-            return estimate_seconds(self._trainable(network), self.data, self.train)
+            return estimate_seconds(network.spec, self.data, self.train)
 
-    def _train(self, network: ScaledNetwork | CountedNetwork, seed: int) -> ProxyRun:
+    def try_factory(self) -> None:
+        """Train the baseline of a factory for one step on the device, and build a network of the size that is asked.
+
+        What no trial could do ends here, with the reason. Nothing is done for a spec. Raises ``SettingsError``.
+        """
+        if not isinstance(self.base, Factory):
+            return
+        from objectives.training.train import try_training
+
+        baseline = self.base.network(Multipliers(1, 1, 1), Multipliers(1, 1, 1))
+        equal = PUBLISHED_RULES["equal"].on(self.cost_model)
+        try:
+            with _factory_errors(baseline):
+                try_training(baseline.spec, self.data, self.train)
+            if equal is not None and self.phi > 0:  # a small baseline may have nothing to lose
+                grown = nominal_factory(self.base, equal, self.phi)
+                if grown.cost.params <= baseline.cost.params:
+                    count_member(self.base.member(grown.asked))  # raises why it cannot be built
+        except BudgetError as error:
+            raise SettingsError(f"the networks of --factory: {error}") from error
+        except TrialError as error:
+            if error.kind == "factory":
+                raise SettingsError(f"the baseline of --factory: {error}") from error
+
+    def _train(self, network: TrainableNetwork, seed: int) -> ProxyRun:
         from objectives.training.train import (
             train_proxy,  # torch takes a second to import; tables of networks need none
         )
 
         with _factory_errors(network):
-            return train_proxy(self._trainable(network), self.data, self._settings(network), seed=seed)
+            return train_proxy(network.spec, self.data, self._settings(network), seed=seed)
 
-    def _settings(self, network: ScaledNetwork | CountedNetwork) -> TrainSettings:
+    def _settings(self, network: TrainableNetwork) -> TrainSettings:
         """How the network is trained: at its own learning rate where there is a plane of rates."""
         if self.rate_plane is None:
             return self.train
         rate = self.rate_plane.rate_of(network.realised, self.cost_model)
         return dataclasses.replace(self.train, learning_rate=rate)
 
-    def _trainable(self, network: ScaledNetwork | CountedNetwork) -> NetworkSpec | FactoryMember:
-        """What training builds the network from."""
-        if isinstance(network, ScaledNetwork):
-            return network.spec
-        return cast("Factory", self.base).member(network.realised)
+
+def matched_network(
+    base: Baseline, constants: ScalingConstants, *, phi: float, cost_model: CostModel, rounding: Rounding
+) -> TrainableNetwork:
+    """The network of equal real cost, see ``match_budget``; a factory rounds in its own way. Raises as that does."""
+    if isinstance(base, Factory):
+        return match_factory(base, constants, phi=phi, cost_model=cost_model)
+    return match_budget(base, constants, phi=phi, cost_model=cost_model, rounding=rounding)
 
 
 @contextlib.contextmanager
-def _factory_errors(network: ScaledNetwork | CountedNetwork) -> Iterator[None]:
+def _factory_errors(network: TrainableNetwork) -> Iterator[None]:
     """Turn what a person's own network raises into ``TrialError``; errors of ours stay as they are."""
     try:
         yield
+    except BudgetError as error:
+        raise TrialError("factory", str(error)) from error
     except PhiscaleError:
         raise
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:  # a person's own module may raise anything
         if isinstance(network, ScaledNetwork):
             raise
-        raise TrialError("factory", f"{network.source} cannot be trained: {first_line(error)}") from error
+        raise TrialError("factory", f"{network.spec.name} cannot be trained: {first_line(error)}") from error
 
 
 def with_length(train: TrainSettings, data: ImageSet) -> TrainSettings:

@@ -22,7 +22,7 @@ import phiscale
 from phiscale.baselines import BASELINES, find_network
 from phiscale.errors import ConstraintError, PhiscaleError, SettingsError
 from phiscale.export import EXPORTS, export_member
-from phiscale.factory import factory_name, format_multipliers, multiplier_family, refuse_factory
+from phiscale.factory import export_factory, factory_name, format_multipliers, multiplier_family
 from phiscale.family import BUDGETS, FamilyMember, format_family, generate_family, parse_phis, published_family
 from phiscale.files import write_text
 from phiscale.published import EFFICIENTNET_TABLE, PUBLISHED_RULES
@@ -179,8 +179,6 @@ def _members(options: argparse.Namespace) -> _Asked:
         constants, cost_model = PUBLISHED_RULES[options.rule].constants, PUBLISHED_RULES[options.rule].cost_model
     else:
         record = SearchRecord.load(options.record)
-        if options.network is None:
-            refuse_factory(record)
         base, constants, cost_model = record.network or base, record.constants, record.cost_model
     members = generate_family(
         find_network(options.network) if options.network else base,
@@ -206,11 +204,18 @@ def _family(options: argparse.Namespace) -> str:
     return text(options.format) + (f"\n\nwritten: {output}" if options.format == "table" else "")
 
 
+def _factory_record(options: argparse.Namespace) -> SearchRecord | None:
+    """The record that is asked for, where it is of a factory and nothing else is to be scaled."""
+    if not options.record or options.network or options.rule or options.published:
+        return None
+    record = SearchRecord.load(options.record)
+    return record if factory_name(record) else None
+
+
 def _format_of(options: argparse.Namespace) -> Callable[[str], str]:
     """The family that is asked for, in any format."""
-    alone = options.record and not (options.network or options.rule or options.published)
-    record = SearchRecord.load(options.record) if alone else None
-    if record and factory_name(record):
+    record = _factory_record(options)
+    if record:
         _refuse(options, ("rounding", "dropout"), f"for a record of {factory_name(record)}, which sees to both itself")
         phis, cap = _phis(options), options.max_resolution
         rows = multiplier_family(record, phis, budget=options.budget or "nominal", max_resolution=cap)
@@ -220,13 +225,27 @@ def _format_of(options: argparse.Namespace) -> Callable[[str], str]:
 
 
 def _export(options: argparse.Namespace) -> str:
+    record = _factory_record(options)
+    if record:
+        fixed = ("rounding", "dropout", "max_resolution")
+        _refuse(
+            options, fixed, f"for a record of {factory_name(record)}: its networks are those that the search counted"
+        )
+        return export_factory(record, _one_phi(options), options.to, budget=options.budget or "nominal")
     asked = _members(options)
     members = asked.members
     if options.published:
         members = tuple(member for member in members if member.name == options.published)
-    if len(members) != 1:
-        raise SettingsError(f"expected one phi to export, got {options.phi!r}; python -m phiscale family shows many")
+    else:
+        _one_phi(options)
     return export_member(members[0], options.to, asked.constants, asked.record)
+
+
+def _one_phi(options: argparse.Namespace) -> float:
+    phis = _phis(options)
+    if len(phis) != 1:
+        raise SettingsError(f"expected one phi to export, got {options.phi!r}; python -m phiscale family shows many")
+    return phis[0]
 
 
 def _scale(options: argparse.Namespace) -> str:

@@ -27,7 +27,8 @@ from phiscale.triangle import FLOPS, CostModel, Multipliers, ScalingConstants
 MATCH_TOLERANCE = 0.02
 """Largest relative distance between the counted cost and the cost asked for."""
 _WIDTH_DRIFT = 0.25
-"""Largest natural-log change of cost that width may take up beyond the ray; more would be another direction."""
+"""Largest natural-log change of cost that width may take up beyond the ray; more would be another direction. Where
+layers or pixels are coarse, width makes up for their distance from the ray too."""
 _NEARBY = [math.exp(step / 200) for step in range(-24, 25)]
 """Factors around a point of the ray from which whole depths and resolutions are taken."""
 
@@ -77,7 +78,8 @@ class Scalable(Protocol[Depth, Made]):
         """The network of these sizes; ``width`` is a multiplier."""
 
     def log_growth(self, network: Made) -> float:
-        """Natural log of its cost over the baseline's; minus infinity for one that is too small to be built."""
+        """Natural log of its cost over the baseline's; minus infinity for one that is too small to be built, NaN for
+        one that cannot be built otherwise."""
 
 
 def match_budget(
@@ -125,7 +127,8 @@ def match(
     for offset, depth, pixels in _whole_sizes(scalable, on_ray, cost_model, cap):
         if offset >= best or (found and not scalable.is_exhaustive):
             break
-        for width, network in _widths(scalable, depth, pixels, on_ray.width, cost_model, goal):
+        drift = _WIDTH_DRIFT if scalable.is_exhaustive else _WIDTH_DRIFT + offset
+        for width, network in _widths(scalable, depth, pixels, on_ray.width, cost_model, goal, drift):
             error = scalable.log_growth(network) - goal
             nearest = min(nearest, error, key=abs)
             distance = math.hypot(offset, cost_model.width * math.log(width / on_ray.width)) + abs(error)
@@ -133,10 +136,11 @@ def match(
                 best, found = distance, network
     if found is not None:
         return found
+    found_cost = f"the nearest whole layers, channels and pixels cost {math.exp(goal + nearest):.4g} times"
     raise BudgetError(
         f"expected a network within {tolerance:.3g} of {cost_model.target_growth(phi):.4g} times the cost of "
         f"{scalable.name} along alpha={constants.alpha:.6g}, beta={constants.beta:.6g}, gamma={constants.gamma:.6g}, "
-        f"but the nearest whole layers, channels and pixels cost {math.exp(goal + nearest):.4g} times; "
+        f"but {found_cost if nearest < math.inf else 'none near it can be built'}; "
         "use a larger baseline, a finer rounding or another phi"
     )
 
@@ -206,7 +210,7 @@ def _walk(
         return scalable.log_growth(scalable.make(scalable.depth(point.depth), point.width, pixels))
 
     missing = goal - growth(0.0)
-    low, high = 0.0, 2.5 * missing / slope
+    low, high = 0.0, (1.25 if missing > 0 else 2.5) * missing / slope  # what lies far beyond the goal is slow to count
     while missing > 0 and growth(low) < growth(high) < goal:
         low, high = high, 2 * high
     for _ in range(scalable.halvings):
@@ -242,10 +246,16 @@ def _whole_sizes(
 
 
 def _widths(
-    scalable: Scalable[Depth, Made], depth: Depth, pixels: int, near: float, cost_model: CostModel, goal: float
+    scalable: Scalable[Depth, Made],
+    depth: Depth,
+    pixels: int,
+    near: float,
+    cost_model: CostModel,
+    goal: float,
+    drift: float,
 ) -> Iterator[tuple[float, Made]]:
-    """The two neighbouring widths, at most the allowed drift from ``near``, between which the cost crosses the goal."""
-    reach = math.exp(_WIDTH_DRIFT / (cost_model.width or 1.0))
+    """The two neighbouring widths, at most ``drift`` from ``near``, between which the cost crosses the goal."""
+    reach = math.exp(drift / (cost_model.width or 1.0))
     ends = [(width, scalable.make(depth, width, pixels)) for width in (near / reach, near * reach)]
     if scalable.log_growth(ends[0][1]) < goal < scalable.log_growth(ends[1][1]):
         while ends[1][0] / ends[0][0] > 1 + scalable.finest:

@@ -28,10 +28,7 @@ from objectives.training.settings import TrainSettings
 from phiscale.errors import BudgetError, DataError, SettingsError, StudyError
 from phiscale.family import align_columns
 from phiscale.files import write_text
-from phiscale.matching import match_budget
-from phiscale.network import ScaledNetwork
 from phiscale.rounding import rounding_by_name
-from phiscale.spec import NetworkSpec
 from phiscale.triangle import Shares, constants_from_shares
 from scripts.report import renew_report
 from scripts.shared.console import run_command
@@ -42,6 +39,7 @@ from search.study import check_study_name
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
+    from objectives.proxy import Baseline, TrainableNetwork
     from objectives.training.rate_plane import BestRates, RatePlane
 
 _AXES = ("depth", "width", "resolution")
@@ -110,7 +108,7 @@ def check(options: CheckOptions) -> None:
     print("\n".join([*settings[0].data.describe(), _plan(options, settings, networks, shapes)]), flush=True)
     result = _order(options, [measure(setting, networks, options.seeds, table, options.run) for setting in settings])
     if options.rates:
-        result["rates"] = _rates(options, settings[0], shapes, table)
+        result["rates"] = _rates(options, base, settings[0], shapes, table)
     write_text(folder / "fidelity.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
     renew_report(folder)
 
@@ -131,11 +129,11 @@ def _settings(options: CheckOptions) -> list[Setting]:
     return list(found.values())
 
 
-def _base(options: CheckOptions, data: ImageSet) -> NetworkSpec:
+def _base(options: CheckOptions, data: ImageSet) -> Baseline:
     return dataclasses.replace(choose_baseline(options.measure, data.resolution), classes=len(data.classes))
 
 
-def _networks(options: CheckOptions, base: NetworkSpec) -> list[ScaledNetwork]:
+def _networks(options: CheckOptions, base: Baseline) -> list[TrainableNetwork]:
     """Distinct networks of the lattice at one cost. Raises ``StudyError`` for too few."""
     from phiscale.triangle import lattice
 
@@ -150,12 +148,12 @@ def _networks(options: CheckOptions, base: NetworkSpec) -> list[ScaledNetwork]:
     return list(found.values())
 
 
-def _shapes(options: CheckOptions, base: NetworkSpec) -> dict[str, ScaledNetwork]:
+def _shapes(options: CheckOptions, base: Baseline) -> dict[str, TrainableNetwork]:
     """Networks grown along one axis alone, and along all equally; raises ``StudyError`` where fewer than two differ."""
     from objectives.training.rate_plane import shape_shares
 
     points = shape_shares(options.measure.cost_model)
-    found: dict[str, tuple[str, ScaledNetwork]] = {}
+    found: dict[str, tuple[str, TrainableNetwork]] = {}
     for name, network in zip(points, _matched(options, base, points.values()), strict=True):
         if network is not None:
             found.setdefault(network.fingerprint, (name, network))
@@ -164,14 +162,17 @@ def _shapes(options: CheckOptions, base: NetworkSpec) -> dict[str, ScaledNetwork
     return dict(found.values())
 
 
-def _matched(options: CheckOptions, base: NetworkSpec, points: Iterable[Shares]) -> list[ScaledNetwork | None]:
+def _matched(options: CheckOptions, base: Baseline, points: Iterable[Shares]) -> list[TrainableNetwork | None]:
     """The network of each point at the cost asked for; None, and a line, where there is none."""
-    measure, found = options.measure, list[ScaledNetwork | None]()
+    from objectives.proxy import matched_network
+
+    measure = options.measure
+    found: list[TrainableNetwork | None] = []
     model, rounding = measure.cost_model, rounding_by_name(measure.rounding)
     for shares in points:
         constants = constants_from_shares(shares, model)
         try:
-            found.append(match_budget(base, constants, phi=measure.phi, cost_model=model, rounding=rounding))
+            found.append(matched_network(base, constants, phi=measure.phi, cost_model=model, rounding=rounding))
         except BudgetError as error:
             print(f"left out: {error}")
             found.append(None)
@@ -179,7 +180,10 @@ def _matched(options: CheckOptions, base: NetworkSpec, points: Iterable[Shares])
 
 
 def _plan(
-    options: CheckOptions, settings: list[Setting], networks: list[ScaledNetwork], shapes: dict[str, ScaledNetwork]
+    options: CheckOptions,
+    settings: list[Setting],
+    networks: list[TrainableNetwork],
+    shapes: dict[str, TrainableNetwork],
 ) -> str:
     rungs = ", ".join(f"{rung.images:,}" for rung in settings[0].rungs)
     count = len(networks) * len(settings) * options.seeds
@@ -232,7 +236,9 @@ def _order_table(rows: list[dict[str, Any]], reference: str, seconds: float) -> 
     return align_columns([*cells, [f"reference: {reference}", f"{seconds:.1f}", ""]])
 
 
-def _rates(options: CheckOptions, own: Setting, shapes: dict[str, ScaledNetwork], table: ScoreTable) -> dict[str, Any]:
+def _rates(
+    options: CheckOptions, base: Baseline, own: Setting, shapes: dict[str, TrainableNetwork], table: ScoreTable
+) -> dict[str, Any]:
     """Train the shapes at three learning rates; print and return the best, and write the plane where they differ."""
     from objectives.training.rate_plane import FACTORS
 
@@ -248,7 +254,7 @@ def _rates(options: CheckOptions, own: Setting, shapes: dict[str, ScaledNetwork]
         found = _best_rates(measured, own)
         result["rungs"] = [{"images": images, **dataclasses.asdict(best)} for images, best in found.items()]
         print(f"\n{_rate_table(found, list(shapes))}", flush=True)
-        conclusion = _conclude_rates(options, own, shapes, list(found.values())[-1])
+        conclusion = _conclude_rates(options, base, own, shapes, list(found.values())[-1])
     print(f"\n{conclusion}")
     return result | {"conclusion": conclusion}
 
@@ -294,14 +300,16 @@ def _rate_table(found: dict[int, BestRates], names: list[str]) -> str:
     return f"{align_columns(cells)}\n{note}"
 
 
-def _conclude_rates(options: CheckOptions, own: Setting, shapes: dict[str, ScaledNetwork], best: BestRates) -> str:
+def _conclude_rates(
+    options: CheckOptions, base: Baseline, own: Setting, shapes: dict[str, TrainableNetwork], best: BestRates
+) -> str:
     """The answer in a sentence; writes the plane where the best rates differ."""
     path = options.results / options.study / "rate-plane.json"
     if not best.differ:
         stale = f"; {path} is of an earlier check and does not count" if path.exists() else ""
         return f"one rate serves all shapes: best about {best.common:.3g}, differences within noise{stale}"
     try:
-        plane = _plane(options, own, shapes, best)
+        plane = _plane(options, base, own, shapes, best)
     except DataError as error:
         return f"learning rates differ between shapes, but there is no plane of rates: {error}"
     plane.save(path)
@@ -312,11 +320,12 @@ def _conclude_rates(options: CheckOptions, own: Setting, shapes: dict[str, Scale
     )
 
 
-def _plane(options: CheckOptions, own: Setting, shapes: dict[str, ScaledNetwork], best: BestRates) -> RatePlane:
+def _plane(
+    options: CheckOptions, base: Baseline, own: Setting, shapes: dict[str, TrainableNetwork], best: BestRates
+) -> RatePlane:
     from objectives.training.rate_plane import fit_plane, shares_of_network
 
     model = options.measure.cost_model
-    base = next(iter(shapes.values())).base
     found = {
         "network": base.name,
         "data": {"name": own.data.name, "fingerprint": own.data.fingerprint},

@@ -35,7 +35,6 @@ from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, SettingsError, StudyError, TrialError
 from phiscale.family import parse_phis
 from phiscale.files import read_json
-from phiscale.network import ScaledNetwork
 from phiscale.published import MEASURED_RULES
 from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
@@ -44,6 +43,7 @@ from scripts.report import renew_report
 from scripts.shared.console import minutes_left, run_command
 from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.rivals import OURS, Entry, fresh_seed, plan, rules
+from scripts.shared.searched import searched_baseline
 from scripts.shared.setup import ObjectiveSettings, load_rate_plane, make_data
 from scripts.shared.tables import read_rows, write_rows
 from scripts.shared.training import Training
@@ -53,6 +53,7 @@ from search.study import check_study_name
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
+    from objectives.proxy import Baseline, TrainableNetwork
     from objectives.training.rate_plane import RatePlane
     from objectives.training.train import ProxyRun
 
@@ -129,13 +130,15 @@ class Setting:
     train: TrainSettings
     images: ImageSet
     """The training images of the study, with unseen ones to score on."""
+    base: Baseline
+    """What was scaled."""
     rounding: Rounding
     searched_name: str
     """Name of the data that was searched."""
 
     rate_plane: RatePlane | None
 
-    def rate(self, network: ScaledNetwork, cost_model: CostModel) -> float:
+    def rate(self, network: TrainableNetwork, cost_model: CostModel) -> float:
         """The learning rate of a network."""
         plane = self.rate_plane
         return plane.rate_of(network.realised, cost_model) if plane else self.train.learning_rate
@@ -162,7 +165,7 @@ def confirm(options: ConfirmOptions) -> None:
     record = SearchRecord.load(options.folder / "constants.json")
     setting = _setting(options, record)
     constants = rules(record, options.rival_names, options.other_studies, options.results)
-    entries = plan(record, constants, options.sizes, setting.rounding)
+    entries = plan(setting.base, record.cost_model, constants, options.sizes, setting.rounding)
     rows = _train_missing(options, setting, entries, record.cost_model)
     _conclude(options, record, setting, entries, [row for row in rows if row["setting"] == setting.key])
 
@@ -229,12 +232,8 @@ def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
         raise StudyError(
             "expected a study of proxy trainings, got one of another objective; confirm it with its own tools"
         )
-    if measure.factory:
-        raise StudyError(
-            f"expected a study of a network with a spec, got one of the factory {measure.factory}, "
-            "whose networks only run_search can train"
-        )
     searched = make_data(measure, train, seed)
+    base = searched_baseline(measure, record, searched)
     unseen = load_test_part(
         measure.data,
         searched,
@@ -250,7 +249,8 @@ def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
         train = dataclasses.replace(train, epochs=None, images_seen=record.length.images)
     train = dataclasses.replace(with_length(train, searched), rungs=1)
     plan_rungs(train, len(searched.train_labels))  # or a length that is too short would fail later
-    return Setting(train, unseen, rounding_by_name(measure.rounding), searched.name, load_rate_plane(measure))
+    rounding = rounding_by_name(measure.rounding)
+    return Setting(train, unseen, base, rounding, searched.name, load_rate_plane(measure))
 
 
 def _conclude(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
-from objectives.contract import AnyNetwork, Objective
-from objectives.networks.factory import Factory
+from objectives.contract import Objective
+from objectives.networks.factory import Factory, FactoryNetwork
 from objectives.proxy import Budget, ProxyObjective
 from phiscale.errors import BudgetError, ConstraintError
 from phiscale.files import write_text
@@ -26,9 +27,7 @@ def keep_members(folder: Path, objective: Objective) -> SearchRecord:
     record = SearchRecord.load(folder / "constants.json")
     if not isinstance(objective, ProxyObjective) or not isinstance(objective.base, Factory):
         return record
-    factory = objective.base.describe()
-    for budget in get_args(Budget):
-        factory[budget] = [_member(objective, record, phi, budget) for phi in MEMBER_PHIS]
+    factory = objective.base.describe() | count_members(objective, record, MEMBER_PHIS)
     record = dataclasses.replace(record, details={**record.details, "factory": factory})
     record.save(folder / "constants.json")
     plain = {"study": record.study, "constants": vars(record.constants), "factory": factory}
@@ -36,16 +35,23 @@ def keep_members(folder: Path, objective: Objective) -> SearchRecord:
     return record
 
 
+def count_members(
+    objective: ProxyObjective, record: SearchRecord, phis: Sequence[float]
+) -> dict[str, list[dict[str, Any]]]:
+    """The members at every phi by budget: sizes, counted cost, and the call that makes each."""
+    return {budget: [_member(objective, record, phi, budget) for phi in phis] for budget in get_args(Budget)}
+
+
 def _member(objective: ProxyObjective, record: SearchRecord, phi: float, budget: Budget) -> dict[str, Any]:
     """One row; with the reason where there is no such network."""
     try:
-        network = objective.network_at(record.constants, phi, budget)
+        network = cast("FactoryNetwork", objective.network_at(record.constants, phi, budget))
     except (BudgetError, ConstraintError) as error:
         return {"phi": phi, "problem": str(error)}
     return {"phi": phi, **_row(network, record), "target_growth": record.cost_model.target_growth(phi)}
 
 
-def _row(network: AnyNetwork, record: SearchRecord) -> dict[str, Any]:
+def _row(network: FactoryNetwork, record: SearchRecord) -> dict[str, Any]:
     return {
         "asked": dataclasses.asdict(network.asked),
         "realised": dataclasses.asdict(network.realised),
@@ -53,4 +59,5 @@ def _row(network: AnyNetwork, record: SearchRecord) -> dict[str, Any]:
         **dataclasses.asdict(network.cost),
         "growth": network.growth(record.cost_model),
         "fingerprint": network.fingerprint,
+        **network.spec.call,
     }

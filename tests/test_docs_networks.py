@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,8 @@ from objectives.networks.factory import Factory, match_factory
 from phiscale import BASELINES, FLOPS, PUBLISHED_RULES, NetworkSpec, StageSpec, count_cost, match_budget
 from phiscale.cli import main
 
-PAGE = (Path(__file__).parent.parent / "docs" / "networks.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -42,6 +47,23 @@ def test_its_factory_is_matched():
     made = Factory(name="mynet:build", build=names["build"], resolution=64, classes=10)
     network = match_factory(made, PUBLISHED_RULES["paper"].constants, phi=2, cost_model=FLOPS)
     assert network.growth(FLOPS) == pytest.approx(4, rel=0.02)
+
+
+def test_its_vit_is_searched(tmp_path):
+    (tmp_path / "myvit.py").write_text(blocks("python")[1])
+    words = ["-m", "scripts.run_search", "--study", "v", "--factory", "myvit:build", "--resolution", "32", "--phi", "1"]
+    words += ["--method", "random", "--trials", "4", "--baselines", "none", "--train.rungs", "1", "--quiet"]
+    words += ["--train.images-seen", "64", "--train.train-images", "64", "--train.validation-images", "16"]
+    places = os.pathsep.join([str(ROOT), str(tmp_path)])
+    done = subprocess.run(
+        [sys.executable, *words, "--cache", str(tmp_path / "cache"), "--train.device", "cpu"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": places}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trials = list(csv.DictReader((tmp_path / "results" / "v" / "trials.csv").read_text().splitlines()))
+    assert [row["state"] for row in trials] == ["COMPLETE"] * 4
+    assert {int(row["resolution"]) % 16 for row in trials} == {0}
+    assert all(float(row["cost_ratio"]) == pytest.approx(1, abs=0.02) for row in trials)
 
 
 def test_its_family_command_runs(capsys):

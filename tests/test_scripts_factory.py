@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from phiscale import SearchRecord, SettingsError
 from phiscale.cli import main
 from phiscale.factory import factory_name, format_multipliers, multiplier_family
 from scripts.report import ReportOptions, report
-from scripts.shared.setup import ObjectiveSettings, choose_baseline, make_factory
+from scripts.shared.setup import ObjectiveSettings, choose_baseline
 from scripts.shared.studies import StudyOptions
 from tests.factories_for_tests import plain
 
@@ -35,8 +36,12 @@ QUICK = (
 
 
 def search(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-W", "error", "-m", "scripts.run_search", "--results", str(results), "--study", "s"]
-    return subprocess.run([*words, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return run("run_search", "--results", results, "--study", "s", *arguments)
+
+
+def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-W", "error", "-m", f"scripts.{script}", *map(str, arguments)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -109,27 +114,55 @@ def test_phiscale_gives_its_multipliers(folder: Path, capsys: pytest.CaptureFixt
     assert "MACs" in capsys.readouterr().out
 
 
-def test_a_matched_family_is_refused_in_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["family", str(folder / "constants.json"), "--budget", "matched"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert f"expected --budget nominal, got matched: this record is of {PLAIN}" in error
+def test_a_matched_family_is_that_which_the_search_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(folder / "constants.json")
+    members = SearchRecord.load(path).details["factory"]["matched"]
+    held = [member for member in members if "problem" not in member]
+    phis = ",".join(f"{member['phi']:g}" for member in held)
+    assert main(["family", path, "--budget", "matched", "--phi", phis, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["depth"], row["width"], row["resolution"]) for row in rows] == [
+        (member["realised"]["depth"], member["realised"]["width"], member["resolution"]) for member in held
+    ]
+    for words, message in (
+        (("--phi", "4"), f"or a phi of 0, 1, 2, 3, got phi 4: {PLAIN} is counted by the search alone"),
+        (("--phi", "1", "--max-resolution", "8"), "expected no --max-resolution"),
+    ):
+        assert main(["family", path, "--budget", "matched", *words]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert message in error
+
+
+def test_a_size_is_exported_as_the_call_of_the_function(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(folder), "--phi", "2", "--to", "python"]) == 0
+    names: dict[str, Any] = {}
+    exec(capsys.readouterr().out, names)  # noqa: S102  the code that is exported is what is tested
+    member = SearchRecord.load(folder).details["factory"]["nominal"][2]
+    assert sum(parameter.numel() for parameter in names["model"].parameters()) == member["params"]
+    assert names["INPUT_SIZE"] == (3, member["resolution"], member["resolution"])
+
+
+def test_a_record_cannot_bring_code_of_its_own(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for call in ("os.system('x')", "system", "os.class", "os.\nx"):
+        plain = json.loads((folder / "constants.json").read_text())
+        plain["details"]["factory"]["nominal"][1]["call"] = call
+        (tmp_path / "constants.json").write_text(json.dumps(plain))
+        assert main(["export", str(tmp_path), "--phi", "1", "--to", "python"]) == 1
+        assert "expected a call at phi 1 in details.factory" in capsys.readouterr().err
 
 
 def test_what_needs_a_spec_is_refused_in_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(folder / "constants.json")
-    asked = f"got one of {PLAIN}, whose networks phiscale cannot build"
     assert main(["export", path, "--phi", "1", "--to", "json"]) == 2
-    assert asked in capsys.readouterr().err
+    assert f"expected --to python for a record of {PLAIN}, got json" in capsys.readouterr().err
     assert main(["family", path, "--rounding", "tf"]) == 2
     assert f"expected no --rounding for a record of {PLAIN}" in capsys.readouterr().err
-    onnx = ("export_onnx", 2, asked, ("--output", folder / "x.onnx"))
-    for script, status, message, more in (onnx, ("confirm", 1, f"got one of the factory {PLAIN}", ())):
-        words = [sys.executable, "-W", "error", "-m", f"scripts.{script}", "--study", "s", "--results", folder.parent]
-        words += more
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
-        assert message in done.stderr
+    done = run("export_onnx", "--study", "s", "--results", folder.parent, "--output", folder / "x.onnx")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert f"got one of {PLAIN}, whose networks phiscale cannot build" in done.stderr
 
 
 def test_a_record_of_something_else_has_no_multipliers() -> None:
@@ -162,12 +195,23 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...]
     assert "Traceback" not in done.stderr
 
 
-def test_commands_that_need_a_spec_refuse_a_factory() -> None:
-    with pytest.raises(SettingsError, match="only run_search trains those"):
-        choose_baseline(ObjectiveSettings(factory=PLAIN), 32)
-
-
 def test_the_baseline_of_a_factory_fits_the_images_unless_its_resolution_is_given() -> None:
     # At phi 2 and resolution alone the side doubles: images of 64 pixels leave 32 to the baseline.
-    assert make_factory(ObjectiveSettings(factory=PLAIN), 64).resolution == 32
-    assert make_factory(ObjectiveSettings(factory=PLAIN, resolution=20), 64).resolution == 20
+    assert choose_baseline(ObjectiveSettings(factory=PLAIN), 64).resolution == 32
+    assert choose_baseline(ObjectiveSettings(factory=PLAIN, resolution=20), 64).resolution == 20
+
+
+def test_it_is_confirmed(folder: Path) -> None:
+    words = ("--study", "s", "--results", folder.parent, "--phis", "1", "--seeds", "1", "--rivals", "paper")
+    done = run("confirm", *words, "--images", "32")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((folder / "confirm-families.csv").read_text().splitlines()))
+    assert {row["name"] for row in rows} == {"recommended", "paper"}
+    macs = [int(row["macs"]) for row in rows]
+    assert max(macs) / min(macs) < 1.05
+    plain = json.loads((folder / "constants.json").read_text())
+    plain["details"]["factory"]["fingerprint"] = "0"
+    (folder / "constants.json").write_text(json.dumps(plain))
+    done = run("confirm", *words)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "its code has changed since" in done.stderr

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from objectives.networks.blocks import Block, make_block
-from objectives.networks.factory import FactoryMember, build_member
 from objectives.networks.layers import ChannelNorm, conv_norm
+from objectives.networks.own_module import FactoryMember, build_member
 from phiscale.spec import NetworkSpec
 
 

@@ -1,38 +1,46 @@
-"""A person's own networks: built by their function, counted on the meta device, matched to a cost by that count alone.
+"""A person's own networks as a baseline that grows: sizes that can be built, matched to a cost by the count alone.
 
 A factory is ``build(depth, width, resolution, classes) -> nn.Module`` with multipliers of depth and width, pixels and
 outputs; the baseline is ``build(1.0, 1.0, resolution, classes)``. It rounds layers and channels in its own way, and
-takes images of float, (n, 3, resolution, resolution), to logits, (n, classes). Nothing here loads torch before a
-network is built.
+takes images of float, (n, 3, resolution, resolution), to logits, (n, classes). Sizes that it cannot build are holes:
+the nearest ones take their place. Nothing here loads torch before a network is built.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
 
 from objectives.contract import CountedNetwork
-from phiscale.cost import Cost
-from phiscale.errors import BudgetError
+from objectives.networks.own_module import Build, FactoryMember, count_member
+from phiscale import checks
+from phiscale.errors import BudgetError, SettingsError
 from phiscale.matching import MATCH_TOLERANCE, match
 from phiscale.scaling import multipliers
 from phiscale.triangle import CostModel, Multipliers, ScalingConstants
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-Build = Callable[[float, float, int, int], "nn.Module"]
+_ONE = Multipliers(1, 1, 1)
 _DEPTH_STEP = 0.08
 """Natural-log step between the depths that are tried around the ray."""
-_counted: dict[str, Cost] = {}
-"""Cost by architecture."""
+_COMMON_MULTIPLES = 32, 16, 14, 8, 7, 4, 2, 1
+"""Sides of usual networks are multiples of one of these."""
+_LARGEST_STEP = 64
+"""Pixels between two sides of a network, at most."""
+_NEARBY = [*(step / 500 for step in range(1, 26)), *(step / 100 for step in range(6, 31))]
+"""Natural logs of the factors by which a depth or a width may be moved to one that can be built."""
+
+
+@dataclass(frozen=True)
+class FactoryNetwork(CountedNetwork):
+    """A counted network that can be trained here."""
+
+    spec: FactoryMember = field(compare=False)
+    """What training builds it from, in place of a spec."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +48,7 @@ class Factory:
     """A person's function with the resolution of its baseline."""
 
     name: str
-    """``package.module:attribute``."""
+    """``package.module:attribute``, or ``library:model``."""
     build: Build
     """Makes the network of (depth multiplier, width multiplier, pixels, classes)."""
     resolution: int
@@ -49,138 +57,103 @@ class Factory:
     """Outputs of the classifier."""
     in_channels: ClassVar[int] = 3
 
-    def pixels(self, multiplier: float) -> int:
-        """Whole pixels at a multiplier."""
-        return max(1, round(self.resolution * multiplier))
-
-    def member(self, point: Multipliers) -> FactoryMember:
-        """The network at multipliers whose resolution becomes whole pixels."""
-        return FactoryMember(
-            self.name, self.build, point.depth, point.width, self.pixels(point.resolution), self.classes
+    @classmethod
+    def fit(cls, name: str, build: Build, most: int) -> Factory:
+        """The factory whose baseline has the largest usual side up to ``most`` pixels, or the next, that works."""
+        step = _stated_step(name, build)
+        steps = _COMMON_MULTIPLES if step is None else (step,)
+        sides = sorted(
+            {max(step, most // step * step) for step in steps}, key=lambda side: (side > most, abs(most - side))
         )
+        made = [cls(name=name, build=build, resolution=side) for side in sides]
+        return next((factory for factory in made if _can_be_built(factory.baseline)), made[0])
+
+    @cached_property
+    def step(self) -> int:
+        """Pixels between two sides that can be built: ``build.resolution_multiple``, else found by trying.
+
+        Raises ``SettingsError`` for a multiple that is none, or does not divide the baseline's side.
+        """
+        stated = _stated_step(self.name, self.build)
+        if stated is None:
+            steps = range(1, min(self.resolution, _LARGEST_STEP) + 1)
+            return next((step for step in steps if _can_be_built(self.member(_ONE, self.resolution + step))), 1)
+        if self.resolution % stated:
+            raise SettingsError(
+                f"expected a --resolution that is a multiple of {stated} for {self.name}, got {self.resolution}"
+            )
+        return stated
+
+    def pixels(self, multiplier: float) -> int:
+        """The side that can be built nearest to a multiplier."""
+        smallest = (self.resolution - 1) % self.step + 1
+        steps = round((self.resolution * multiplier - self.resolution) / self.step)
+        return max(smallest, self.resolution + steps * self.step)
+
+    def member(self, point: Multipliers, pixels: int | None = None) -> FactoryMember:
+        """The network at multipliers, of ``pixels`` or of the nearest side that can be built."""
+        side = self.pixels(point.resolution) if pixels is None else pixels
+        return FactoryMember(self.name, self.build, point.depth, point.width, side, self.classes)
 
     @property
     def baseline(self) -> FactoryMember:
         """The network that is grown."""
-        return self.member(Multipliers(1, 1, 1))
+        return self.member(_ONE, self.resolution)
 
     def describe(self) -> dict[str, Any]:
         """JSON values that tell factories apart, those of the same name and another baseline too."""
         cost, fingerprint = count_member(self.baseline)
         plain = {"name": self.name, "resolution": self.resolution, "classes": self.classes}
-        return {**plain, **dataclasses.asdict(cost), "fingerprint": fingerprint}
+        coarse = {"resolution_multiple": self.step} if self.step > 1 else {}
+        return {**plain, **coarse, **dataclasses.asdict(cost), "fingerprint": fingerprint}
 
-    def network(self, asked: Multipliers, built: Multipliers) -> CountedNetwork:
+    def buildable(self, point: Multipliers) -> Multipliers:
+        """The point, or where it cannot be built the one with the nearest depth and width that can."""
+        if _can_be_built(self.member(point)):
+            return point
+        return dataclasses.replace(
+            point, depth=_nearest(self, "depth", point.depth), width=_nearest(self, "width", point.width)
+        )
+
+    def network(self, asked: Multipliers, built: Multipliers) -> FactoryNetwork:
         """What a study records of the network at ``built``. Raises ``BudgetError`` where it cannot be built."""
         member = self.member(built)
         cost, fingerprint = count_member(member)
         realised = dataclasses.replace(built, resolution=member.resolution / self.resolution)
         base = count_member(self.baseline)[0]
-        return CountedNetwork(self.name, asked, realised, member.resolution, cost, base, fingerprint)
+        return FactoryNetwork(self.name, asked, realised, member.resolution, cost, base, fingerprint, member)
 
 
-@dataclass(frozen=True)
-class FactoryMember:
-    """One network of a factory, in the form in which a spec is trained (``objectives/training/train.py``)."""
-
-    factory: str
-    build: Build
-    depth: float
-    width: float
-    resolution: int
-    classes: int
-    in_channels: ClassVar[int] = 3
-    total_stride: ClassVar[int] = 1
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return f"{self.factory} at depth {self.depth:.4g}, width {self.width:.4g}"
-
-    def make(self) -> nn.Module:
-        """Call the factory. Raises ``BudgetError`` where it fails or returns no module."""
-        from torch import nn
-
-        try:
-            module = self.build(self.depth, self.width, self.resolution, self.classes)
-        except Exception as error:  # a person's own function may raise anything
-            raise BudgetError(
-                f"{self.name} and {self.resolution} pixels cannot be built: {first_line(error)}"
-            ) from error
-        if not isinstance(module, nn.Module):
-            raise BudgetError(f"expected {self.factory} to return a torch.nn.Module, got {type(module).__name__}")
-        return module
+def _can_be_built(member: FactoryMember) -> bool:
+    """Whether the network can be built, and takes an image."""
+    try:
+        count_member(member)
+    except BudgetError:
+        return False
+    return True
 
 
-def build_member(member: FactoryMember, seed: int | torch.Generator) -> nn.Module:
-    """The network on the CPU, initialised as its factory does from ``seed``: the global random state stays as it is."""
-    import torch
-
-    if isinstance(seed, torch.Generator):
-        seed = int(torch.randint(2**62, (), generator=seed))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = member.make()
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+def _stated_step(name: str, build: Build) -> int | None:
+    """``build.resolution_multiple``; None where the function states none."""
+    stated = getattr(build, "resolution_multiple", None)
+    return None if stated is None else checks.whole(f"the resolution_multiple of {name}", stated, SettingsError)
 
 
 @functools.lru_cache(maxsize=4096)
-def count_member(member: FactoryMember) -> tuple[Cost, str]:
-    """Counted cost of the forward pass on one image, and the fingerprint, without memory or arithmetic.
+def _nearest(factory: Factory, axis: str, value: float) -> float:
+    """The value of one axis nearest to ``value`` at which the baseline can be built; the value itself if none is."""
 
-    Multiply-accumulates are those of ``torch.utils.flop_counter`` / 2; activations the output elements of modules of
-    convolutions and linear layers. Raises ``BudgetError`` where the network cannot be built or run on the meta device.
-    """
-    import torch
+    def takes(tried: float) -> bool:
+        return _can_be_built(factory.member(dataclasses.replace(_ONE, **{axis: tried})))
 
-    with torch.device("meta"):
-        module = member.make().eval()
-    shapes = {name: list(value.shape) for name, value in module.state_dict().items()}
-    described = json.dumps([repr(module), shapes, member.resolution, member.classes])
-    if described not in _counted:  # other multipliers may round to the same network, and counting takes longest
-        _counted[described] = _count_forward(member, module)
-    cost = _counted[described]
-    plain = json.dumps([shapes, member.resolution, cost.macs, cost.activations], sort_keys=True)
-    return cost, hashlib.sha256(plain.encode()).hexdigest()[:16]
+    nearby = (value * math.exp(sign * log) for log in (0.0, *_NEARBY) for sign in (1, -1))
+    return next(filter(takes, nearby), value)
 
 
-def _count_forward(member: FactoryMember, module: nn.Module) -> Cost:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    outputs = _count_outputs(module)
-    images = torch.empty(1, member.in_channels, member.resolution, member.resolution, device="meta")
-    try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            logits = module(images)
-    except Exception as error:  # a person's own module may raise anything
-        what = f"{member.name} and {member.resolution} pixels cannot be counted on the meta device"
-        raise BudgetError(f"{what}: {first_line(error)}") from error
-    if getattr(logits, "shape", None) != (1, member.classes):
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise BudgetError(f"expected {member.factory} to give logits of shape (1, {member.classes}), got {got}")
-    cost = Cost(counter.get_total_flops() // 2, sum(p.numel() for p in module.parameters()), sum(outputs))
-    if not cost.macs:
-        raise BudgetError(f"expected {member.name} to have convolutions or linear layers, counted none")
-    return cost
-
-
-def _count_outputs(module: nn.Module) -> list[int]:
-    """A list that a forward pass fills with the output elements of every convolution and linear layer."""
-    from torch.nn import Linear
-    from torch.nn.modules.conv import _ConvNd
-
-    outputs: list[int] = []
-    for part in module.modules():
-        if isinstance(part, (_ConvNd, Linear)):
-            part.register_forward_hook(lambda _module, _inputs, output: outputs.append(output.numel()))
-    return outputs
-
-
-def first_line(error: Exception) -> str:
-    """Kind and first line of an error, for a sentence."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def nominal_factory(factory: Factory, constants: ScalingConstants, phi: float) -> FactoryNetwork:
+    """The network at ``alpha**phi, beta**phi, gamma**phi``, or the nearest one. Raises ``BudgetError``."""
+    asked = multipliers(constants, phi)
+    return factory.network(asked, factory.buildable(asked))
 
 
 def match_factory(
@@ -190,7 +163,7 @@ def match_factory(
     phi: float,
     cost_model: CostModel,
     tolerance: float = MATCH_TOLERANCE,
-) -> CountedNetwork:
+) -> FactoryNetwork:
     """The network near the ray of ``constants`` that costs ``target ** phi`` times the baseline, within ``tolerance``.
 
     Counting takes long, so of the whole sizes near the ray the first that come near enough are taken. Raises
@@ -199,7 +172,13 @@ def match_factory(
     asked = multipliers(constants, phi)
     if phi == 0:
         return factory.network(asked, asked)
-    return factory.network(asked, match(_Scalable(factory, cost_model, phi < 0), constants, phi, cost_model, tolerance))
+    scalable = _Scalable(factory, cost_model, phi < 0)
+    try:
+        return factory.network(asked, match(scalable, constants, phi, cost_model, tolerance))
+    except BudgetError as error:
+        if not scalable.problems:
+            raise
+        raise BudgetError(f"{error}; {scalable.problems[0]}") from None
 
 
 @dataclass(frozen=True)
@@ -209,6 +188,8 @@ class _Scalable:
     factory: Factory
     cost_model: CostModel
     shrinks: bool
+    problems: list[str] = field(default_factory=list)
+    """Why networks on the way could not be built."""
     halvings: ClassVar[int] = 14
     finest: ClassVar[float] = 2e-3
     is_exhaustive: ClassVar[bool] = False
@@ -234,16 +215,17 @@ class _Scalable:
         return self.factory.pixels(multiplier)
 
     def all_pixels(self, multiplier: float) -> Iterable[int]:
-        pixels = self.pixels(multiplier)
-        return range(max(1, pixels - 2), pixels + 3)
+        pixels, step = self.pixels(multiplier), self.factory.step
+        return (side for side in range(pixels - 2 * step, pixels + 2 * step + 1, step) if side > 0)
 
     def make(self, depth: float, width: float, pixels: int) -> Multipliers:
-        return Multipliers(depth, width, pixels / self.resolution)
+        return self.factory.buildable(Multipliers(depth, width, pixels / self.resolution))
 
     def log_growth(self, network: Multipliers) -> float:
         try:
             return math.log(self.factory.network(network, network).growth(self.cost_model))
-        except BudgetError:
-            if not self.shrinks:
-                raise
-            return -math.inf
+        except BudgetError as error:
+            if self.shrinks:
+                return -math.inf
+            self.problems.append(str(error))
+            return math.nan

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from objectives.networks.factory import first_line
+from objectives.networks.own_module import first_line
 
 _PLAIN_RUNS = 3
 """Runs before the capture, in which libraries choose kernels and optimisers make their state; they count as work."""

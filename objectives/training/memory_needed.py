@@ -12,7 +12,7 @@ import os
 import torch
 
 from objectives.data.imageset import ImageSet
-from objectives.networks.factory import FactoryMember, count_member
+from objectives.networks.own_module import FactoryMember, count_member
 from objectives.training.device import choose_device, is_halved
 from objectives.training.memory import free_memory, total_memory
 from objectives.training.settings import TrainSettings

@@ -22,7 +22,7 @@ from torch.nn import functional
 from objectives.cpu import fit_to_device
 from objectives.data.imageset import ImageSet
 from objectives.networks.build import build_network, folded
-from objectives.networks.factory import FactoryMember
+from objectives.networks.own_module import FactoryMember
 from objectives.training.device import (
     autocast,
     choose_device,
@@ -83,11 +83,24 @@ def estimate_seconds(spec: NetworkSpec | FactoryMember, data: ImageSet, settings
 
     Raises what ``train_proxy`` raises.
     """
+    with _trial_trainer(spec, data, settings) as trainer:
+        return trainer.estimate_seconds()
+
+
+def try_training(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> None:
+    """Build the network on the device, train a step and score a batch. Raises what ``train_proxy`` raises."""
+    with _trial_trainer(spec, data, settings) as trainer:
+        trainer.try_out()
+
+
+@contextlib.contextmanager
+def _trial_trainer(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> Iterator[_Trainer]:
+    """A trainer whose scores nobody asks for."""
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
     rungs = plan_rungs(settings, len(data.train_labels))
     with _memory_of(spec, data, settings, device), reserved(device, settings, stream_seed(0, "global")):
-        return _Trainer(spec, data, settings, device, 0, rungs).estimate_seconds()
+        yield _Trainer(spec, data, settings, device, 0, rungs)
 
 
 @contextlib.contextmanager
@@ -179,6 +192,16 @@ class _Trainer:
         self._scored(self._rungs[-1])
         scored = time.perf_counter()
         return (trained - started) / steps * total_steps(self._rungs) + len(self._rungs) * (scored - trained)
+
+    @torch.no_grad()
+    def try_out(self) -> None:
+        """One training step and one batch of scoring; the network is of no use afterwards."""
+        self._network.train()
+        with torch.enable_grad():
+            self._steps.run(0, [0.0])
+        self._steps.mean_loss()  # a GPU tells of errors when it is waited for
+        with self._autocast:
+            self._network.eval()(self._validation.batch(self._scoring[0])[0])
 
     def _scored(self, rung: Rung) -> dict[str, float]:
         train_loss = self._steps.mean_loss()

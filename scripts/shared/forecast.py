@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeGuard
 
-from objectives.contract import AnyNetwork
-from objectives.proxy import ProxyObjective
+from objectives.proxy import ProxyObjective, TrainableNetwork
 from phiscale.errors import BudgetError, ConstraintError, TrialError
 from phiscale.family import align_columns, short_number
 from phiscale.network import ScaledNetwork
@@ -141,8 +140,8 @@ def _axes(cost_model: CostModel) -> list[Plan]:
     return [Plan(constants=constants, names=(name,)) for name, constants in named if constants is not None]
 
 
-def _extremes(objective: ProxyObjective, cost_model: CostModel) -> list[AnyNetwork]:
-    found: list[AnyNetwork] = []
+def _extremes(objective: ProxyObjective, cost_model: CostModel) -> list[TrainableNetwork]:
+    found: list[TrainableNetwork] = []
     for point in _axes(cost_model):
         try:
             found.append(objective.network(point.constants))

@@ -9,14 +9,17 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phiscale.errors import BudgetError, ConstraintError, StudyError
-from phiscale.matching import match_budget
-from phiscale.network import ScaledNetwork
 from phiscale.published import PUBLISHED_RULES
 from phiscale.record import SearchRecord
 from phiscale.rounding import Rounding
-from phiscale.triangle import ScalingConstants
+from phiscale.triangle import CostModel, ScalingConstants
+from scripts.shared.searched import baseline_key
+
+if TYPE_CHECKING:
+    from objectives.proxy import Baseline, TrainableNetwork
 
 OURS = "recommended"
 
@@ -28,7 +31,7 @@ class Entry:
     phi: float
     name: str
     constants: ScalingConstants
-    network: ScaledNetwork
+    network: TrainableNetwork
 
 
 def rules(
@@ -42,20 +45,24 @@ def rules(
             found[name] = constants
     for study in studies:
         other = SearchRecord.load(results / study / "constants.json")
-        if other.network != record.network or other.cost_model != record.cost_model:
+        if baseline_key(other) != baseline_key(record) or other.cost_model != record.cost_model:
             raise StudyError(f"expected {study} to be a study of the same network and cost model; leave it out")
         found[study] = other.best_observed.constants
     return found
 
 
 def plan(
-    record: SearchRecord, constants_of: Mapping[str, ScalingConstants], phis: Sequence[float], rounding: Rounding
+    base: Baseline,
+    cost_model: CostModel,
+    constants_of: Mapping[str, ScalingConstants],
+    phis: Sequence[float],
+    rounding: Rounding,
 ) -> list[Entry]:
     """The network of every rule at every phi; a rule that reaches none there is left out.
 
     Raises ``StudyError`` where there is nothing to compare: no phi has both the recommendation and a rival.
     """
-    entries = list(_entries(record, constants_of, phis, rounding))
+    entries = list(_entries(base, cost_model, constants_of, phis, rounding))
     ours = {entry.phi for entry in entries if entry.name == OURS}
     if not any(entry.phi in ours for entry in entries if entry.name != OURS):
         raise StudyError(
@@ -67,16 +74,18 @@ def plan(
 
 
 def _entries(
-    record: SearchRecord, constants_of: Mapping[str, ScalingConstants], phis: Sequence[float], rounding: Rounding
+    base: Baseline,
+    cost_model: CostModel,
+    constants_of: Mapping[str, ScalingConstants],
+    phis: Sequence[float],
+    rounding: Rounding,
 ) -> Iterator[Entry]:
-    if record.network is None:
-        raise StudyError("expected a record of a network, got one of another objective; nothing can be trained")
+    from objectives.proxy import matched_network
+
     for phi in phis:
         for name, constants in constants_of.items():
             try:
-                network = match_budget(
-                    record.network, constants, phi=phi, cost_model=record.cost_model, rounding=rounding
-                )
+                network = matched_network(base, constants, phi=phi, cost_model=cost_model, rounding=rounding)
             except (BudgetError, ConstraintError) as error:
                 print(f"left out at phi {phi:g}: {name}: {error}")
                 continue

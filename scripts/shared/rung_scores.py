@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from objectives.training.rungs import Rung, plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
 from phiscale.errors import StudyError, TrialError
-from phiscale.network import ScaledNetwork
 from scripts.shared.console import minutes_left
 from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.tables import read_rows, write_rows
@@ -28,6 +27,7 @@ from search.executors.contract import Done, Raised, run_all
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
+    from objectives.proxy import TrainableNetwork
     from objectives.training.train import ProxyRun
 
 _COLUMNS = ("setting", "images", "learning_rate", "fingerprint", "seed", "rung", "score", "seconds")
@@ -69,7 +69,7 @@ class ScoreTable:
         self._path = path
         self._rows = read_rows(path, _COLUMNS, ("seed", "rung", "score", "seconds"))
 
-    def get(self, setting: Setting, network: ScaledNetwork, seed: int) -> list[tuple[float, float]] | None:
+    def get(self, setting: Setting, network: TrainableNetwork, seed: int) -> list[tuple[float, float]] | None:
         """(score, seconds) at each rung, NaN where the training diverged; None where a rung is missing."""
         place = setting.key, network.fingerprint, str(seed)
         found = {
@@ -80,7 +80,7 @@ class ScoreTable:
         wanted = [str(rung.images) for rung in setting.rungs]
         return [found[images] for images in wanted] if set(wanted) <= set(found) else None
 
-    def add(self, setting: Setting, network: ScaledNetwork, seed: int, scores: list[tuple[Any, float]]) -> None:
+    def add(self, setting: Setting, network: TrainableNetwork, seed: int, scores: list[tuple[Any, float]]) -> None:
         """Keep a training, in the file too, in place of rows that hold a part of it. Raises ``FileError``."""
         place = setting.key, network.fingerprint, str(seed)
         self._rows = [row for row in self._rows if _place(row) != place]
@@ -108,7 +108,7 @@ class Scores:
 
 def measure(
     setting: Setting,
-    networks: Sequence[ScaledNetwork],
+    networks: Sequence[TrainableNetwork],
     seeds: int,
     table: ScoreTable,
     run: ExecutorSettings,
@@ -136,7 +136,7 @@ def measure(
 
 
 def _scored(
-    setting: Setting, network: ScaledNetwork, seed: int, outcome: Done | Raised, *, may_diverge: bool
+    setting: Setting, network: TrainableNetwork, seed: int, outcome: Done | Raised, *, may_diverge: bool
 ) -> list[tuple[float, float]]:
     """(score, seconds) at each rung. Raises ``StudyError`` for a training that failed."""
     rungs = setting.rungs

@@ -26,6 +26,7 @@ from phiscale.triangle import COST_MODELS, CostModel, ScalingConstants
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
     from objectives.networks.factory import Factory
+    from objectives.proxy import Baseline
     from objectives.training.rate_plane import RatePlane
 
 
@@ -58,7 +59,8 @@ class ObjectiveSettings:
     """How layers, channels and pixels become whole: exact, tf, effnetv2, timm, timm-round or pycls."""
     factory: str | None = None
     """Your own networks in place of --network: package.module:attribute, a function build(depth, width, resolution,
-    classes) that returns a torch.nn.Module (docs/networks.md). --resolution is its baseline's."""
+    classes) that returns a torch.nn.Module, or a library's, as timm:resnet18 (docs/networks.md). --resolution is its
+    baseline's."""
     rate_plane: Path | None = None
     """Learning rates by shape, found by scripts.check_proxy (rate-plane.json), in place of --train.learning-rate."""
     objective: str | None = None
@@ -104,9 +106,8 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int)
     from objectives.proxy import ProxyObjective
 
     data = make_data(settings, train, seed)
-    base = (make_factory if settings.factory else choose_baseline)(settings, data.resolution)
-    return ProxyObjective(
-        base,
+    objective = ProxyObjective(
+        choose_baseline(settings, data.resolution),
         data,
         train,
         phi=settings.phi,
@@ -115,6 +116,8 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int)
         rounding=rounding_by_name(settings.rounding),
         rate_plane=load_rate_plane(settings),
     )
+    objective.try_factory()
+    return objective
 
 
 def load_rate_plane(settings: ObjectiveSettings) -> RatePlane | None:
@@ -138,13 +141,13 @@ def make_data(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> I
     )
 
 
-def choose_baseline(settings: ObjectiveSettings, source: int) -> NetworkSpec:
-    """The baseline asked for; the default one gets a resolution whose growth by resolution alone fits the source.
+def choose_baseline(settings: ObjectiveSettings, source: int) -> Baseline:
+    """The baseline asked for; one without a side of its own gets one whose growth by resolution alone fits the source.
 
-    Raises ``SettingsError`` where a factory is asked for, which is no spec.
+    Raises ``SettingsError`` for a name of --factory that is no function.
     """
     if settings.factory:
-        raise SettingsError("expected a network with a spec (--network), got --factory: only run_search trains those")
+        return _choose_factory(settings.factory, settings, source)
     if settings.network is None:
         base = PROXY_BASE
         if settings.data not in (None, "embedded"):
@@ -155,28 +158,25 @@ def choose_baseline(settings: ObjectiveSettings, source: int) -> NetworkSpec:
     return base if settings.resolution is None else dataclasses.replace(base, resolution=settings.resolution)
 
 
-def make_factory(settings: ObjectiveSettings, source: int) -> Factory:
-    """The factory asked for; the resolution of its baseline is --resolution, or fits the source as the default's."""
+def _choose_factory(name: str, settings: ObjectiveSettings, source: int) -> Factory:
     from objectives.networks.factory import Factory
+    from objectives.networks.libraries import library_networks
 
-    name = str(settings.factory)
-    build = _attribute(name, "--factory")
+    build = library_networks(name) or _attribute(name, "--factory")
     if not callable(build):
         raise SettingsError(f"expected {name} of --factory to be a function, got {type(build).__name__}")
-    return Factory(
-        name=name,
-        build=build,
-        resolution=settings.resolution or max(1, _fitting(settings.cost_model, settings.phi, source)),
-    )
+    if settings.resolution is None:
+        return Factory.fit(name, build, max(1, _fitting(settings.cost_model, settings.phi, source)))
+    return Factory(name=name, build=build, resolution=settings.resolution)
 
 
 def fitting_resolution(base: NetworkSpec | Factory, model: CostModel, phi: float, source: int) -> int:
     """The resolution of a baseline that reaches ``source`` (pixels) when all growth goes to resolution.
 
-    Beyond the side of the images, resolution adds cost without information. Of a spec it is a multiple of its stride,
-    which wastes nothing.
+    Beyond the side of the images, resolution adds cost without information. It is a multiple of a spec's stride, which
+    wastes nothing, or of a factory's step.
     """
-    stride = base.total_stride if isinstance(base, NetworkSpec) else 1
+    stride = base.total_stride if isinstance(base, NetworkSpec) else base.step
     return max(stride, _fitting(model, phi, source) // stride * stride)
 
 

@@ -11,6 +11,7 @@ from phiscale.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
+    from objectives.networks.own_module import FactoryMember
     from objectives.training.train import ProxyRun
 
 
@@ -21,13 +22,13 @@ class Training:
     images: ImageSet
     train: TrainSettings
 
-    def __call__(self, spec: NetworkSpec, seed: int, rate: float) -> ProxyRun:
+    def __call__(self, spec: NetworkSpec | FactoryMember, seed: int, rate: float) -> ProxyRun:
         """See ``objectives.training.train.train_proxy``; ``rate`` is the learning rate of this network."""
         from objectives.training.train import train_proxy
 
         return train_proxy(spec, self.images, dataclasses.replace(self.train, learning_rate=rate), seed=seed)
 
-    def memory_needed(self, spec: NetworkSpec, *_: float) -> int:
+    def memory_needed(self, spec: NetworkSpec | FactoryMember, *_: float) -> int:
         """Bytes of the device that the training takes, estimated."""
         from objectives.training.device import choose_device
         from objectives.training.memory_needed import needed_bytes
