@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from phiscale.errors import PhiscaleError
 from phiscale.record import SearchRecord
+from phiscale.score_text import record_spread, score_text
 from phiscale.triangle import Shares
 
 FARTHEST = 4
@@ -110,6 +111,7 @@ def hindcast_line(record: SearchRecord) -> str | None:
     """How well short rungs predicted the longest one, and what follows; None where that was not checked."""
     found = _part(record, "hindcast")
     longest, short, holds = found.get("longest"), found.get("rungs"), found.get("holds")
+    spread = record_spread(record)
     bias, coverage, regret = (_number(found.get(name)) for name in ("bias", "coverage", "regret"))
     if not isinstance(short, list) or not short or not all(map(_is_count, [*short, longest])):
         return None
@@ -122,10 +124,11 @@ def hindcast_line(record: SearchRecord) -> str | None:
         if holds
         else "so nothing is said beyond the longest rung"
     )
+    known = _amount(bias, spread, "+")
     return (
         f"check: from the rungs up to {max(short):,} images seen, the scores at {longest:,} were predicted with a bias "
-        f"of {bias:+.3f}; 90 % intervals of differences between networks held in {_percent(coverage)}; {order}; "
-        f"constants chosen from the short rungs would lose {_amount(regret)}; {follows}"
+        f"of {known}; 90 % intervals of differences between networks held in {_percent(coverage)}; {order}; "
+        f"constants chosen from the short rungs would lose {_at_least(regret, spread)}; {follows}"
     )
 
 
@@ -189,8 +192,15 @@ def _not_negative(value: object) -> float | None:
     return None if number is None or number < 0 else number
 
 
-def _amount(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else "less than 0.001"
+def _amount(value: float, spread: float | None, sign: str = "") -> str:
+    """A difference of scores, with three decimals where they differ by that much."""
+    return f"{value:{sign}.3f}" if spread is None or spread >= 0.001 else score_text(value, spread, sign)
+
+
+def _at_least(value: float, spread: float | None) -> str:
+    """A loss of score, or that it is too small to matter."""
+    least = 0.001 if spread is None or spread >= 0.001 else spread / 10
+    return _amount(value, spread) if value >= least else f"less than {least:.1g}"
 
 
 def _percent(part: float) -> str:

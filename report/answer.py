@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from phiscale.cli import is_confirmed, summarize
+from phiscale.cli import LONGEST_LINE, is_confirmed, summarize
+from phiscale.errors import one_line
 from phiscale.published import MEASURED_RULES
 from phiscale.record import SearchRecord
+from phiscale.score_text import record_spread, score_text
+from phiscale.text import printable
 from phiscale.training_length import drift_line, hindcast_line, is_measured
 from phiscale.triangle import ScalingConstants
 from report.view import StudyView
@@ -17,6 +21,8 @@ from search.confirm import percent
 from search.results import searched_estimate
 
 _Z90 = 1.6449
+_LONGEST_REASON = 300
+"""Characters of the reason of a failure that are shown; trials.csv has the whole."""
 _CONFIRM = (
     "That is an estimate of the search itself; scripts.confirm tests it with fresh seeds on images that the "
     "search never saw."
@@ -55,9 +61,11 @@ class Lead:
     def sentence(self) -> str:
         """The lead in words."""
         if self.ahead is None or self.half_width is None:
-            return f"{self.name}: {self.score:.4f} measured, no estimate of a difference"
+            return f"{self.name}: {score_text(self.score, self.error)} measured, no estimate of a difference"
         together = "" if self.confirmed else " for all rules together"
-        size = f"{self.ahead:+.4f} ± {self.half_width:.4f} ({percent(self.level)} interval{together})"
+        half = score_text(self.half_width, self.half_width)
+        interval = f"{percent(self.level)} interval{together}"
+        size = f"{score_text(self.ahead, self.half_width, '+')} ± {half} ({interval})"
         if self.result == "unknown":
             return f"lead over {self.name} {size}: a guess, since hardly any network was trained twice"
         if self.result == "not distinguishable":
@@ -91,6 +99,7 @@ def how_sure(view: StudyView) -> list[str]:
     if record is None:
         return []
     said = []
+    of = partial(score_text, spread=record_spread(record))
     if view.confirmation:
         said.append(
             f"Confirmed with fresh seeds on images the search never saw: {in_print(view.confirmation['verdict'])}."
@@ -101,14 +110,14 @@ def how_sure(view: StudyView) -> list[str]:
         e = record.expected
         where = f" at {record.length.images:,} images seen" if record.length else ""
         said.append(
-            f"Expected {record.score_name}{where}: {e.score:.4f} (90 % interval {e.low:.4f} to {e.high:.4f})"
+            f"Expected {record.score_name}{where}: {of(e.score)} (90 % interval {of(e.low)} to {of(e.high)})"
             f"{_instead(record)}."
         )
     part = record.details.get("region_part")
     if isinstance(part, float):
         said.append(f"The best constants lie, with 90 % probability, in {part:.0%} of the triangle.")
     if record.noise is not None:
-        said.append(f"One evaluation varies by {record.noise:.4f} (standard deviation).")
+        said.append(f"One evaluation varies by {of(record.noise)} (standard deviation).")
     return said + _over_length(record)
 
 
@@ -117,7 +126,11 @@ def _instead(record: SearchRecord) -> str:
     searched = searched_estimate(record)
     if not is_confirmed(record):
         return ""
-    before = f"; the search expected {searched.score:.4f} on its own images" if searched else ""
+    before = (
+        f"; the search expected {score_text(searched.score, record_spread(record))} on its own images"
+        if searched
+        else ""
+    )
     return f", confirmed on images the search never saw{before}"
 
 
@@ -145,9 +158,10 @@ def cost_range(view: StudyView) -> tuple[float, float] | None:
 def failures(view: StudyView) -> list[str]:
     """Why trials failed, each reason once with the number of trials, the commonest first."""
     reasons: dict[str, int] = {}
-    for row in view.table:
-        if row["state"] == "FAIL" and row.get("failure_kind") != "interrupted":
-            reasons[row["failure"]] = reasons.get(row["failure"], 0) + 1
+    for trial in view.trials:
+        if trial.state == "FAIL" and trial.failure is not None:
+            reason = one_line(trial.failure.reason, _LONGEST_REASON)
+            reasons[reason] = reasons.get(reason, 0) + 1
     ordered = sorted(reasons.items(), key=lambda item: -item[1])
     return [f"{count} trial{'s' if count > 1 else ''} failed: {reason}" for reason, count in ordered]
 
@@ -168,14 +182,18 @@ def summary(view: StudyView) -> str:
     lines += [*failures(view), *interrupted(view)]
     record, cost = view.record, cost_range(view)
     if record is None:
-        return "\n".join([*lines, "nothing can be recommended yet"])
+        return _text([*lines, "nothing can be recommended yet"])
     lines += summarize(record).splitlines()
     if not view.confirmation:
         lines += [f"  {lead.sentence()}" for lead in leads(record) if lead.rule == "paper"]
     if cost:
         asked = record.cost_model.target_growth(record.phi)
         lines.append(f"counted cost of the trials: {cost[0]:.3f} to {cost[1]:.3f} of the {asked:g}x asked for")
-    return "\n".join(lines)
+    return _text(lines)
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "\n".join(printable(line, longest=LONGEST_LINE) for line in lines)
 
 
 def as_json(view: StudyView) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from phiscale.family import short_number
 from phiscale.record import Length, SearchRecord
+from phiscale.score_text import score_text
 from phiscale.training_length import training
 from report.view import StudyView
 from search.confirm import percent
@@ -72,8 +73,10 @@ def _shown(overall: Sequence[Row], length: str) -> str:
 def _comparisons(overall: Sequence[Row]) -> str:
     lines = ["| against | difference | interval | level | p | pairs | result |", "|---|---|---|---|---|---|---|"]
     for row in sorted(overall, key=lambda row: row["difference"]):
-        width = "-" if row["half_width"] is None else f"+- {row['half_width']:.4f}"
-        measured = f"{row['difference']:+.4f}", width, percent(row.get("level", 0.95)), f"{row['p']:.2g}"
+        error = row["half_width"]
+        width = "-" if error is None else f"+- {score_text(error, error)}"
+        difference = score_text(row["difference"], error, "+")
+        measured = difference, width, percent(row.get("level", 0.95)), f"{row['p']:.2g}"
         cells = (row["rival"], *measured, row["pairs"], row["result"])
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phiscale.published import MEASURED_RULES
+from phiscale.score_text import decimals
 from phiscale.training_length import training
 from phiscale.triangle import Shares
 from report import series
@@ -84,7 +85,7 @@ def triangle(view: StudyView) -> Figure:
     import plotly.graph_objects as go
 
     scores = series.scores_at_length(view)
-    shown = scores or ([] if view.prediction is None else _plain(view.prediction.mean))
+    shown = scores or ([] if view.prediction is None else _plain(view, view.prediction.mean))
     low, high = score_limits(shown, view.direction)
     colours: dict[str, Any] = {"colorscale": "Viridis", "cmin": low, "cmax": high}
     bar = {"colorbar": {"title": series.score_label(view), "thickness": 12}}
@@ -95,19 +96,20 @@ def triangle(view: StudyView) -> Figure:
         marker: dict[str, Any] = {
             "symbol": "hexagon",
             "size": 15,
-            "color": _plain(view.prediction.mean[chosen]),
+            "color": _plain(view, view.prediction.mean[chosen]),
             **colours,
             **({} if scores else bar),
         }
         places = [Shares(*map(float, shares)) for shares in view.prediction.shares[chosen]]
         figure.add_trace(_ternary(places, "posterior mean", marker, [""] * len(places), opacity=0.55))
-    if view.rows:
-        marker = {"size": [8 + 2 * len(row.scores) for row in view.rows], "line": {"color": "white", "width": 1.5}}
+    rows = series.networks(view)
+    if rows:
+        marker = {"size": [8 + 2 * min(len(row.scores), 10) for row in rows], "line": {"color": "white", "width": 1.5}}
         if scores:
-            marker |= {"color": _plain(scores), **colours, **bar}
+            marker |= {"color": _plain(view, scores), **colours, **bar}
         else:  # of another length than the surface
             marker |= {"color": "white", "line": {"color": _INK, "width": 1.5}}
-        figure.add_trace(_ternary([row.shares for row in view.rows], "trials", marker, [r.name for r in view.rows]))
+        figure.add_trace(_ternary([row.shares for row in rows], "trials", marker, [row.name for row in rows]))
     if view.record:
         marker = {"symbol": "hexagon-open", "size": 15, "color": _ACCENT}
         region = view.record.region
@@ -119,7 +121,7 @@ def triangle(view: StudyView) -> Figure:
     axes = {name: {"title": {"text": text}, "min": 0} for name, text in zip("abc", _AXES, strict=True)}
     figure.update_layout(ternary={"sum": 1, **{f"{key}axis": value for key, value in axes.items()}})
     of = f" for {training(view.record)}" if view.record and view.record.length else ""
-    return _finish(figure, f"Triangle of shares{of}")
+    return _finish(figure, f"Triangle of shares{of}", series.networks_part(view))
 
 
 _AXES = ("resolution", "depth", "width")
@@ -138,7 +140,7 @@ def _ternary(places: Iterable[Shares], name: str, marker: dict[str, Any], text: 
 
 
 def _add_rules(figure: Figure, view: StudyView) -> None:
-    rows = [(row, series.rules_of(row.names)) for row in view.rows]
+    rows = [(row, series.rules_of(row.names)) for row in series.networks(view)]
     rules = [(row, names) for row, names in rows if names]
     marker = {"symbol": "diamond-open", "size": 12, "color": _INK}
     places = [row.shares for row, _ in rules]
@@ -167,13 +169,13 @@ def cost(view: StudyView) -> Figure:
     for rules, colour, name in ((False, _THIRD, "searched"), (True, _SECOND, "published rules")):
         points = [point for point in series.costs(view) if bool(point.rule) == rules]
         text = [f"trial {point.trial} {point.rule}: {point.ratio:.3f} of the cost asked for" for point in points]
-        x, y = [point.cost for point in points], [round(point.score, 6) for point in points]
+        x, y = [point.cost for point in points], _plain(view, (point.score for point in points))
         figure.add_trace(
             go.Scatter(x=x, y=y, text=text, mode="markers", name=name, marker={"color": colour, "size": 9})
         )
     metric = view.cost_model.metric
     figure.update_layout(xaxis={"title": f"realised cost ({metric})"}, yaxis={"title": view.score_name})
-    return _finish(figure, f"{view.score_name} against realised cost")
+    return _finish(figure, f"{view.score_name} against realised cost", series.trials_part(view))
 
 
 def growth(view: StudyView) -> Figure:
@@ -199,23 +201,23 @@ def curves(view: StudyView) -> Figure:
     """Score against training length: a line for every finished trial."""
     import plotly.graph_objects as go
 
-    figure, shown = go.Figure(), set()
-    for curve in series.curves(view):
+    figure, shown, lines = go.Figure(), set(), series.curves(view)
+    for curve in lines:
         name = curve.label or "other trials"
         colour = {"": _MUTED, MEASURED_RULES["paper"]: _SECOND}.get(curve.label, _ACCENT)
         figure.add_trace(
             go.Scatter(
-                x=list(curve.lengths), y=[round(value, 5) for value in curve.values],
+                x=list(curve.lengths), y=_plain(view, curve.values),
                 name=name, legendgroup=name, showlegend=name not in shown, mode="lines+markers",
                 line={"color": colour, "width": 3 if curve.label else 1}, text=f"trial {curve.trial}",
                 opacity=1.0 if curve.label else 0.5,
             )
         )  # fmt: skip
         shown.add(name)
-    lengths = sorted({length for curve in series.curves(view) for length in curve.lengths})
+    lengths = sorted({length for curve in lines for length in curve.lengths})
     ticks = {"tickvals": lengths, "ticktext": [series.short_length(length) for length in lengths]}
     figure.update_layout(xaxis={"title": "images seen", "type": "log", **ticks}, yaxis={"title": view.score_name})
-    return _finish(figure, "Score against training length")
+    return _finish(figure, "Score against training length", series.trials_part(view))
 
 
 FIGURES: dict[str, Callable[[StudyView], Figure]] = {
@@ -227,8 +229,9 @@ FIGURES: dict[str, Callable[[StudyView], Figure]] = {
 """Fixed names under which the figures are stored, and who draws them."""
 
 
-def _finish(figure: Figure, title: str) -> Figure:
+def _finish(figure: Figure, title: str, part: str = "") -> Figure:
     """Readable on the light and on the dark dashboard; without plotly's template, which is larger than the figure."""
+    title += f"<br><sub>{part}</sub>" if part else ""
     figure.update_layout(
         title={"text": title}, template="none", paper_bgcolor="white", plot_bgcolor="white", font={"color": _INK},
         legend={"orientation": "h", "y": -0.22}, margin={"l": 60, "r": 30, "t": 75, "b": 40},
@@ -236,6 +239,7 @@ def _finish(figure: Figure, title: str) -> Figure:
     return figure
 
 
-def _plain(values: Iterable[float]) -> list[float]:
-    """Short numbers: figures are stored as text in the database of the study."""
-    return [round(float(value), 5) for value in values]
+def _plain(view: StudyView, scores: Iterable[float]) -> list[float]:
+    """Scores as short numbers: figures are stored as text in the database of the study."""
+    places = decimals(view.spread, least=5)
+    return [round(float(score), places) for score in scores]

@@ -13,7 +13,7 @@ from typing import Any
 
 from phiscale.files import write_text
 from phiscale.training_length import evidence_lines, heading, length_lines
-from report import tables
+from report import series, tables
 from report.answer import capital, failures, how_sure, in_print, interrupted
 from report.figures import drawings
 from report.tables import Table
@@ -119,7 +119,7 @@ def _constants(view: StudyView) -> list[Mapping[str, Any]]:
 def _sections(view: StudyView) -> list[Section]:
     present, families = _tables(tables.ledger(view)), tables.families(view)
     return [
-        Section("triangle", "The triangle of shares", _some(view.rows, _TRIANGLE), ("triangle",)),
+        Section("triangle", "The triangle of shares", _drawn(_some(view.rows, _TRIANGLE), view), ("triangle",)),
         _length(view),
         _baselines(view),
         _confirmation(view),
@@ -130,6 +130,12 @@ def _sections(view: StudyView) -> list[Section]:
         Section("environment", "Environment", (), (), _tables(tables.environment(view))),
         Section("repeat", "Repeat this study", _some(_command(view), _REPEAT), (), (), _command(view)),
     ]
+
+
+def _drawn(text: list[str], view: StudyView) -> list[str]:
+    """The text, and that the figure does not show all of a large study."""
+    left = series.networks_part(view)
+    return [*text, f"{left}; so are trials in the figures below."] if left else text
 
 
 def _family(view: StudyView, families: Sequence[Table]) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from phiscale.family import short_number
 from phiscale.published import MEASURED_RULES
@@ -18,6 +18,9 @@ from search.measurements import Measurement
 
 NEAREST = "recommended (nearest)"
 """Label of the measured network that is nearest to the recommendation."""
+MOST_SHOWN = 300
+"""Points or lines of one kind in a figure: more of them hide each other, and make pages of many megabytes."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,47 @@ class Curve:
     """Why it stands out; nothing for the others."""
 
 
+def spread(items: Sequence[Item], value: Callable[[Item], float], stands_out: Callable[[Item], object]) -> list[Item]:
+    """All items, or of many those that stand out and others spread evenly over their values; in their order."""
+    if len(items) <= MOST_SHOWN:
+        return list(items)
+    kept = {at for at, item in enumerate(items) if stands_out(item)}
+    rest = sorted((at for at in range(len(items)) if at not in kept), key=lambda at: value(items[at]))
+    ends = max(MOST_SHOWN - len(kept), 2) - 1
+    kept |= {rest[round(step * (len(rest) - 1) / ends)] for step in range(ends + 1)} if rest else set()
+    return [items[at] for at in sorted(kept)]
+
+
+def part(shown: int, of: int, what: str) -> str:
+    """``300 of 10,000 networks are drawn, ...``; nothing where all are."""
+    return "" if shown == of else f"{shown:,} of {of:,} {what} are drawn, spread evenly over their scores"
+
+
+def networks(view: StudyView) -> list[Measurement]:
+    """The measured networks that a figure shows."""
+    return spread(view.rows, lambda row: row.score, lambda row: rules_of(row.names))
+
+
+def networks_part(view: StudyView) -> str:
+    """That not all networks are shown, as a phrase; nothing where they are."""
+    return part(len(networks(view)), len(view.rows), "networks")
+
+
 def costs(view: StudyView) -> list[Point]:
-    """Every finished trial whose network was counted."""
+    """The finished trials whose network was counted, as far as a figure shows them."""
     metric, found = view.cost_model.metric, []
     for trial in view.trials:
         if trial.value is not None and trial.sizes is not None:
             sizes, rule = trial.sizes, rules_of(trial.plan.names)
             cost = sizes.growth if metric == "formula" else float(sizes.cost.by_metric(metric))
             found.append(Point(trial.number, cost, sizes.cost_ratio, trial.value, rule))
-    return found
+    return spread(found, lambda point: point.score, lambda point: point.rule)
+
+
+def trials_part(view: StudyView) -> str:
+    """That not all finished trials are shown, as a phrase; nothing where they are."""
+    finished = sum(trial.value is not None for trial in view.trials)
+    return part(min(finished, MOST_SHOWN), finished, "trials")
 
 
 @dataclass(frozen=True)
@@ -99,17 +134,18 @@ def drift_path(view: StudyView) -> list[Stop]:
 
 
 def scores_at_length(view: StudyView) -> list[float] | None:
-    """The mean score of each row of the view at the length that the constants are for; None where none was measured.
+    """The mean score of each of ``networks`` at the length that the constants are for; None where none was measured.
 
     They can then be compared with the fitted surface.
     """
     length = view.record.length if view.record else None
-    if length is None or not view.rows or not view.rows[0].rungs:
-        return [row.score for row in view.rows]
-    if length.images not in view.rows[0].rungs:
+    rows = networks(view)
+    if length is None or not rows or not rows[0].rungs:
+        return [row.score for row in rows]
+    if length.images not in rows[0].rungs:
         return None
-    index = view.rows[0].rungs.index(length.images)
-    return [statistics.fmean(scores[index] for scores in row.rung_scores) for row in view.rows]
+    index = rows[0].rungs.index(length.images)
+    return [statistics.fmean(scores[index] for scores in row.rung_scores) for row in rows]
 
 
 def score_label(view: StudyView, *, measured: bool = False) -> str:
@@ -133,6 +169,7 @@ def curves(view: StudyView) -> list[Curve]:
             label = label or (MEASURED_RULES["paper"] if "paper" in trial.plan.names else "")
             _, by_rung = mean_scores(trial.result)
             found.append(Curve(trial.number, tuple(by_rung), tuple(by_rung.values()), label))
+    found = spread(found, lambda curve: curve.values[-1], lambda curve: curve.label)
     order = ["", MEASURED_RULES["paper"]]
     return sorted(found, key=lambda curve: order.index(curve.label) if curve.label in order else len(order))
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from phiscale.cost import COUNTED
 from phiscale.family import short_number
 from phiscale.published import MEASURED_RULES
+from phiscale.score_text import score_text
 from phiscale.training_length import is_measured, longest_rung, rungs_of
 from report.answer import comparisons, leads
 from report.view import FAMILY_COSTS, StudyView
 from search.confirm import percent
+from search.trial import Trial
+from search.trial import row as flat
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ def baselines(view: StudyView) -> Table | None:
     rows = [
         (
             *(lead.name, *_constants(lead.constants.as_tuple())),
-            _with_error(lead.score, lead.error),
+            _with_error(lead.score, lead.error, view.spread),
             str(lead.evaluations),
             _difference(lead.ahead, lead.half_width, lead.level) + (", confirmed" if lead.confirmed else ""),
             lead.result,
@@ -59,7 +63,7 @@ def rungs(view: StudyView) -> Table | None:
         (
             f"{rung.images:,}",
             *([f"{rung.images / epoch:.3g}"] if epoch else []),
-            *(_number(value, ".4f") for value in (rung.noise, rung.range)),
+            *("" if value is None else score_text(value, rung.noise) for value in (rung.noise, rung.range)),
             _number(rung.noise_part, ".0%"),
             *(_number(share, ".0%") for share in (rung.optimum.as_tuple() if rung.optimum else (None,) * 3)),
         )
@@ -96,19 +100,29 @@ def _difference(value: float | None, half_width: float | None, level: float) -> 
     """``+0.0123 ± 0.0100 (95 %)``; empty where it is not known."""
     if value is None:
         return ""
-    return f"{value:+.4f}" + ("" if half_width is None else f" ± {half_width:.4f} ({percent(level)})")
+    return _with_error(value, half_width, sign="+") + ("" if half_width is None else f" ({percent(level)})")
 
 
 def ledger(view: StudyView) -> Table | None:
-    """Every trial that ended: constants, network, cost asked and realised, score."""
+    """The trials that ended, of many the best: constants, network, cost asked and realised, score."""
     metric = view.cost_model.shown
     sizes = ("blocks", "width", "pixels", COUNTED[metric].label, "of asked")
     head = ("trial", "rule", "alpha", "beta", "gamma", *sizes, view.score_name)
-    rows = [_ledger_row(row, metric) for row in view.table]
-    return Table("Trials: constants asked for, network and cost realised", (*head, "seconds"), rows) if rows else None
+    ended = view.ended
+    listed = sorted(ended, key=partial(_merit, view))[:_LONGEST]
+    rows = [_ledger_row(view, flat(trial), metric) for trial in sorted(listed, key=lambda trial: trial.number)]
+    caption = "Trials: constants asked for, network and cost realised"
+    if len(rows) < len(ended):
+        caption += f"; the {len(rows)} best of {len(ended):,} that have ended, trials.csv has all"
+    return Table(caption, (*head, "seconds"), rows) if rows else None
 
 
-def _ledger_row(row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
+def _merit(view: StudyView, trial: Trial) -> tuple[bool, float]:
+    """Sorts trials: the best first, those without a score last."""
+    return trial.value is None, -view.sign * (trial.value or 0.0)
+
+
+def _ledger_row(view: StudyView, row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
     cost = row.get(metric)
     value = row["value"]
     result = {"FAIL": "interrupted" if row.get("failure_kind") == "interrupted" else "failed", "PRUNED": "pruned"}
@@ -121,11 +135,13 @@ def _ledger_row(row: Mapping[str, Any], metric: str) -> tuple[str, ...]:
         _number(row.get("resolution"), "d"),
         "" if cost is None else short_number(cost),
         _number(row.get("cost_ratio"), ".3f"),
-        result.get(row["state"]) or ("" if value is None else f"{value:.4f}"),
+        result.get(row["state"]) or ("" if value is None else view.score(value)),
         _number(row.get("seconds"), ".1f"),
     )
 
 
+_LONGEST = 200
+"""Trials that the table shows."""
 _COSTS = tuple(COUNTED[name].label for name in FAMILY_COSTS)
 
 
@@ -209,9 +225,9 @@ def surface(view: StudyView) -> Table | None:
         rows.append(("left-out evaluations inside their 90 % interval", f"{calibration['coverage']:.0%}"))
         rows.append(("their error over the predicted one (1 is calibrated)", f"{calibration['spread']:.2f}"))
     if details.get("optimism") is not None:
-        rows.append(("optimism of the best observed trial", f"{details['optimism']:+.4f}"))
+        rows.append(("optimism of the best observed trial", score_text(details["optimism"], view.spread, "+")))
     if "expected_gain" in details:
-        rows.append(("gain to be expected from knowing the surface exactly", f"{details['expected_gain']:.4f}"))
+        rows.append(("gain to be expected from knowing the surface exactly", view.score(details["expected_gain"])))
     return Table("Response surface: models by their posterior probability, calibration", ("what", "value"), rows)
 
 
@@ -237,8 +253,10 @@ def _constants(values: Sequence[float]) -> tuple[str, ...]:
     return tuple(f"{value:.3f}" for value in values)
 
 
-def _with_error(value: float, error: float | None) -> str:
-    return f"{value:.4f}" if error is None else f"{value:.4f} ± {error:.4f}"
+def _with_error(value: float, error: float | None, spread: float | None = None, sign: str = "") -> str:
+    """A score or a difference with its error, in the digits of the error, or of ``spread`` where there is none."""
+    shown = score_text(value, error or spread, sign)
+    return shown if error is None else f"{shown} ± {score_text(error, error)}"
 
 
 def _interval(found: Mapping[str, float] | None) -> str:

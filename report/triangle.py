@@ -29,6 +29,8 @@ Array = NDArray[np.float64]
 _HEIGHT = 3**0.5 / 2
 _CORNERS = {"depth": (0.0, 0.0), "width": (1.0, 0.0), "resolution": (0.5, _HEIGHT)}
 _LEVELS = 14
+_LARGEST_DOT = 10
+"""Evaluations of a network beyond which its dot grows no more."""
 _UNIT = 264.0
 """Points (1/72 inch) of a side of the triangle, about."""
 _LETTERS = 7.5
@@ -105,8 +107,9 @@ def _draw_scores(axes: Axes, view: StudyView) -> Any:
             drawn = _draw_surface(axes, x, y, prediction.mean, limits)
         else:  # an axis does not enter the cost: the triangle is one of its sides
             drawn = axes.scatter(x, y, c=prediction.mean, s=90, marker="s", zorder=1, **limits)
-    x, y = plane([row.shares for row in view.rows]).T
-    sizes = [16 + 9 * len(row.scores) for row in view.rows]
+    rows = series.networks(view)
+    x, y = plane([row.shares for row in rows]).T
+    sizes = [16 + 9 * min(len(row.scores), _LARGEST_DOT) for row in rows]
     fill: dict[str, Any] = {"c": scores, "edgecolors": _EDGE, **limits}
     if scores is None:  # of another length than the surface
         fill = {"color": _EDGE, "edgecolors": _PATH}
@@ -156,7 +159,7 @@ def _draw_path(axes: Axes, path: Sequence[series.Stop]) -> None:
 def _draw_labels(axes: Axes, view: StudyView, path: Sequence[series.Stop], ink: Ink) -> None:
     """Names of the published rules, and lengths along the path, where none covers another."""
     wanted = [(stop.shares, stop.label, True) for stop in path]
-    for row in view.rows:
+    for row in series.networks(view):
         rules = series.rules_of([name for name in row.names if name not in _CORNERS])
         wanted += [(row.shares, rules, False)] if rules else []
     if not wanted:
@@ -177,7 +180,7 @@ def _draw_labels(axes: Axes, view: StudyView, path: Sequence[series.Stop], ink: 
 
 def _marks(view: StudyView, path: Sequence[series.Stop]) -> list[Box]:
     """What no label should cover: measured networks, the star, and the path."""
-    marks = [_square(place, 6) for place in plane([row.shares for row in view.rows])]
+    marks = [_square(place, 6) for place in plane([row.shares for row in series.networks(view)])]
     marks += [_square(place, 16) for place in plane([view.record.shares])] if view.record else []
     for start, end in itertools.pairwise(plane([stop.shares for stop in path])):
         marks += [_square(start + part * (end - start), 7) for part in np.linspace(0, 1, 9)]

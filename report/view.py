@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.files import read_json as read_json_file
 from phiscale.record import SearchRecord
+from phiscale.score_text import record_spread, score_text
 from phiscale.triangle import CostModel
 from search.aim import aim_of
 from search.hold import is_driven
@@ -22,7 +24,7 @@ from search.recommendation import Prediction, predict, recommend
 from search.results import families, make_record
 from search.settings import SearchSettings
 from search.study import SETTINGS_KEY, STOPPED, cost_model_of, is_ours
-from search.trial import Trial, row, trials_of
+from search.trial import Trial, trials_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -89,9 +91,20 @@ class StudyView:
         return 1.0 if self.direction == "maximize" else -1.0
 
     @cached_property
-    def table(self) -> list[dict[str, Any]]:
-        """Every trial that has ended as one row, see ``search.trial.row``."""
-        return [row(trial) for trial in self.trials if trial.is_finished]
+    def spread(self) -> float | None:
+        """A typical difference between two scores, for the digits that are shown; None where they do not differ."""
+        known = record_spread(self.record) if self.record else None
+        scores = [row.score for row in self.rows]
+        return known or (statistics.pstdev(scores) if scores else None) or None
+
+    def score(self, value: float) -> str:
+        """A score of the study as text."""
+        return score_text(value, self.spread)
+
+    @property
+    def ended(self) -> list[Trial]:
+        """The trials that have ended, however they did."""
+        return [trial for trial in self.trials if trial.is_finished]
 
     @cached_property
     def prediction(self) -> Prediction | None:

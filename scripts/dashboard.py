@@ -54,7 +54,7 @@ class DashboardOptions:
     study: str | None = None
     """Name of the study. Default: all studies of the storage."""
     storage: str | None = None
-    """As given to run_search. Default: PHISCALE_STORAGE, else what the study last used, unless with a password."""
+    """As given to run_search. Default: PHISCALE_STORAGE, else what the study last used, if that is in its folder."""
     storage_file: Path | None = None
     """As given to run_search."""
     results: Path = Path("results")

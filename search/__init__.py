@@ -12,10 +12,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from phiscale.no_command import refuse_to_run
+
 if TYPE_CHECKING:
     from search.api import recommend, search
     from search.sampler import ConstantsSampler, suggest_constants
     from search.settings import SearchSettings
+
+refuse_to_run(__name__)
 
 _PLACES = {
     "ConstantsSampler": "search.sampler",

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from phiscale.published import MEASURED_RULES
+from phiscale.score_text import score_text
 
 Scores = Mapping[tuple[float, int], float]
 """Score by phi and the number of the training there; the same number is the same seed for every rule."""
@@ -110,9 +111,11 @@ class Comparison:
     def sentence(self) -> str:
         """The comparison in words."""
         rival = MEASURED_RULES.get(self.rival, self.rival)
-        size = f"{self.difference:+.4f} +- {self.half_width:.4f} ({percent(self.level)} interval), p = {self.p:.2g}"
+        difference = score_text(self.difference, self.half_width, "+")
+        half = score_text(self.half_width, self.half_width)
+        size = f"{difference} +- {half} ({percent(self.level)} interval), p = {self.p:.2g}"
         if math.isinf(self.half_width):
-            size = f"{self.difference:+.4f}; at least {FEWEST} pairs that differ are needed for more"
+            size = f"{score_text(self.difference, sign='+')}; at least {FEWEST} pairs that differ are needed for more"
         words = {
             "ahead": f"ahead of {rival} by {size}",
             "behind": f"behind {rival} by {size}",

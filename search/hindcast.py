@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from search.aggregation import merge_networks
 from search.horizon import Scale, fit, fit_lines, network_means
 from search.scaling import Array
 
@@ -73,8 +74,10 @@ def hindcast(
 ) -> Hindcast | None:
     """Check the extrapolation on rungs that were measured; None with fewer than two rungs up to a quarter.
 
-    ``groups`` holds for every network its shares (3,) and the values of its trainings (m, k).
+    ``groups`` holds for every network its shares (3,) and the values of its trainings (m, k). Of many networks those
+    that lie close together count as one.
     """
+    networks, groups = len(groups), merge_networks(groups)
     short = [index for index, length in enumerate(lengths) if 4 * length <= lengths[-1]]
     if len(short) < 2:
         return None
@@ -99,7 +102,7 @@ def hindcast(
         least_rank=_least_rank(mean, covariance, noise, reliable),
         regret=float(np.abs(at_longest[0] - at_longest[1:][int(np.argmax(known.means(lattice)))])),
         repeats=_repeats(min(reliable)),
-        networks=len(groups),
+        networks=networks,
     )
 
 

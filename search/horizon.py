@@ -31,6 +31,7 @@ from typing import Protocol
 
 import numpy as np
 
+from search.aggregation import merge_places
 from search.scaling import Array
 from search.surface import Calibration, Model, Surface, fit_surface
 
@@ -125,7 +126,11 @@ def _kept(shares: bytes, values: bytes, counting_error: float | None) -> Surface
 
 
 def fit(shares: Array, values: Array, counting_error: float | None = None) -> Surface:
-    """The surface of values (n,) at shares (n, 3); the last small ones are kept, since several parts ask for them."""
+    """The surface of values (n,) at shares (n, 3); the last small ones are kept, since several parts ask for them.
+
+    Of many networks those that lie close together count as one.
+    """
+    shares = merge_places(shares)
     if len(values) > _KEPT_AT_MOST:
         return fit_surface(shares, values, counting_error)
     return _kept(np.ascontiguousarray(shares).tobytes(), np.ascontiguousarray(values).tobytes(), counting_error)

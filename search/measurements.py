@@ -13,6 +13,9 @@ from typing import Any
 from phiscale.triangle import CostModel, Multipliers, ScalingConstants, Shares, shares_of_direction
 from search.trial import COLUMNS, Trial, row
 
+_NAMED = 8
+"""Trials of a network that its name lists."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -43,7 +46,9 @@ class Measurement:
     @property
     def name(self) -> str:
         """A name for people: its trials, and the baselines it stands for."""
-        numbers = ", ".join(str(number) for number in self.trials)
+        numbers = ", ".join(str(number) for number in self.trials[:_NAMED])
+        if len(self.trials) > _NAMED:
+            numbers += f" and {len(self.trials) - _NAMED} more"
         names = f" ({', '.join(self.names)})" if self.names else ""
         return f"trial{'s' if len(self.trials) > 1 else ''} {numbers}{names}"
 

@@ -16,6 +16,9 @@ def repeat(history: History, turn: int) -> Plan | None:
     Of the networks that may be the best (their upper 90 % bound reaches the highest expected score) it is the one with
     the fewest evaluations, and of these the one that is expected to score highest. A grid is repeated when it is done.
     """
+    import numpy as np
+
+    from search.aggregation import merge_places
     from search.recommendation import FEWEST, as_array
 
     settings = history.settings
@@ -24,7 +27,8 @@ def repeat(history: History, turn: int) -> Plan | None:
     if not settings.is_grid and (turn < SPREAD_FIRST or turn % _EVERY):
         return None
     surface, _ = history.surface
-    mean, deviation = surface.predict(as_array([row.shares for row in history.rows]))
+    places, index = np.unique(merge_places(as_array([row.shares for row in history.rows])), axis=0, return_inverse=True)
+    mean, deviation = (values[index.ravel()] for values in surface.predict(places))
     may_be_best = [at for at in range(len(mean)) if mean[at] + _SURE * deviation[at] >= mean.max()]
     chosen = history.rows[min(may_be_best, key=lambda at: (len(history.rows[at].scores), -mean[at]))]
     return Plan(constants=chosen.constants, repeats=chosen.trials[0])

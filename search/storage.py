@@ -7,6 +7,7 @@ any URL that Optuna takes. Passwords in a URL are never printed or written down.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import re
@@ -133,10 +134,11 @@ def _is_journal(name: str) -> bool:
 
 
 def open_storage(name: str | None, folder: Path | None, *, to_write: bool = False) -> BaseStorage:
-    """The storage of a study in ``folder``, made if it is not there. Raises ``StudyError`` with the reason.
+    """The storage of a study in ``folder``. Raises ``StudyError`` with the reason.
 
-    ``to_write`` is for the driver: a SQLite file then keeps a log, see ``put_log_away``. For others a SQLite file that
-    is still being made is none: opening it would make the tables too, and end the search that makes them.
+    ``to_write`` is for the driver: what is not there is made, and a SQLite file keeps a log, see ``put_log_away``. A
+    look makes nothing. For it a SQLite file that is still being made is none: opening it would make the tables too, and
+    end the search that makes them.
     """
     import optuna
     import sqlalchemy.exc
@@ -156,6 +158,11 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
             f"cannot open the storage {redact(url)}: expected a database URL that can be read, with special characters "
             "in name and password percent-encoded: @, /, ? and # as %40, %2F, %3F and %23"
         )
+    file = _file_of(url)
+    if file is not None and not to_write and not file.is_file():
+        raise StudyError(f"expected a study in {file}, which is not there; check --study, --results and --storage")
+    if file is not None and not to_write and not _is_journal(url) and _is_unfinished(file):
+        raise StudyError(f"the storage {redact(url)} holds no study yet; look again when the search has begun")
     try:
         if _is_journal(url):
             Path(url).parent.mkdir(parents=True, exist_ok=True)
@@ -163,10 +170,8 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
             if to_write:
                 journal.cut_incomplete_line()
             return JournalStorage(journal)
-        if url.startswith("sqlite"):
-            if not to_write and _is_unfinished(_file_of(url)):
-                raise StudyError(f"the storage {redact(url)} holds no study yet; look again when the search has begun")
-            logs = to_write and on_local_disk(_file_of(url))
+        if file is not None:
+            logs = to_write and on_local_disk(file)
             factory = _LoggedConnection if logs else sqlite3.Connection
             options = {"connect_args": {"timeout": 100, "factory": factory}}
             return optuna.storages.get_storage(_database(url, options))
@@ -189,6 +194,25 @@ def _database(url: str, options: dict[str, Any]) -> RDBStorage:
                 raise
         time.sleep(pause)
     return RDBStorage(plain, engine_kwargs=options)
+
+
+def lies_in(folder: Path, name: str | None) -> bool:
+    """Whether a storage is a file in the folder of its study; links are followed."""
+    is_plain = name is None or ("?" not in name and not name.startswith("sqlite:///file:"))
+    file = _file_of(storage_url(name, folder)) if is_plain else None
+    return file is not None and file.resolve().is_relative_to(folder.resolve())
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the garbage collector while a study is read: it would look again and again at all that is new."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _is_database(url: str) -> bool:
@@ -234,10 +258,17 @@ def _unescaped(point: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)
 
 
-def _file_of(url: str) -> Path:
+def _file_of(url: str) -> Path | None:
+    """The file of a SQLite database or a journal; None for what lives on a server."""
     from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
 
-    return Path(make_url(url).database or "")
+    if _is_journal(url) or not url.startswith(("sqlite:", "sqlite+pysqlite:")):
+        return Path(url) if _is_journal(url) else None
+    try:
+        return Path(make_url(url).database or "")
+    except ArgumentError:  # opening it says what is wrong
+        return None
 
 
 def _is_unfinished(path: Path) -> bool:
@@ -259,11 +290,12 @@ def put_log_away(study: Study, name: str | None, folder: Path) -> None:
     The study can be used afterwards: it opens the file anew.
     """
     url = storage_url(name, folder)
-    if not url.startswith("sqlite") or not _file_of(url).is_file():
+    file = None if _is_journal(url) else _file_of(url)
+    if file is None or not file.is_file():
         return
     study._storage.remove_session()
     cast("RDBStorage", getattr(study._storage, "_backend", study._storage)).engine.dispose()
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(_file_of(url), timeout=0)) as plain:
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(file, timeout=0)) as plain:
         plain.execute("PRAGMA journal_mode=DELETE")
 
 

@@ -13,6 +13,7 @@ from phiscale.errors import RecordError, SettingsError, StudyError
 from phiscale.record import SearchRecord
 from phiscale.triangle import FLOPS, CostModel
 from search.storage import (
+    collector_paused,
     open_storage,
     redact,
     set_system_attribute,
@@ -59,7 +60,7 @@ def open_study(
 
     opened = open_storage(storage, folder, to_write=True)
     where = redact(storage_url(storage, folder))
-    with storage_errors(storage, folder, _UNREADABLE), warnings.catch_warnings():
+    with storage_errors(storage, folder, _UNREADABLE), warnings.catch_warnings(), collector_paused():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if folder is not None:
             _refuse_another(name, folder, optuna.get_all_study_names(opened) if storage is None else [])
@@ -111,11 +112,9 @@ def load_study(name: str, folder: Path, storage: str | None) -> Study:
     import optuna
 
     where = redact(storage_url(storage, folder))
-    if storage is None and not (folder / "study.db").is_file():
-        raise StudyError(f"expected a study in {folder / 'study.db'}, which is not there; check --study and --results")
     opened = open_storage(storage, folder)
     try:
-        with storage_errors(storage, folder, _UNREADABLE):
+        with storage_errors(storage, folder, _UNREADABLE), collector_paused():
             study = optuna.load_study(study_name=name, storage=opened)
             trials = study.get_trials(deepcopy=False)
     except KeyError:

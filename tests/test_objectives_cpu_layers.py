@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import errno
+import signal
 
 import numba
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -331,3 +333,28 @@ def test_a_full_disk_and_files_cut_short_are_no_failure(monkeypatch, tmp_path):
             path.write_bytes(path.read_bytes()[:100] if pattern == "*.nbc" else b"")
         assert one_more(tmp_path, monkeypatch) == 0
         assert one_more(tmp_path, monkeypatch) == 1
+
+
+def test_a_run_that_is_ended_during_a_compilation_ends_after_it():
+    """In the middle of one the interruption would be lost inside of LLVM."""
+
+    def add_one(values):
+        for at in range(len(values)):
+            values[at] += 1
+
+    function, seen = loops.compiled(add_one), []
+    keep = function._cache.save_overload
+
+    def ended(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        seen.append("went on")
+        return keep(*arguments)
+
+    function._cache.save_overload = ended
+    values = np.zeros(3)
+    with pytest.raises(KeyboardInterrupt):
+        function(values)
+    assert (seen, len(function.overloads)) == (["went on"], 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    function(values)
+    assert values.tolist() == [1, 1, 1]

@@ -429,3 +429,22 @@ def test_names_that_the_terminal_cannot_show(tmp_path: Path) -> None:
             done = shell(f"phiscale show '{place}'", PYTHONIOENCODING=encoding)
             assert (done.returncode, done.stderr) == (0, "")
             assert done.stdout.startswith("study ")
+
+
+def test_a_record_cannot_move_the_cursor_or_begin_a_line(run, tmp_path: Path) -> None:
+    """A record may come from anybody, and a terminal obeys what is printed on it."""
+    evil = "\x1b[2J\r\u202e\x9b\nnote: all is well" + "y" * 10_000
+    best = dataclasses.replace(RECORD.best_observed, name=evil)
+    details = {"confirmation": {"verdict": evil}}
+    record = dataclasses.replace(RECORD, study=evil, notes=(evil,), best_observed=best, details=details)
+    record.save(tmp_path / "constants.json")
+    plain = len(summarize(RECORD).splitlines())
+    for words in (["show"], ["family", "--phi", "0"], ["export", "--phi", "1", "--to", "python"], ["show", "--json"]):
+        status, out, _ = run(words[0], str(tmp_path), *words[1:])
+        assert status == 0
+        assert not {sign for sign in out if not sign.isprintable()} - {"\n"}
+    shown = run("show", str(tmp_path))[1]
+    assert shown.count("\n") == plain + 2  # a verdict and a note
+    assert max(map(len, shown.splitlines())) < 1100
+    assert r"\x1b[2J" in shown
+    assert not any(line.startswith("note: all is well") for line in shown.splitlines())

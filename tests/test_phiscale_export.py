@@ -269,7 +269,7 @@ def test_the_multipliers_asked_for_are_handed_on_where_they_work() -> None:
 
 def test_proxy_base_is_refused_with_the_channels_that_timm_would_build() -> None:
     member = generate_family(PROXY_BASE, PAPER, [0])[0]
-    with pytest.raises(SettingsError, match=r"cannot give proxy-base phi=0 to timm: its blocks round 36 hidden"):
+    with pytest.raises(SettingsError, match=r"proxy-base phi=0 to timm: in timm 36 hidden channels of a block are"):
         library_arguments(member.network, "timm")
     timm = require("timm.models.efficientnet")
     with torch.device("meta"):
@@ -290,21 +290,33 @@ def with_stages(**fields: Any) -> NetworkSpec:
 @pytest.mark.parametrize(
     ("library", "spec", "reason"),
     [
-        ("timm", dataclasses.replace(EFFICIENTNET_B0, stem_stride=1), "stride of its stem is 2, not 1"),
-        ("torchvision", dataclasses.replace(NARROW, head_channels=0), "always has a convolution before its pooling"),
+        ("timm", dataclasses.replace(EFFICIENTNET_B0, stem_stride=1), "stride of the stem is 2, not 1"),
+        (
+            "torchvision",
+            dataclasses.replace(NARROW, head_channels=0),
+            "there is always a convolution before the pooling",
+        ),
         ("timm", with_stages(se_ratio=0.3), "squeeze-excitation has"),
-        ("torchvision", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of its stem is 3, not 5"),
+        ("torchvision", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of the stem is 3, not 5"),
         ("torchvision", dataclasses.replace(EFFICIENTNET_B0, in_channels=1), "images have 3 channels, not 1"),
-        ("torchvision", dataclasses.replace(EFFICIENTNET_B0, activation="relu"), "activation is silu, not relu"),
-        ("torchvision", dataclasses.replace(EFFICIENTNET_B0, stem_channels=30), "30 channels to a multiple of 8"),
+        (
+            "torchvision",
+            dataclasses.replace(EFFICIENTNET_B0, activation="relu"),
+            "in torchvision the activation is silu, not relu",
+        ),
+        (
+            "torchvision",
+            dataclasses.replace(EFFICIENTNET_B0, stem_channels=30),
+            "30 channels are rounded to a multiple of 8",
+        ),
         ("torchvision", with_stages(se_ratio=0), "squeeze-excitation has 8 channels, not 0"),
         ("torchvision", with_stages(stride=3), "strides are 1 or 2, not 3"),
-        ("torchvision", with_stages(expansion=1.3), "hidden channels to"),
-        ("keras", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of its stem is 3, not 5"),
+        ("torchvision", with_stages(expansion=1.3), "are rounded to"),
+        ("keras", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of the stem is 3, not 5"),
         ("keras", dataclasses.replace(EFFICIENTNET_B0, in_channels=1), "images have 3 channels, not 1"),
         ("keras", dataclasses.replace(EFFICIENTNET_B0, head_channels=640), "32 and 1280 times one width, not 32 and"),
         ("keras", with_stages(expansion=2.5), "expansions are whole numbers, not 2.5"),
-        ("transformers", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of its stem is 3, not 5"),
+        ("transformers", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of the stem is 3, not 5"),
         ("transformers", NARROW, "32 and 1280 times one width, not 24 and 512"),
         ("transformers", with_stages(expansion=2.5), "expansions are whole numbers, not 2.5"),
         ("transformers", with_stages(se_ratio=0), "always have squeeze-excitation"),
@@ -331,7 +343,7 @@ def test_a_field_that_no_export_reads_is_refused(monkeypatch: pytest.MonkeyPatch
 
     known = {cls: names - {"kernel"} for cls, names in _library._KNOWN_FIELDS.items()}
     monkeypatch.setattr(_library, "_KNOWN_FIELDS", known)
-    with pytest.raises(SettingsError, match="kernel=3 is not exported"):
+    with pytest.raises(SettingsError, match="in timm kernel=3 has no place"):
         library_arguments(PUBLISHED["b0"].network, "timm")
 
 

@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from objectives.power_law import MOVING
-from phiscale import FLOPS, Observed, ScalingConstants, SearchRecord
+from phiscale import FLOPS, Observed, ScalingConstants, SearchRecord, TrialError
 from phiscale.cli import summarize
 from report.answer import as_json, cost_range, how_sure, leads, summary
 from report.view import look
@@ -239,3 +239,13 @@ def test_no_interval_is_spoken_of_where_there_is_none(tmp_path: Path) -> None:
     said = how_sure(look(study, place))
     assert "no estimate of a difference" in said[0]
     assert not any("interval" in sentence for sentence in said)
+
+
+def test_the_reason_of_a_failure_is_one_short_line_on_a_terminal(tmp_path: Path) -> None:
+    def fail(_: int) -> None:
+        raise TrialError("diverged", "\x1b[31mtoo long " + "x" * 10_000)
+
+    view = look(*make_study(tmp_path, NetworkObjective(act=fail), trials=3, write=False))
+    shown = summary(view).splitlines()
+    assert (len(shown), shown[1].startswith(r"3 trials failed: \x1b[31mtoo long xxx")) == (3, True), shown
+    assert len(shown[1]) < 400

@@ -14,6 +14,7 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from objectives.power_law import MOVING
 from phiscale import FLOPS
+from report import series
 from report.live import FIGURES, NOTE_END, artifact_id, refresh, with_own_words
 from report.view import look
 from search.driver import StudyPlace, run_study
@@ -22,7 +23,7 @@ from search.progress import Silent
 from search.settings import SearchSettings
 from search.study import load_study
 from tests.objectives_for_tests import ALWAYS_FAILS, WITH_RUNGS, NetworkObjective
-from tests.studies_for_tests import make_study, run
+from tests.studies_for_tests import make_study, run, view_of
 
 
 def refreshed(study: optuna.Study, place: Path) -> dict[str, Any]:
@@ -155,3 +156,13 @@ def test_a_journal_is_refreshed_too(tmp_path: Path) -> None:
     run_study(where, NetworkObjective(), FLOPS, SearchSettings(trials=3), Silent(), InProcess())
     study = load_study("s", tmp_path / "s", journal)
     assert set(refreshed(study, tmp_path / "s")) == set(FIGURES)
+
+
+def test_figures_of_a_large_study_show_a_part_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = view_of(tmp_path, WITH_RUNGS, trials=20)
+    sizes = {name: len(draw(view).to_json()) for name, draw in FIGURES.items()}
+    monkeypatch.setattr(series, "MOST_SHOWN", 12)
+    for name, of in (("phiscale-triangle", len(view.rows)), ("phiscale-cost", 20), ("phiscale-curves", 20)):
+        figure = FIGURES[name](view)
+        assert f"12 of {of} " in figure.layout.title.text
+        assert len(figure.to_json()) < sizes[name]

@@ -19,7 +19,8 @@ from matplotlib.text import Text
 from objectives.power_law import MOVING
 from phiscale import FLOPS, PARAMETERS, Length, SearchRecord, StudyError
 from phiscale.family import short_number
-from report import series
+from phiscale.published import MEASURED_RULES
+from report import series, tables
 from report.evidence import evidence_markdown
 from report.figures import FIGURES, draw_baselines, draw_lengths, drawings
 from report.page import html, markdown, note, write_report
@@ -401,3 +402,35 @@ def test_evidence_names_the_length(tmp_path: Path) -> None:
     assert text.count("for a training of 12,000 images seen (2 epochs of no images)") == 2  # search and grid
     assert "Shown for 12,000 images seen (2 epochs of no images): over all sizes" in text
     assert "other training lengths" in text
+
+
+def test_a_large_study_shows_a_part_of_its_trials_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = view_of(tmp_path, WITH_RUNGS, trials=20)
+    whole, networks = html(view), len(view.rows)
+    assert not re.search(r"are drawn, spread|trials.csv has all", whole)
+    monkeypatch.setattr(series, "MOST_SHOWN", 12)
+    monkeypatch.setattr(tables, "_LONGEST", 6)
+    page = html(view)
+    assert f"12 of {networks} networks are drawn, spread evenly over their scores" in page
+    assert len(page) < len(whole)
+    shown = ledger(view)
+    assert shown is not None
+    assert "the 6 best of 20 that have ended, trials.csv has all" in shown.caption
+    values = sorted((trial.value for trial in view.trials), reverse=True)
+    assert sorted((row[10] for row in shown.rows), reverse=True) == [f"{value:.4f}" for value in values[:6]]
+    rules = {name for row in view.rows for name in row.names if name in MEASURED_RULES}
+    assert {name for row in series.networks(view) for name in row.names} >= rules
+    assert {"paper"} <= {point.rule for point in series.costs(view)}
+    assert series.NEAREST in {curve.label for curve in series.curves(view)}
+
+
+def test_a_part_is_spread_evenly_over_the_values_and_holds_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [float(value) for value in range(1000, 0, -1)]
+    monkeypatch.setattr(series, "MOST_SHOWN", 11)
+    shown = series.spread(items, lambda item: item, lambda item: item in (500.0, 501.0))
+    assert len(shown) == 11
+    assert {1.0, 500.0, 501.0, 1000.0} <= {*shown}
+    assert shown == sorted(shown, reverse=True)
+    assert max(a - b for a, b in itertools.pairwise(shown)) < 130
+    assert series.spread(items[:11], lambda item: item, lambda _: False) == items[:11]
+    assert len(series.spread(items, lambda item: item, lambda _: True)) == 1000

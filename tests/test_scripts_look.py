@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -24,8 +25,8 @@ from tests.test_scripts import NETWORK, ROOT, command, search
 from tests.test_scripts_workers import wait_for
 
 
-def printed(results: Path) -> subprocess.CompletedProcess[str]:
-    return command("report", "--study", "s", "--results", results, "--print", "text")
+def printed(results: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    return command("report", "--study", "s", "--results", results, "--print", "text", *words)
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +129,43 @@ def running_trials(results: Path) -> list[FrozenTrial]:
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "RUNNING"]
 
 
-def test_the_storage_of_the_search_is_found_again(tmp_path: Path) -> None:
-    journal = tmp_path / "elsewhere.journal"
+def test_the_storage_of_the_search_is_found_again_in_the_folder_of_the_study(tmp_path: Path) -> None:
+    journal = tmp_path / "s" / "other.journal"
     search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "3", "--storage", journal)
     shown = printed(tmp_path)
     assert shown.stdout.startswith("study s (ended: 3 trials)"), shown.stderr
+    journal.rename(tmp_path / "elsewhere.journal")
+    assert printed(tmp_path).returncode == 1
+    shown = printed(tmp_path, "--storage", tmp_path / "elsewhere.journal")
+    assert shown.stdout.startswith("study s (ended: 3 trials)"), shown.stderr
+
+
+@pytest.mark.parametrize("script", ["report", "dashboard"])
+def test_a_storage_that_a_study_names_elsewhere_is_only_opened_when_it_is_asked_for(
+    tmp_path: Path, script: str
+) -> None:
+    """The folder of a study may come from anybody."""
+    (tmp_path / "s").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        server = f"127.0.0.1:{listener.getsockname()[1]}"
+        for name, shown in (
+            (f"postgresql://u:hunter2@{server}/d", f"postgresql://u:***@{server}/d"),
+            (f"redis://:hunter2@{server}/0", f"redis://:***@{server}/0"),
+            (f"sqlite:///{tmp_path}/made.db", f"sqlite:///{tmp_path}/made.db"),
+            (f"{tmp_path}/made/made.journal", f"{tmp_path}/made/made.journal"),
+            ("\x1b[2J\n" + "x" * 9000, r"\x1b[2J"),
+        ):
+            (tmp_path / "s" / "config.json").write_text(json.dumps({"storage": name}))
+            done = command(script, "--study", "s", "--results", tmp_path)
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+            assert f"'s' is in {shown}" in done.stderr
+            assert "--storage" in done.stderr
+            assert len(done.stderr) < 3000
+            assert "hunter2" not in done.stderr
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert [path.name for path in tmp_path.rglob("*")] == ["s", "config.json"]
 
 
 @pytest.mark.parametrize("script", ["report", "dashboard"])

@@ -109,7 +109,8 @@ def test_an_objective_that_changes_the_folder_moves_nothing(tmp_path: Path, stor
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "elsewhere").iterdir()) == []
     assert {"constants.json", "trials.csv", "report.html"} <= {p.name for p in (tmp_path / "results" / "s").iterdir()}
-    assert StudyOptions(study="s", results=tmp_path / "results").load().trials
+    stored = json.loads((tmp_path / "results" / "s" / "config.json").read_text())["storage"]
+    assert StudyOptions(study="s", results=tmp_path / "results", storage=stored).load().trials
 
 
 def test_a_study_is_found_again_by_the_same_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +125,7 @@ def test_a_study_is_found_again_by_the_same_file_alone(tmp_path: Path, monkeypat
     assert len(place.load().trials) == 2
     (tmp_path / "s" / "config.json").write_text(json.dumps(config | {"storage": "mysql://u:***@host/db"}))
     assert len(place.load().trials) == 2
-    with pytest.raises(StudyError, match="expected --storage-file as it was given to run_search: 's' is in mysql://u"):
+    with pytest.raises(StudyError, match="expected --storage or --storage-file as given .* 's' is in mysql://u"):
         StudyOptions(study="s", results=tmp_path).load()
 
 

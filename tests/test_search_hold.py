@@ -43,7 +43,9 @@ held.release()
 @pytest.fixture
 def study(tmp_path: Path) -> optuna.Study:
     (tmp_path / "s").mkdir()
-    return optuna.create_study(study_name="s", storage=open_storage(str(tmp_path / "s.journal"), tmp_path / "s"))
+    return optuna.create_study(
+        study_name="s", storage=open_storage(str(tmp_path / "s.journal"), tmp_path / "s", to_write=True)
+    )
 
 
 Start = Callable[..., subprocess.Popen[str]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sqlite3
 import time
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 
 from phiscale import StudyError
 from search import storage
-from search.storage import on_local_disk, open_storage, put_log_away, redact, redact_text, secrets_in
-from search.study import check_study_name, load_study
+from search.storage import lies_in, on_local_disk, open_storage, put_log_away, redact, redact_text, secrets_in
+from search.study import check_study_name, load_study, open_study
 
 SECRET_URLS = [
     "mysql+pymysql://user:hunter2@127.0.0.1:1/db",
@@ -80,14 +81,43 @@ def test_a_study_name_cannot_leave_its_folder(name: str) -> None:
         check_study_name(name)
 
 
-def test_looking_at_a_study_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [None, "sqlite:///{}/other.db", "{}/deep/other.journal"])
+def test_looking_at_a_study_that_is_not_there_makes_nothing(tmp_path: Path, name: str | None) -> None:
     with pytest.raises(StudyError, match="which is not there"):
-        load_study("none", tmp_path, None)
+        load_study("none", tmp_path, name and name.format(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        (None, True),
+        ("sqlite:///{}/s/other.db", True),
+        ("{}/s/deep/other.journal", True),
+        ("{}/s/../other.journal", False),
+        ("{}/s/link/other.journal", False),
+        ("sqlite:///{}/other.db", False),
+        ("sqlite:///file:{}/s/other.db?uri=true", False),
+        ("sqlite:///{}/s/other.db?vfs=unix", False),
+        ("sqlite:nonsense", False),
+        ("postgresql://host/db", False),
+        ("redis://host", False),
+    ],
+)
+def test_a_storage_lies_in_the_folder_or_elsewhere(tmp_path: Path, name: str | None, inside: bool) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "link").symlink_to(tmp_path)
+    assert lies_in(tmp_path / "s", name and name.format(tmp_path)) is inside
+
+
+def test_a_database_that_is_a_link_lies_where_it_points(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.db").symlink_to(tmp_path / "other.db")
+    assert not lies_in(tmp_path / "s", None)
+
+
 def test_a_storage_without_the_study_says_so(tmp_path: Path) -> None:
-    open_storage(None, tmp_path)
+    open_storage(None, tmp_path, to_write=True)
     with pytest.raises(StudyError, match="no study 'none'"):
         load_study("none", tmp_path, None)
 
@@ -102,7 +132,7 @@ def test_a_storage_in_memory_is_refused(tmp_path: Path, url: str) -> None:
 def test_a_folder_of_any_name_holds_its_study(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
-    open_storage(None, folder)
+    open_storage(None, folder, to_write=True)
     assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.db")] == [Path(name, "study.db")]
 
 
@@ -232,14 +262,13 @@ def test_a_log_that_is_put_away_leaves_one_file_with_everything(tmp_path: Path) 
 
 @pytest.mark.usefixtures("local_disk")
 def test_a_file_that_is_being_written_is_not_waited_for_to_change_its_mode(tmp_path: Path) -> None:
-    opened = open_storage(None, tmp_path)
     with sqlite3.connect(tmp_path / "study.db", isolation_level=None) as writer:
+        writer.execute("CREATE TABLE t (x)")
         writer.execute("BEGIN IMMEDIATE")
         started = time.monotonic()
         storage._LoggedConnection(tmp_path / "study.db", timeout=60).close()
         assert time.monotonic() - started < 30
         writer.execute("ROLLBACK")
-    opened._backend.engine.dispose()
     kept = storage._LoggedConnection(tmp_path / "study.db", timeout=60)
     assert kept.execute("PRAGMA busy_timeout").fetchone() == (60000,)
     kept.close()
@@ -249,7 +278,7 @@ def test_what_is_no_sqlite_file_has_no_log_to_put_away(tmp_path: Path) -> None:
     import optuna
 
     name = str(tmp_path / "a.journal")
-    study = optuna.create_study(storage=open_storage(name, tmp_path), study_name="s")
+    study = optuna.create_study(storage=open_storage(name, tmp_path, to_write=True), study_name="s")
     put_log_away(study, name, tmp_path)
     assert len(study.trials) == 0
     assert not (tmp_path / "study.db").exists()
@@ -268,3 +297,25 @@ def test_a_look_at_a_file_that_is_being_made_leaves_it_to_its_search(tmp_path: P
     with pytest.raises(StudyError, match="holds no study yet; look again when the search has begun"):
         load_study("s", tmp_path, None)
     assert file.read_bytes() == before
+
+
+def test_the_garbage_collector_pauses_while_a_study_is_read_and_works_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import optuna
+
+    works = []
+    read = optuna.Study.get_trials
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        works.append(gc.isenabled())
+        return read(*arguments, **named)
+
+    monkeypatch.setattr(optuna.Study, "get_trials", watched)
+    open_study("s", tmp_path, None, "maximize", {})
+    load_study("s", tmp_path, None)
+    assert works == [False, False]
+    assert gc.isenabled()
+    with pytest.raises(StudyError):
+        load_study("none", tmp_path, None)
+    assert gc.isenabled()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import math
 import pickle
+import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +25,7 @@ from numba.extending import intrinsic
 PLAIN, RELU, RELU6, SILU = range(4)
 """What may come after a normalisation: nothing, or an activation."""
 
+_ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _UNUSABLE = OSError, EOFError, pickle.UnpicklingError
 SHORT = 256
 ZERO, HALF, ONE, SIX = (np.float32(value) for value in (0, 0.5, 1, 6))
@@ -55,9 +58,33 @@ class _Files(FunctionCache):  # type: ignore[misc]
 def compiled(function: Callable[..., Any]) -> Callable[..., None]:
     """The function as machine code, kept for later processes where a folder for it can be written."""
     made = numba.njit(**_OPTIONS, nogil=True)(function)
+    made.compile = _without_interruption(made.compile)
     with contextlib.suppress(RuntimeError, AttributeError):  # no such folder; nothing is compiled at all
         made._cache = _Files(made.py_func)
     return made  # type: ignore[no-any-return]
+
+
+def _without_interruption(compile_: Callable[..., Any]) -> Callable[..., Any]:
+    """Let what raises at a signal, as Ctrl-C does, wait for the end of a compilation, some seconds at most.
+
+    In the middle of one it would be lost inside of LLVM, and numba would fail for want of the code later.
+    """
+
+    def compiling(*arguments: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            return compile_(*arguments)  # signals are handled elsewhere
+        came: list[int] = []
+        waiting = [number for number in _ENDINGS if callable(signal.getsignal(number))]
+        handlers = {number: signal.signal(number, lambda number, _: came.append(number)) for number in waiting}
+        try:
+            return compile_(*arguments)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            for number in came[:1]:
+                signal.raise_signal(number)
+
+    return compiling
 
 
 inlined = numba.njit(**_OPTIONS, inline="always")

@@ -47,7 +47,8 @@ class Check:
     def refuse(self, reason: str) -> NoReturn:
         """Say why the library cannot build the network."""
         raise SettingsError(
-            f"cannot give {self.network} to {self.library}: {reason}; use another library, or plain json"
+            f"cannot give {self.network} to {self.library}: in {self.library} {reason}; "
+            "use another library, or plain json"
         )
 
 
@@ -72,8 +73,8 @@ class Library(Target):
         for part in parts:
             for field in dataclasses.fields(part):
                 known = field.name in _KNOWN_FIELDS[type(part)] or getattr(part, field.name) == field.default
-                check.that(known, f"{field.name}={getattr(part, field.name, None)!r} is not exported")
-        check.that(network.spec.stem_stride == 2, f"the stride of its stem is 2, not {network.spec.stem_stride}")
+                check.that(known, f"{field.name}={getattr(part, field.name, None)!r} has no place")
+        check.that(network.spec.stem_stride == 2, f"the stride of the stem is 2, not {network.spec.stem_stride}")
         return self.arguments(network, check)
 
     def text(self, member: FamilyMember, constants: ScalingConstants | None, record: SearchRecord | None) -> str:  # noqa: ARG002
@@ -82,15 +83,15 @@ class Library(Target):
 
 def check_stem(spec: NetworkSpec, check: Check) -> None:
     """Refuse a stem that is not 3x3 on colour images."""
-    check.that(spec.stem_kernel == 3, f"the kernel of its stem is 3, not {spec.stem_kernel}")
-    check.that(spec.in_channels == 3, f"its images have 3 channels, not {spec.in_channels}")
+    check.that(spec.stem_kernel == 3, f"the kernel of the stem is 3, not {spec.stem_kernel}")
+    check.that(spec.in_channels == 3, f"images have 3 channels, not {spec.in_channels}")
 
 
 def check_whole_expansions(spec: NetworkSpec, check: Check) -> None:
     """Refuse expansions that are no whole numbers."""
     for stage in spec.stages:
         whole = float(stage.expansion).is_integer()
-        check.that(whole, f"its expansions are whole numbers, not {stage.expansion:g}")
+        check.that(whole, f"expansions are whole numbers, not {stage.expansion:g}")
 
 
 def block_inputs(spec: NetworkSpec) -> Iterator[tuple[StageSpec, int]]:
@@ -107,6 +108,6 @@ def one_width(network: ScaledNetwork, check: Check) -> Recipe:
     recipe = find_recipe(network, [(_FIXED_STEM, spec.stem_channels), (_FIXED_HEAD, spec.head_channels)])
     if recipe is None:
         check.refuse(
-            f"its stem and head are 32 and 1280 times one width, not {spec.stem_channels} and {spec.head_channels}"
+            f"the stem and head are 32 and 1280 times one width, not {spec.stem_channels} and {spec.head_channels}"
         )
     return recipe

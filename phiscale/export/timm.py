@@ -25,9 +25,11 @@ class Timm(Library):
             hidden, squeeze = stage.hidden_channels(channels), stage.squeeze_channels(channels)
             if stage.expansion != 1:
                 built = round_channels(channels * stage.expansion, 8)
-                check.that(built == hidden, f"its blocks round {hidden} hidden channels to {built}, a multiple of 8")
+                check.that(
+                    built == hidden, f"{hidden} hidden channels of a block are rounded to {built}, a multiple of 8"
+                )
             built = round(hidden * (stage.se_ratio / stage.expansion))
-            check.that(built == squeeze, f"its squeeze-excitation has {built} channels, not {squeeze}")
+            check.that(built == squeeze, f"the squeeze-excitation has {built} channels, not {squeeze}")
         recipe = find_recipe(network) or Recipe(stage_channels(spec), stage_repeats(spec), spec.stem_channels)
         return {
             "arch_def": [

@@ -18,18 +18,18 @@ class Torchvision(Library):
     def arguments(self, network: ScaledNetwork, check: Check) -> dict[str, Any]:
         spec = network.spec
         check_stem(spec, check)
-        check.that(spec.activation == "silu", f"its activation is silu, not {spec.activation}")
-        check.that(spec.head_channels > 0, "it always has a convolution before its pooling")
+        check.that(spec.activation == "silu", f"the activation is silu, not {spec.activation}")
+        check.that(spec.head_channels > 0, "there is always a convolution before the pooling")
         for count in (spec.stem_channels, *stage_channels(spec)):
-            check.that(round_channels(count, 8) == count, f"it rounds {count} channels to a multiple of 8")
+            check.that(round_channels(count, 8) == count, f"{count} channels are rounded to a multiple of 8")
         for stage, channels in block_inputs(spec):
             hidden, squeeze = stage.hidden_channels(channels), stage.squeeze_channels(channels)
             built = round_channels(channels * stage.expansion, 8)
-            check.that(built == hidden, f"its blocks round {hidden} hidden channels to {built}, a multiple of 8")
-            check.that(stage.expansion == 1 or hidden != channels, "it leaves out an expansion that adds no channels")
+            check.that(built == hidden, f"{hidden} hidden channels of a block are rounded to {built}, a multiple of 8")
+            check.that(stage.expansion == 1 or hidden != channels, "an expansion that adds no channels is left out")
             built = max(1, channels // 4)
-            check.that(built == squeeze, f"its squeeze-excitation has {built} channels, not {squeeze}")
-            check.that(stage.stride <= 2, f"its strides are 1 or 2, not {stage.stride}")
+            check.that(built == squeeze, f"the squeeze-excitation has {built} channels, not {squeeze}")
+            check.that(stage.stride <= 2, f"strides are 1 or 2, not {stage.stride}")
         settings = [
             {
                 "expand_ratio": _number(stage.expansion),

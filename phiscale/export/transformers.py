@@ -17,15 +17,15 @@ from phiscale.spec import NetworkSpec
 class Transformers(Library):
     def arguments(self, network: ScaledNetwork, check: Check) -> dict[str, Any]:
         spec, first = network.spec, network.spec.stages[0]
-        check.that(spec.stem_kernel == 3, f"the kernel of its stem is 3, not {spec.stem_kernel}")
+        check.that(spec.stem_kernel == 3, f"the kernel of the stem is 3, not {spec.stem_kernel}")
         check_whole_expansions(spec, check)
-        check.that(first.se_ratio > 0, "its blocks always have squeeze-excitation")
+        check.that(first.se_ratio > 0, "blocks always have squeeze-excitation")
         same = all(stage.se_ratio == first.se_ratio for stage in spec.stages)
-        check.that(same, "it has one squeeze-excitation ratio for all stages")
+        check.that(same, "all stages have one squeeze-excitation ratio")
         for stage, channels in zip(spec.stages, (spec.stem_channels, *stage_channels(spec)), strict=False):
-            check.that(stage.stride <= 2, f"its strides are 1 or 2, not {stage.stride}")
+            check.that(stage.stride <= 2, f"strides are 1 or 2, not {stage.stride}")
             skips = stage.stride == 1 and channels == stage.channels
-            check.that(not skips, f"the first block of its stages has no skip connection, and one of {channels} has")
+            check.that(not skips, f"the first block of a stage has no skip connection, and one of {channels} has")
         recipe = one_width(network, check)
         return {
             "num_channels": spec.in_channels,

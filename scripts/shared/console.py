@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import os
+import re
 import signal
+import statistics
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from phiscale.errors import PhiscaleError, SettingsError, one_line
+from phiscale.score_text import score_text
 from phiscale.text import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -26,6 +32,11 @@ _ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasa
 """Signals that end a command as Ctrl-C does; a closed terminal sends SIGHUP."""
 _LONGEST = 4000
 """Characters of an error."""
+_CORNER = "╭"
+_HELP = " " * 8
+"""Where the help of an option begins in a box of tyro."""
+_BEYOND = "Argument helptext", "For full helptext", "Got errors"
+_NO_NUMBER = re.compile(r"Error parsing (\S+): no type matching (.+) could be instantiated from \[(.+)\]")
 OK, FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
 
@@ -35,21 +46,16 @@ def run_command(options: type[Options], command: Callable[[Options], None], desc
     0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 141 where nobody reads its output any longer, as for other tools.
     ``PHISCALE_TRACEBACK=1`` shows where an error came from.
     """
-    import tyro
-
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - None where it was closed before the start
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
-    for ending in _ENDINGS:
-        signal.signal(ending, _terminate)
+    _handle(_ENDINGS, _terminate)
     try:
-        given = tyro.cli(options, prog=f"python -m {name}", description=description)
-        command(given)
+        command(_read_options(options, description, f"python -m {name}"))
         sys.stdout.flush()
     except KeyboardInterrupt:
-        for ending in (signal.SIGINT, *_ENDINGS):
-            signal.signal(ending, signal.SIG_IGN)
+        _handle((signal.SIGINT, *_ENDINGS), signal.SIG_IGN)
         return INTERRUPTED
     except BrokenPipeError:
         _empty_output()
@@ -63,6 +69,36 @@ def run_command(options: type[Options], command: Callable[[Options], None], desc
     return OK
 
 
+def _read_options(options: type[Options], description: str, command: str) -> Options:
+    """The options on the command line. Raises ``SettingsError`` with what is wrong, which tyro draws in a box."""
+    import tyro
+
+    said = io.StringIO()
+    wide = {} if {"-h", "--help"} & {*sys.argv} else {"COLUMNS": "10000"}  # so that no line of the box is broken
+    before = {name: os.environ[name] for name in wide if name in os.environ}
+    os.environ.update(wide)
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(options, prog=command, description=description)
+    except SystemExit as stop:
+        if stop.code != WRONG_USAGE:
+            raise
+        raise SettingsError(f"{_sentence(said.getvalue())}; see {command} --help") from None
+    finally:
+        sys.stderr.write(said.getvalue().partition(_CORNER)[0])
+        for name in wide:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def _sentence(box: str) -> str:
+    """What a box of tyro says, without the help of each option."""
+    rows = [re.sub("[│╭╮╰╯]|──+", "", line).rstrip() for line in box.partition(_CORNER)[2].splitlines()[1:]]
+    said = itertools.takewhile(lambda row: not row.lstrip().startswith(_BEYOND), rows)
+    parts = [row.strip().rstrip(".") for row in said if row.strip() and not row.startswith(_HELP)]
+    return _NO_NUMBER.sub(r"expected \1 as \2, got \3", "; ".join(parts).replace(":; ", ": "))
+
+
 def _empty_output() -> None:
     """Write what standard output still holds, or nowhere if it cannot be, so that Python ends without stumbling."""
     try:
@@ -73,6 +109,27 @@ def _empty_output() -> None:
 
 def _terminate(*_: Any) -> None:
     raise KeyboardInterrupt
+
+
+def _handle(endings: Sequence[signal.Signals], handler: Any) -> None:
+    """Handle these signals so in this process, and in those that a person's code forks as the system does.
+
+    In another thread than the main one, where Python handles no signals, they stay as they are.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for ending in endings:
+            signal.signal(ending, handler)
+
+
+def _as_the_system_does() -> None:
+    """In a forked process: a pool ends its workers by SIGTERM, and they should end without a word."""
+    for ending in _ENDINGS:
+        if signal.getsignal(ending) is _terminate:
+            signal.signal(ending, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_as_the_system_does)
 
 
 def say_error(message: str) -> None:
@@ -113,7 +170,7 @@ class PlainProgress:
 
     def show(self, trial: Trial) -> None:
         """One line about a trial, and how the run goes."""
-        self.say(f"{describe_trial(trial)}   [{self.state()}]")
+        self.say(f"{describe_trial(trial, self.spread)}   [{self.state()}]")
 
     def end(self) -> None:
         """Nothing to tidy."""
@@ -122,6 +179,12 @@ class PlainProgress:
     def done(self) -> int:
         """Trials that have ended."""
         return len(self._trials)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the scores so far; None while they do not differ."""
+        scores = [trial.value for trial in self._trials if trial.value is not None]
+        return statistics.pstdev(scores) or None if scores else None
 
     def state(self) -> str:
         """``12/40, best 0.7310 (trial 9), 4.1 trials/min, 6.8 min left``."""
@@ -134,7 +197,7 @@ class PlainProgress:
         if not finished:
             return "none finished"
         best = (min if self.minimises else max)(finished, key=lambda trial: trial.value or 0.0)
-        return f"best {best.value:.4f} (trial {best.number})"
+        return f"best {score_text(best.value or 0.0, self.spread)} (trial {best.number})"
 
 
 class BarProgress(PlainProgress):
@@ -158,7 +221,8 @@ class BarProgress(PlainProgress):
         """Move the bar, and leave a line about the trial above it."""
         if self._bar is None:
             return
-        self._bar.console.print(printable(describe_trial(trial)), highlight=False, markup=False)
+        line = printable(describe_trial(trial, self.spread))
+        self._bar.console.print(line, highlight=False, markup=False)
         self._bar.update(self._task, completed=self.done, description=self.state().split(", ", 1)[1])
 
     def end(self) -> None:
@@ -177,8 +241,8 @@ def make_progress(*, quiet: bool) -> PlainProgress:
     return BarProgress() if sys.stdout.isatty() and not quiet else PlainProgress(quiet=quiet)
 
 
-def describe_trial(trial: Trial) -> str:
-    """One line: number, constants, network, score or the reason of a failure."""
+def describe_trial(trial: Trial, spread: float | None = None) -> str:
+    """One line: number, constants, network, score or the reason of a failure; ``spread`` is that of the scores."""
     names = f" {'='.join(trial.plan.names)}" if trial.plan.names else ""
     point = " ".join(f"{value:.3f}" for value in trial.constants.as_tuple())
     if trial.state == "FAIL":
@@ -187,6 +251,6 @@ def describe_trial(trial: Trial) -> str:
     sizes, network = trial.sizes, ""
     if sizes is not None and sizes.blocks is not None:
         network = f", {sizes.blocks} blocks, {sizes.resolution} px, {sizes.cost_ratio:.3f} of the cost"
-    score = "-" if trial.value is None else f"{trial.value:.4f}"
+    score = "-" if trial.value is None else score_text(trial.value, spread)
     seconds = f", {trial.result.seconds:.1f} s" if trial.result else ""
     return f"trial {trial.number}{names}: {point} -> {score}{network}{seconds}"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from objectives.training.rungs import Rung, plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
 from phiscale.errors import StudyError, TrialError
+from phiscale.score_text import score_text
 from scripts.shared.console import minutes_left
 from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.tables import read_rows, write_rows
@@ -150,6 +151,6 @@ def _scored(
 
 
 def _progress(setting: Setting, found: list[tuple[float, float]], seed: int, place: str) -> str:
-    scores = " ".join(f"{score:.4f}" for score, _ in found)
+    scores = " ".join(score_text(score) for score, _ in found)
     images, rate = len(setting.data.train_labels), setting.train.learning_rate
     return f"{images:,} distinct images, learning rate {rate:g}, seed {seed}, network {place}: {scores}"

@@ -18,7 +18,7 @@ from objectives.training.settings import TrainSettings
 from phiscale import checks
 from phiscale.baselines import PROXY_BASE, find_network
 from phiscale.calibration import Calibration
-from phiscale.errors import SettingsError
+from phiscale.errors import SettingsError, one_line
 from phiscale.rounding import rounding_by_name
 from phiscale.spec import NetworkSpec
 from phiscale.triangle import COST_MODELS, CostModel, ScalingConstants
@@ -229,8 +229,13 @@ def _attribute(name: str, option: str) -> Any:
         )
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise SettingsError(f"cannot import {module_name!r} of {option}: {error}; run from its folder") from None
+    except Exception as error:  # noqa: BLE001 - a module of a person may raise anything
+        is_absent = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
+        advice = (
+            "run from its folder" if is_absent else "that module fails by itself: mend it, or install what it needs"
+        )
+        what = one_line(error)
+        raise SettingsError(f"cannot import {module_name!r} of {option}: {what}; {advice}") from None
     if not hasattr(module, attribute):
         raise SettingsError(f"the module {module_name!r} of {option} has no attribute {attribute!r}")
     return getattr(module, attribute)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phiscale.errors import StudyError
+from phiscale.errors import StudyError, one_line
 from scripts.shared.storage import storage_given
 from search.study import check_study_name
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from optuna import Study
 
     from report.view import StudyView
-
-_HIDDEN = "***"
-"""What stands for a secret in ``config.json``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +26,7 @@ class StudyOptions:
     results: Path = Path("results")
     """Folder of all studies."""
     storage: str | None = None
-    """As given to run_search. Default: PHISCALE_STORAGE, else what it last used, unless that holds a password."""
+    """As given to run_search. Default: PHISCALE_STORAGE, else what it last used, if that is in its folder."""
     storage_file: Path | None = None
     """As given to run_search."""
 
@@ -45,13 +42,17 @@ class StudyOptions:
     def storage_name(self) -> str | None:
         """The storage asked for, else the one that the study last used; None for SQLite in its folder.
 
-        Raises ``StudyError`` where that one had a password, which is not kept.
+        Raises ``StudyError`` where that one is not in its folder: the folder may come from anybody, and what it names
+        is not opened unasked.
         """
+        from search.storage import lies_in, redact, storage_url
+
         given, last = storage_given(self.storage, self.storage_file), _stored(self.folder)
-        if given is None and last is not None and _HIDDEN in last:
+        if given is None and not lies_in(self.folder, last):
+            where = one_line(redact(storage_url(last, self.folder)))
             raise StudyError(
-                f"expected --storage-file as it was given to run_search: {self.study!r} is in {last}, whose password "
-                "is not kept"
+                f"expected --storage or --storage-file as given to run_search: {self.study!r} is in {where}, which is "
+                f"not in {self.folder} and is only opened when you name it"
             )
         return given or last
 

@@ -1,0 +1,41 @@
+"""How scores are written for people: with the digits in which they differ, whether they are near 1 or near 1e-7."""
+
+from __future__ import annotations
+
+import math
+
+from phiscale.record import SearchRecord
+
+_LEAST, _MOST = 4, 15
+"""Decimals of a score."""
+_FIXED = 6
+"""Decimals beyond which a small number is written with an exponent."""
+
+
+def decimals(spread: float | None, least: int = _LEAST) -> int:
+    """Decimals that show two digits of ``spread``, a typical difference between two scores; ``least`` or more."""
+    if not spread or not math.isfinite(spread):
+        return least
+    return min(max(least, 1 - math.floor(math.log10(abs(spread)))), _MOST)
+
+
+def score_text(value: float, spread: float | None = None, sign: str = "") -> str:
+    """A score, or a difference of two (``sign`` ``+``), with four decimals, or more where ``spread`` needs them.
+
+    ``spread`` is a typical difference between two scores; None where it is not known.
+    """
+    small = 0 < abs(value) < 1e-3
+    if not spread:
+        return f"{value:{sign}.4g}" if small else f"{value:{sign}.{_LEAST}f}"
+    places = decimals(spread)
+    if small and places > _FIXED:
+        return f"{value:{sign}.{max(1, math.floor(math.log10(abs(value))) + places)}e}"
+    return f"{value:{sign}.{places}f}"
+
+
+def record_spread(record: SearchRecord) -> float | None:
+    """A typical difference between two scores of a record: the noise, else a part of how far the rules lie apart."""
+    if record.noise:
+        return record.noise
+    scores = [record.best_observed.score, *(row.score for row in record.baselines)]
+    return (max(scores) - min(scores)) / 10 or None
