@@ -61,7 +61,7 @@ def test_networks_of_a_cell_keep_all_their_trainings() -> None:
 def test_no_surface_is_fitted_to_more_places(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = []
 
-    def stop(shares: Array, values: Array) -> None:
+    def stop(shares: Array, values: Array, _: float | None) -> None:
         fitted.append((len(np.unique(shares, axis=0)), len(values)))
 
     monkeypatch.setattr(horizon, "fit_surface", stop)
