@@ -32,8 +32,8 @@ from search.trial import trials_of
 
 RESULTS = Path(__file__).parents[1] / "results" / "evidence" / "small-studies.csv"
 COLUMNS = ("study", "trials", "expected", "low", "high", "noise", "fresh_mean", "fresh_deviation", "claims")
-FRESH_SEEDS = range(-5, 0)
-"""Seeds below 0, which no search has."""
+_FRESH = 5
+"""Trainings of the recommendation, with seeds below 0, which no search has; others for every study."""
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
         _write(options.output, rows)
         print(rows[-1], flush=True)
     held = [float(row["low"]) <= float(row["fresh_mean"]) <= float(row["high"]) for row in rows]
-    print(f"{sum(held)} of {len(held)} intervals hold the mean of {len(FRESH_SEEDS)} fresh seeds")
+    print(f"{sum(held)} of {len(held)} intervals hold the mean of {_FRESH} fresh seeds")
     print(f"{sum(int(row['claims']) for row in rows)} claims of a lead")
 
 
@@ -67,7 +67,8 @@ def _measure(objective: ProxyObjective, study: int) -> dict[str, str]:
     found = recommend(rows, FLOPS, aim_of(settings, objective.describe(), "maximize"))
     if found.expected is None:
         raise RuntimeError(f"expected a surface after {trials} trials, got none")
-    fresh = [objective.evaluate(found.constants, seed=seed).score for seed in FRESH_SEEDS]
+    seeds = range(-_FRESH * (study + 1), -_FRESH * study)
+    fresh = [objective.evaluate(found.constants, seed=seed).score for seed in seeds]
     values = (found.expected.score, found.expected.low, found.expected.high, found.noise or 0.0)
     measured = (statistics.fmean(fresh), statistics.stdev(fresh))
     claims = sum(lead.result in ("ahead", "behind") for lead in found.leads)
