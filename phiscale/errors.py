@@ -24,7 +24,7 @@ class PhiscaleError(Exception):
     """Base of all errors below; a script shows its message, one line that can be printed, and no traceback."""
 
     def __str__(self) -> str:
-        return printable(super().__str__(), longest=_LONGEST)
+        return printable(" ".join(super().__str__().splitlines()), longest=_LONGEST)
 
 
 class ConstraintError(PhiscaleError, ValueError):

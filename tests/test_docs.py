@@ -91,6 +91,9 @@ def run_python(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch, *
     if module in ("venv", "pip"):
         check_extras(words)
         return
+    for word in words:
+        if word.startswith(("timm:", "torchvision:")):
+            require(word.partition(":")[0])
     command = importlib.import_module(module)
     assert command.__doc__
     assert f"python -m {module}" in command.__doc__

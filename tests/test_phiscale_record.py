@@ -108,7 +108,7 @@ def test_summary() -> None:
         "for a training of 160,000 images seen (3.2 epochs of cifar-10)",
         "not determined at 1,000,000 images seen (20 epochs of cifar-10): too far",
         "shares of a growth step: depth 25.0%, width 50.0%, resolution 25.0%",
-        "expected accuracy at phi 2: 0.8100 (0.8000 to 0.8200)",
+        "expected accuracy at phi 2: 0.8100 (90 % interval 0.8000 to 0.8200), by the search",
         "noise of one evaluation: 0.0100",
         "best observed (trial 7): 0.8300 at 1.3000, 1.2000, 1.0300; the luckiest of many is optimistic",
         "  paper        0.7900 over 3",
@@ -483,7 +483,7 @@ def test_a_byte_order_mark_is_accepted(file: Path) -> None:
 
 def test_what_a_message_quotes_is_escaped_and_its_middle_left_out() -> None:
     message = str(RecordError("expected one line, got \x1b[31m\n" + 1000 * "x" + "; what to do"))
-    assert message.startswith(r"expected one line, got \x1b[31m\nxxx")
+    assert message.startswith(r"expected one line, got \x1b[31m xxx")
     assert message.endswith("xxx; what to do")
     assert " ... " in message
     assert len(message) == 400

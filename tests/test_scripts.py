@@ -211,7 +211,7 @@ def test_what_other_code_says_is_one_line_that_the_terminal_does_not_obey(tmp_pa
     assert ", in raising\n    raise ValueError(SAID)\n" in done.stderr  # the person's own traceback
     reason = trials(tmp_path / "failing")[0]["failure"]
     assert reason.isprintable()
-    assert len(reason) == 500
+    assert len(reason) == 400
 
 
 @pytest.mark.slow
