@@ -152,7 +152,7 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
     if url in _IN_MEMORY:
         raise StudyError(f"expected a storage that lasts, got {url}, which is kept in memory only; name a file")
     if "://" not in url and not url.endswith(".journal"):
-        raise StudyError(_cannot_open(url, ValueError("it is no URL and ends in no .journal")))
+        raise StudyError(_cannot_open(url, "it is no URL and ends in no .journal"))
     if "://" in url and _parsed(url) is None:
         raise StudyError(
             f"cannot open the storage {redact(url)}: expected a database URL that can be read, with special characters "
@@ -177,7 +177,7 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
             return optuna.storages.get_storage(_database(url, options))
         return optuna.storages.get_storage(_database(url, {"pool_pre_ping": True}) if _is_database(url) else url)
     except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
-        raise StudyError(_cannot_open(url, error)) from None
+        raise StudyError(_cannot_open(url, _reason(error, url))) from None
 
 
 def _database(url: str, options: dict[str, Any]) -> RDBStorage:
@@ -372,9 +372,9 @@ def _is_passing(error: BaseException | None) -> bool:
     return False
 
 
-def _cannot_open(url: str, error: Exception) -> str:
+def _cannot_open(url: str, reason: str) -> str:
     return (
-        f"cannot open the storage {redact(url)}: {_reason(error, url)}; expected nothing (SQLite beside the results), "
+        f"cannot open the storage {redact(url)}: {reason}; expected nothing (SQLite beside the results), "
         "a path that ends in .journal, or a database URL such as sqlite:///study.db"
     )
 

@@ -50,6 +50,11 @@ def test_secrets_are_never_shown(url: str, tmp_path: Path) -> None:
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
+def test_what_the_command_says_itself_does_not_spell_a_secret() -> None:
+    with pytest.raises(StudyError, match=r"storage \*\*\*: it is no URL and ends in no \.journal; expected nothing"):
+        open_storage("u:nothing@127.0.0.1:1/db", None)
+
+
 @pytest.mark.parametrize(
     "url",
     [
