@@ -89,7 +89,7 @@ class ProxyObjective:
                 "epoch_images": self.data.epoch_images,
                 "distinct_images": len(self.data.train_labels),
             },
-            "train": self.train.describe(),
+            "train": {**self.train.describe(), "precision": self._precision()},
             "rungs": list(self.rungs),
             "phi": self.phi,
             "cost_model": dataclasses.asdict(self.cost_model),
@@ -167,6 +167,14 @@ class ProxyObjective:
         except TrialError as error:
             if error.kind == "factory":
                 raise SettingsError(f"the baseline of --factory: {error}") from error
+
+    def _precision(self) -> str:
+        """The precision as it is on this device: scores of two precisions are not comparable."""
+        if self.train.precision != "auto":
+            return self.train.precision
+        from objectives.training.device import choose_device, is_halved
+
+        return "bfloat16" if is_halved(choose_device(self.train.device), self.train) else "float32"
 
     def _train(self, network: TrainableNetwork, seed: int) -> ProxyRun:
         from objectives.training.train import (

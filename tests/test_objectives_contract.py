@@ -143,6 +143,15 @@ def test_a_proxy_describes_all_that_changes_its_scores():
     assert described["network"]["classes"] == 2
 
 
+def test_scores_of_two_precisions_are_told_apart_though_both_were_chosen_by_the_device(monkeypatch):
+    on_a_cpu = proxy(train={"precision": "auto", "device": "cpu"}).describe()
+    assert on_a_cpu == proxy(train={"precision": "float32", "device": "cpu"}).describe()
+    monkeypatch.setattr("objectives.training.device.is_halved", lambda device, settings: True)
+    on_a_gpu = proxy(train={"precision": "auto"}).describe()
+    assert on_a_gpu == proxy(train={"precision": "bfloat16"}).describe()
+    assert on_a_gpu != on_a_cpu
+
+
 def test_a_proxy_refuses_what_it_cannot_train():
     with pytest.raises(SettingsError, match="budget of matched, nominal"):
         proxy(budget="free")
