@@ -26,6 +26,7 @@ from phiscale.export import EXPORTS, export_member
 from phiscale.factory import export_factory, factory_name, format_multipliers, multiplier_family
 from phiscale.family import BUDGETS, FamilyMember, format_family, generate_family, parse_phis, published_family
 from phiscale.files import write_text
+from phiscale.matching import MATCH_TOLERANCE
 from phiscale.published import EFFICIENTNET_TABLE, PUBLISHED_RULES
 from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS
@@ -198,6 +199,16 @@ def _members(options: argparse.Namespace) -> _Asked:
     return _Asked(members, constants, record)
 
 
+def _warn_of_growth(member: FamilyMember) -> None:
+    """Say where a network costs something else than what was asked for: the formula and rounding hold no cost."""
+    if member.target_growth and abs(member.growth / member.target_growth - 1) > MATCH_TOLERANCE:
+        print(
+            f"phiscale: {printable(member.name)} costs {member.growth:.3f} times the baseline, asked were "
+            f"{member.target_growth:.3f}; --budget matched stays within {MATCH_TOLERANCE:.0%}",
+            file=sys.stderr,
+        )
+
+
 def _family(options: argparse.Namespace) -> str:
     output = options.output and Path(options.output)
     if output and output.suffix not in (".json", ".csv"):
@@ -243,6 +254,7 @@ def _export(options: argparse.Namespace) -> str:
         members = tuple(member for member in members if member.name == options.published)
     else:
         _one_phi(options)
+        _warn_of_growth(members[0])
     return export_member(members[0], options.to, asked.constants, asked.record)
 
 

@@ -149,6 +149,15 @@ def test_matched_family(run) -> None:
     assert [row["target_growth"] for row in rows] == [0.5, 1, 2, 4, 8]
 
 
+def test_an_export_by_the_formula_that_costs_something_else_is_warned_about(run) -> None:
+    words = ("export", "--rule", "paper", "--phi", "2", "--to", "timm")
+    asked = "phi=2 costs 4.693 times the baseline, asked were 4.000; --budget matched stays within 2%"
+    status, _, error = run(*words)
+    assert status == 0
+    assert error == f"phiscale: {asked}\n"
+    assert run(*words, "--budget", "matched")[2] == ""
+
+
 def test_published_family(run) -> None:
     assert run("family", "--published") == (0, format_family(published_family(), "table") + "\n", "")
     table = list(csv.DictReader(io.StringIO(run("family", "--published", "--format", "csv")[1])))
