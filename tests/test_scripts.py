@@ -86,6 +86,7 @@ def test_quiet_prints_the_result_only(tmp_path: Path) -> None:
         (("--study", "s", "--trials", "many"), 2, "many"),
         (("--study", "s", "--phi", "nan"), 2, "phi other than 0"),
         (("--study", "s", "--phi", "0"), 2, "phi other than 0"),
+        (("--study", "s", "--objective", ""), 2, "package.module:attribute, got nothing"),
         (("--study", "s", "--objective", "nowhere"), 2, "package.module:attribute"),
         (("--study", "s", "--objective", "nowhere:X"), 2, "cannot import 'nowhere'"),
         (("--study", "s", "--objective", "objectives.landscape:NOTHING"), 2, "no attribute 'NOTHING'"),
