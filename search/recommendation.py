@@ -250,6 +250,9 @@ def _from_surface(
     noise = own.noise
     found = leads(rows, fitted, top)
     notes = _cautions(rows, surface, noise, region, cost_model)
+    best_score = plain.sign * max(plain.sign * score for score in _evaluations(rows))
+    if own is surface and plain.sign * (expected.score - best_score) > noise:
+        notes += (f"the expected score is better than the best that was measured, {best_score:.4g}: a guess",)
     details = {
         "models": _weights(surface),
         "calibration": asdict(surface.calibration),

@@ -30,6 +30,10 @@ class Scaling:
     centre: float
     scale: float
     warped: bool
+    lowest: float
+    highest: float
+    """Robust standard deviations from the middle, drawn in, of the poorest and the best of all scores: beyond these
+    scores grow as fast as there, so that a surface that extrapolates does not run away."""
     shift: float = 0.0
     stretch: float = 1.0
 
@@ -43,7 +47,8 @@ class Scaling:
         return self._unlimited(values)[0] * self.scale + self.centre
 
     def slope(self, values: Array) -> Array:
-        """How fast the score changes with the value, always positive."""
+        """How fast the score changes with the value, always positive; among poor scores that were drawn in, as before
+        these: how poor a diverged training is says nothing about where the best lies."""
         return self._unlimited(values)[1] * self.scale
 
     def jacobian(self, scores: Array) -> float:
@@ -64,8 +69,10 @@ class Scaling:
                 np.log(np.maximum(standard, 0.02)) / _WARP,
                 slope / np.maximum(standard, 0.02) / _WARP,
             )
-        beyond = np.minimum(np.maximum(np.abs(standard) - _LINEAR, 0.0), 30.0)
-        return standard + np.sign(standard) * (np.expm1(beyond) - beyond), slope * np.exp(beyond)
+        inside = np.clip(standard, self.lowest, self.highest)
+        beyond = np.maximum(np.abs(inside) - _LINEAR, 0.0)
+        grown = np.where(standard > 0, np.exp(beyond), 1.0)
+        return inside + np.sign(inside) * (np.expm1(beyond) - beyond) + (standard - inside) * grown, slope * grown
 
 
 def _limit(standard: Array) -> Array:
@@ -85,7 +92,8 @@ def scaling_of(scores: Array, warped: bool) -> Scaling:
     scale = float(high - low) / 1.349
     if scale <= _ROUNDING_ERROR * float(np.abs(scores).max()):
         scale = 1.0 if are_equal(scores) else float(scores.std())
-    plain = Scaling(float(centre), scale, warped)
+    standard = _limit((scores - centre) / scale)
+    plain = Scaling(float(centre), scale, warped, float(standard.min()), float(standard.max()))
     values = plain.to_values(scores)
     spread = float(values.std())
     return dataclasses.replace(plain, shift=float(values.mean()), stretch=spread if spread > _ROUNDING_ERROR else 1.0)
