@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +15,9 @@ from phiscale.errors import FileError, PhiscaleError
 
 _LARGEST_JSON = 2**24
 """Bytes; the largest record has some hundred thousand."""
+
+_ABANDONED_AFTER = 60.0
+"""Seconds: no write takes as long."""
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -40,11 +45,20 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
+        _remove_abandoned(path)
     except OSError as error:
         raise FileError(_reason(path, error)) from None
     finally:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what a process left that was killed while it wrote the same file, a minute ago or more."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_AFTER:
+                left.unlink()
 
 
 def read_json(path: str | Path, what: str, error: type[PhiscaleError]) -> Any:

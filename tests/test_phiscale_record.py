@@ -10,6 +10,7 @@ import math
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -732,3 +733,11 @@ def test_a_reader_finds_the_old_text_or_the_new(tmp_path: Path) -> None:
     done.set()
     reader.join()
     assert seen <= set(texts)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    for name, age in ((".a.json.abcdefgh", 100), (".a.json.ijklmnop", 0), (".b.json.abcdefgh", 100)):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    write_text(tmp_path / "a.json", "{}")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", ".a.json.ijklmnop", ".b.json.abcdefgh"}
