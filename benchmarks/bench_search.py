@@ -82,7 +82,7 @@ def run_job(job: Job) -> list[dict[str, Any]]:
 
 
 def _judged(landscape: RandomLandscape, answer: Answer, true: float) -> dict[str, Any]:
-    """Whether what phiscale says beside its constants is true; nothing of the others."""
+    """Whether phiscale's interval, region and leads are true; empty for the other competitors."""
     found = answer.found
     if found is None or found.expected is None:
         return {}

@@ -18,7 +18,7 @@ def recorded_landscape(name: str) -> RandomLandscape:
     """Mean scores of real networks by their realised shares, smoothed by a thin-plate spline, with normal noise.
 
     The means are noisy, and a surface through all of them would be rugged by chance; the smoothing is the one that
-    foretells left-out networks best. A spline is none of the models that phiscale recommends from.
+    predicts left-out networks best. A spline is none of the models that phiscale recommends from.
     """
     from scipy.interpolate import RBFInterpolator
 

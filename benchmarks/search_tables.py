@@ -15,7 +15,7 @@ OURS = "phiscale-gp"
 
 
 def print_tables(path: Path) -> None:
-    """Regret beside phiscale's, what phiscale says beside what is true, and time, as Markdown."""
+    """Regret compared with phiscale's, how often phiscale's statements are true, and time, as Markdown."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     print(

@@ -32,7 +32,7 @@ from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS
 from phiscale.scaling import efficientnet_scaling
 from phiscale.score_text import record_spread, score_text
-from phiscale.text import printable, printable_lines
+from phiscale.text import joined, printable, printable_lines
 from phiscale.training_length import evidence_lines, is_measured, length_lines, longest_rung
 from phiscale.triangle import CostModel, ScalingConstants
 
@@ -321,4 +321,4 @@ def summarize(record: SearchRecord) -> str:
     if isinstance(confirmation, dict) and "verdict" in confirmation:
         lines.append(f"confirmed with fresh seeds on unseen images: {confirmation['verdict']}")
     lines += [f"note: {note}" for note in record.notes]
-    return "\n".join(printable(line, longest=LONGEST_LINE) for line in lines)
+    return joined(lines, longest=LONGEST_LINE)

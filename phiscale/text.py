@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def printable(text: str, *, longest: int | None = None) -> str:
     """The text on one line, with escapes for control characters and for bytes of a name that are no letters.
@@ -16,9 +18,14 @@ def printable(text: str, *, longest: int | None = None) -> str:
     return f"{text[: longest - end - 5]} ... {text[-end:]}"
 
 
+def joined(lines: Iterable[str], *, longest: int | None = None) -> str:
+    """The lines, each printable, as one text: a line break within one is no line break of the text."""
+    return "\n".join(printable(line, longest=longest) for line in lines)
+
+
 def printable_lines(text: str) -> str:
-    """The same for each line of the text."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+    """The text, each of its lines printable."""
+    return joined(text.split("\n"))
 
 
 def _escape(letter: str) -> str:

@@ -13,7 +13,7 @@ from phiscale.errors import one_line
 from phiscale.published import MEASURED_RULES
 from phiscale.record import SearchRecord
 from phiscale.score_text import record_spread, score_text
-from phiscale.text import printable
+from phiscale.text import joined
 from phiscale.training_length import drift_line, hindcast_line, is_measured
 from phiscale.triangle import ScalingConstants
 from report.view import StudyView
@@ -182,18 +182,14 @@ def summary(view: StudyView) -> str:
     lines += [*failures(view), *interrupted(view)]
     record, cost = view.record, cost_range(view)
     if record is None:
-        return _text([*lines, "nothing can be recommended yet"])
+        return joined([*lines, "nothing can be recommended yet"], longest=LONGEST_LINE)
     lines += summarize(record).splitlines()
     if not view.confirmation:
         lines += [f"  {lead.sentence()}" for lead in leads(record) if lead.rule == "paper"]
     if cost:
         asked = record.cost_model.target_growth(record.phi)
         lines.append(f"counted cost of the trials: {cost[0]:.3f} to {cost[1]:.3f} of the {asked:g}x asked for")
-    return _text(lines)
-
-
-def _text(lines: Sequence[str]) -> str:
-    return "\n".join(printable(line, longest=LONGEST_LINE) for line in lines)
+    return joined(lines, longest=LONGEST_LINE)
 
 
 def as_json(view: StudyView) -> dict[str, Any]:

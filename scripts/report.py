@@ -27,7 +27,6 @@ from typing import Annotated, Literal
 import tyro
 
 from phiscale.errors import PhiscaleError
-from phiscale.text import printable_lines
 from scripts.shared.console import run_command
 from scripts.shared.studies import StudyOptions
 
@@ -54,7 +53,7 @@ def report(options: ReportOptions) -> None:
 
     view, folder = options.place.look(), options.place.folder
     if options.printed:
-        print(printable_lines(summary(view)) if options.printed == "text" else json.dumps(as_json(view), indent=2))
+        print(summary(view) if options.printed == "text" else json.dumps(as_json(view), indent=2))
         return
     write_report(view, folder)
     print(f"written: {folder / HTML}, {folder / MARKDOWN}")

@@ -194,7 +194,7 @@ def report(study: Study, options: SearchOptions) -> None:
         record = write_results(study, options.folder, options.measure.cost_model, options.search)
         view = look(study, options.folder)
         pictures = draw(view)
-    print(f"\n{printable_lines(summary(view))}")
+    print(f"\n{summary(view)}")
     if record.network:
         members = generate_family(record.network, record.constants, FAMILY_PHIS, cost_model=record.cost_model)
         print(f"\nfamily of {record.network.name} by the formula (more: python -m phiscale family --help)")

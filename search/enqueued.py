@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from phiscale.errors import SettingsError, one_line
 from phiscale.triangle import CostModel
-from search.sampler import ConstantsSampler, room_beside, suggest_constants
+from search.sampler import ConstantsSampler, room_left, suggest_constants
 from search.storage import fail_trial
 from search.trial import (
     PARAMETERS,
@@ -41,7 +41,7 @@ def take_enqueued(study: Study, cost_model: CostModel, seed: int, count: int) ->
         given = enqueued_parameters(frozen)
         try:
             _refuse_reserved(frozen.user_attrs)
-            room_beside({name: float(given[name]) for name in PARAMETERS if name in given}, cost_model)
+            room_left({name: float(given[name]) for name in PARAMETERS if name in given}, cost_model)
             begun = study.ask()
             constants = suggest_constants(begun, cost_model)
             shares_of_constants(constants, cost_model)

@@ -260,7 +260,6 @@ def _from_surface(
         "optimism": plain.sign * (best.score - _at(own, best.shares, plain)),
         "region_part": len(region) / len(lattice(REGION_STEPS, cost_model)),
         "expected_gain": gain * steepness,
-        "leads": [asdict(lead) for lead in found],
     }
     constants = constants_from_shares(top, cost_model)
     return Recommendation(constants, top, expected, noise, region, observed, notes, details, leads=found)

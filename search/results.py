@@ -183,8 +183,13 @@ def make_record(
         },
         versions=_versions(),
         device=", ".join(devices) or "unknown",
-        details=recommendation.details,
+        details=recommendation.details | _leads(recommendation),
     )
+
+
+def _leads(recommendation: Recommendation) -> dict[str, Any]:
+    found = [dataclasses.asdict(lead) for lead in recommendation.leads]
+    return {"leads": found} if found else {}
 
 
 def _length(recommendation: Recommendation, stored: Mapping[str, Any]) -> Length | None:

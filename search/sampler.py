@@ -191,7 +191,7 @@ def fit_to(fixed: Mapping[str, float], proposed: Mapping[str, float], cost_model
     Raises ``SettingsError`` where the fixed ones leave nothing, or are below 1.
     """
     exponents = dict(zip(PARAMETERS, cost_model.exponents, strict=True))
-    left = room_beside(fixed, cost_model)
+    left = room_left(fixed, cost_model)
     free = {name: _log_share(proposed[name], exponents[name], cost_model) for name in PARAMETERS if name not in fixed}
     entering = [name for name in free if exponents[name]]
     total = math.fsum(free[name] for name in entering)
@@ -200,7 +200,7 @@ def fit_to(fixed: Mapping[str, float], proposed: Mapping[str, float], cost_model
     return {name: cost_model.target ** powers.get(name, 0.0) for name in free}
 
 
-def room_beside(fixed: Mapping[str, float], cost_model: CostModel) -> float:
+def room_left(fixed: Mapping[str, float], cost_model: CostModel) -> float:
     """What fixed constants leave of the triangle to the others, at most 1. Raises ``SettingsError`` for nothing."""
     exponents = zip(PARAMETERS, cost_model.exponents, strict=True)
     left = 1 - math.fsum(_log_share(fixed[name], power, cost_model) for name, power in exponents if name in fixed)

@@ -187,7 +187,7 @@ def test_the_orientation_of_exif_is_applied(tmp_path, name, orientation):
     assert quarters.argmax() == places[orientation - 1]
 
 
-def test_damaged_exif_beside_whole_pixels_does_no_harm(tmp_path):
+def test_damaged_exif_with_whole_pixels_does_no_harm(tmp_path):
     file = save(tmp_path / "a.jpg", pixels(0, 8, 8, 3), exif=b"Exif\0\0II*\0\xff\xff\xff\xff broken")
     assert decoded(tmp_path, file).shape == (1, 3, 8, 8)
 
@@ -277,7 +277,7 @@ def test_many_files_left_alone_or_cut_are_warned_about(tmp_path):
     shapes, left = load_data(root, cache=tmp_path / "cache").warnings
     assert shapes.startswith("12 of 12 images lose half or more")
     assert "320 x 32 pixels keeps 10%" in shapes
-    assert left == "9 files left alone (9 .heic) beside 12 images"
+    assert left == "9 files left alone (9 .heic) next to 12 images"
 
 
 # names of folders

@@ -118,7 +118,7 @@ def test_an_evaluation_is_taken_in_plain_numbers() -> None:
         {"curves": {"x": ["1"]}},
     ],
 )
-def test_what_stands_beside_the_score_is_checked_at_the_first_trial(tmp_path: Path, odd: dict[str, Any]) -> None:
+def test_what_comes_with_the_score_is_checked_at_the_first_trial(tmp_path: Path, odd: dict[str, Any]) -> None:
     """It failed only when all trials were done (the list of faults, F)."""
     objective = Odd(evaluate=lambda evaluation: dataclasses.replace(evaluation, **odd))
     with pytest.raises(SettingsError, match=f"expected evaluate.*{next(iter(odd))}") as caught:

@@ -184,7 +184,7 @@ def _part(file: _File, name: str, labels: Labels, classes: tuple[str, ...], side
     height, width = images.shape[2:]
     sizes = np.tile(np.array([(width, height)], np.int64), (len(images), 1))
     notes = ("the fourth channel is opacity, composited on white",) if images.shape[1] == 4 else ()
-    square = _three_channels(_whole_shades(_middle(images), name, file.path))
+    square = _three_channels(_eight_bit(_middle(images), name, file.path))
     return LabelledArrays(_resized(square, side), labels, classes, sizes, notes)
 
 
@@ -211,11 +211,11 @@ def _middle(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return images[:, :, top : top + shorter, left : left + shorter]
 
 
-def _whole_shades(images: npt.NDArray[Any], name: str, path: Path) -> Images:
+def _eight_bit(images: npt.NDArray[Any], name: str, path: Path) -> Images:
     """uint8 as it is; float in 0..1 times 255."""
     if images.dtype == np.uint8:
         return images
-    shades = np.empty(images.shape, np.uint8)
+    whole = np.empty(images.shape, np.uint8)
     for index, image in enumerate(images):
         low, high = float(image.min()), float(image.max())
         if not (math.isfinite(low) and math.isfinite(high)):
@@ -225,8 +225,8 @@ def _whole_shades(images: npt.NDArray[Any], name: str, path: Path) -> Images:
                 f"expected float {name} of {path} in 0..1, got {low:g} to {high:g}; give uint8 for 0..255, or scale "
                 "them"
             )
-        shades[index] = np.rint(image * 255)
-    return shades
+        whole[index] = np.rint(image * 255)
+    return whole
 
 
 def _three_channels(images: Images) -> Images:

@@ -2,7 +2,7 @@
 
 Two layouts are known: a folder with a training part in it, whose folders are the classes, and a folder whose folders
 are the classes themselves. Parts are recognised by their names: ``train``, ``Training``, ``seg_train``,
-``train_images``. What lies beside the training part is never part of the training images.
+``train_images``. What lies next to the training part is never part of the training images.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _ROLE_OF = {word: role for role, words in _ROLES.items() for word in words}
 _GENERAL = frozenset(
     {"data", "dataset", "files", "folder", "image", "images", "img", "imgs", "part", "photos", "set", "split"}
 )
-"""Words that tell nothing beside that of a part."""
+"""Words in a name that do not say which part it is."""
 _UNTOUCHED = ("test", "validation")
-"""Parts beside the training part on which a confirmation scores, the preferred first."""
+"""Parts, other than the training part, on which a confirmation scores, the preferred first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ def training_tree(root: Path) -> ImageTree:
 
 
 def test_tree(root: Path, classes: tuple[str, ...]) -> ImageTree | None:
-    """The files of the first untouched part beside the training part with images of these classes alone, or None."""
+    """The files of the first untouched part, next to the training part, with images of these classes alone, or None."""
     root = _inside(root)
     if _training_part(root) == root:
         return None
@@ -134,8 +134,8 @@ def _training_part(root: Path) -> Path:
     parts += [name for name in folders if _is_bare(name) and role_of(name) == _TRAIN and len(folders) < 3]
     if parts or (len(folders) > 1 and all(role_of(name) for name in folders)):
         raise DataError(
-            f"expected a folder named train with a folder for each class beside {', '.join((parts or folders)[:5])} in "
-            f"{root}, got none; rename the training folder, or what is a class"
+            f"expected a folder named train with a folder for each class next to {', '.join((parts or folders)[:5])} "
+            f"in {root}, got none; rename the training folder, or what is a class"
         )
     return root
 
@@ -162,7 +162,7 @@ def _tree(root: Path, folders: Mapping[str, str | None]) -> ImageTree:
 
 
 def _reason(entry: os.DirEntry[str]) -> str:
-    """Why a file beside the class folders, or in them, is left alone."""
+    """Why a file next to the class folders, or in them, is left alone."""
     if not (entry.is_file() or entry.is_symlink()):
         return "no plain file"
     if _is_image(entry):

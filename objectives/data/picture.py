@@ -197,7 +197,7 @@ def _open(file: Path) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001  damaged EXIF beside whole pixels
+    except Exception:  # noqa: BLE001  damaged EXIF, whole pixels
         return 1
 
 
@@ -234,5 +234,5 @@ def _float_range(found: tuple[float, float] | None) -> tuple[float, float] | Non
 def _scaled(values: npt.NDArray[Any], found: tuple[float, float]) -> Image.Image:
     """RGB, three equal channels; values outside the range are black or white."""
     low, high = found
-    shades = np.clip((values.astype(np.float64) - low) * (255 / max(high - low, 1e-300)), 0, 255)
-    return Image.fromarray(np.rint(shades).astype(np.uint8)).convert("RGB")
+    whole = np.clip((values.astype(np.float64) - low) * (255 / max(high - low, 1e-300)), 0, 255)
+    return Image.fromarray(np.rint(whole).astype(np.uint8)).convert("RGB")

@@ -147,12 +147,15 @@ class PlainProgress:
         self.ended: Callable[[Trial], None] = lambda _: None
         """Called with every trial that ends."""
         self._trials: list[Trial] = []
+        self.spread: float | None = None
+        """Standard deviation of the scores so far; None while they do not differ."""
         self._total = self._before = 0
         self._start = time.monotonic()
 
     def begin(self, trials: list[Trial], total: int, notes: list[str]) -> None:
         """Say what is there before the first trial."""
         self._trials = [trial for trial in trials if trial.is_attempt]
+        self.spread = _spread(self._trials)
         self._total, self._before, self._start = total, len(self._trials), time.monotonic()
         for note in [*notes, f"{self._before} of {total} trials done"]:
             self.say(note)
@@ -165,6 +168,7 @@ class PlainProgress:
     def trial_ended(self, trial: Trial) -> None:
         """One line about the trial, and how the run goes."""
         self._trials.append(trial)
+        self.spread = _spread(self._trials)
         self.show(trial)
         self.ended(trial)
 
@@ -179,12 +183,6 @@ class PlainProgress:
     def done(self) -> int:
         """Trials that have ended."""
         return len(self._trials)
-
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation of the scores so far; None while they do not differ."""
-        scores = [trial.value for trial in self._trials if trial.value is not None]
-        return statistics.pstdev(scores) or None if scores else None
 
     def state(self) -> str:
         """``12/40, best 0.7310 (trial 9), 4.1 trials/min, 6.8 min left``."""
@@ -229,6 +227,11 @@ class BarProgress(PlainProgress):
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.stop()
+
+
+def _spread(trials: Sequence[Trial]) -> float | None:
+    scores = [trial.value for trial in trials if trial.value is not None]
+    return statistics.pstdev(scores) or None if scores else None
 
 
 def minutes_left(done: float, total: float, seconds: float) -> str:

@@ -5,8 +5,9 @@ Not a command: ``scripts.confirm`` uses it.
 
 from __future__ import annotations
 
+import itertools
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,16 @@ def plan(
 
     Raises ``StudyError`` where there is nothing to compare: no phi has both the recommendation and a rival.
     """
-    entries = list(_entries(base, cost_model, constants_of, phis, rounding))
+    from objectives.proxy import matched_network
+
+    entries = []
+    for phi, (name, constants) in itertools.product(phis, constants_of.items()):
+        try:
+            network = matched_network(base, constants, phi=phi, cost_model=cost_model, rounding=rounding)
+        except (BudgetError, ConstraintError) as error:
+            print(f"left out at phi {phi:g}: {name}: {error}")
+            continue
+        entries.append(Entry(phi, name, constants, network))
     ours = {entry.phi for entry in entries if entry.name == OURS}
     if not any(entry.phi in ours for entry in entries if entry.name != OURS):
         raise StudyError(
@@ -71,25 +81,6 @@ def plan(
             "choose other --phis or --rivals"
         )
     return entries
-
-
-def _entries(
-    base: Baseline,
-    cost_model: CostModel,
-    constants_of: Mapping[str, ScalingConstants],
-    phis: Sequence[float],
-    rounding: Rounding,
-) -> Iterator[Entry]:
-    from objectives.proxy import matched_network
-
-    for phi in phis:
-        for name, constants in constants_of.items():
-            try:
-                network = matched_network(base, constants, phi=phi, cost_model=cost_model, rounding=rounding)
-            except (BudgetError, ConstraintError) as error:
-                print(f"left out at phi {phi:g}: {name}: {error}")
-                continue
-            yield Entry(phi, name, constants, network)
 
 
 def fresh_seed(phi: float, number: int) -> int:

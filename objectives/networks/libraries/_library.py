@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Call = dict[str, Any]
 """``{"call": "package.function", "arguments": {...}}``; arguments, by name or in a list by place, are JSON values,
 calls or lists of them."""
+Sizes = Callable[[float, float, int], dict[str, Any]]
+"""Arguments of a model for (depth multiplier, width multiplier, pixels)."""
 _CHANNEL_UNIT = 8
 """Channels are multiples of this, as libraries and devices like them."""
 
@@ -73,7 +75,7 @@ class Library(ABC):
             return importlib.import_module(module)
         except ModuleNotFoundError:
             raise SettingsError(f"expected {self.name} for --factory {self.name}:..., got none: install it") from None
-        except Exception as error:  # noqa: BLE001 - a library beside a torch that it was not made for raises anything
+        except Exception as error:  # noqa: BLE001 - a library that was made for another torch may raise anything
             raise SettingsError(f"cannot import {module} of --factory: {type(error).__name__}: {error}") from None
 
     def refuse(self, model: str, reason: str) -> NoReturn:

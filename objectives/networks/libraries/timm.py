@@ -15,14 +15,12 @@ from objectives.networks.libraries._library import (
     Call,
     Library,
     LibraryNetworks,
+    Sizes,
     attention,
     channels,
     layers,
     recorded,
 )
-
-Sizes = Callable[[float, float, int], dict[str, Any]]
-"""Arguments of ``create_model`` for (depth multiplier, width multiplier, pixels)."""
 
 
 def _resnet(base: dict[str, Any]) -> tuple[Sizes, int | None]:

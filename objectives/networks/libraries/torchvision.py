@@ -6,24 +6,21 @@ Source: torchvision 0.28, ``vision_transformer.py``, ``convnext.py``, ``efficien
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from objectives.networks.libraries._library import (
     Call,
     Library,
     LibraryNetworks,
+    Sizes,
     attention,
     channels,
     layers,
     recorded,
 )
 
-Scale = Callable[[float, float, int], dict[str, Any]]
-"""Arguments of the class for (depth multiplier, width multiplier, pixels)."""
 
-
-def _vit(base: dict[str, Any]) -> tuple[Scale, int | None]:
+def _vit(base: dict[str, Any]) -> tuple[Sizes, int | None]:
     def sizes(depth: float, width: float, resolution: int) -> dict[str, Any]:
         hidden, heads = attention(base["hidden_dim"], base["num_heads"], width)
         return {
@@ -37,7 +34,7 @@ def _vit(base: dict[str, Any]) -> tuple[Scale, int | None]:
     return sizes, base["patch_size"]
 
 
-def _convnext(base: dict[str, Any]) -> tuple[Scale, int | None]:
+def _convnext(base: dict[str, Any]) -> tuple[Sizes, int | None]:
     parts = base["block_setting"]
 
     def block(part: Any, repeats: int, width: float) -> Call:
@@ -52,7 +49,7 @@ def _convnext(base: dict[str, Any]) -> tuple[Scale, int | None]:
     return sizes, None
 
 
-def _efficientnet(base: dict[str, Any]) -> tuple[Scale, int | None]:
+def _efficientnet(base: dict[str, Any]) -> tuple[Sizes, int | None]:
     def block(part: Any, depth: float, width: float) -> Call:
         names = "expand_ratio", "kernel", "stride", "input_channels", "out_channels", "num_layers"
         arguments = {**{name: getattr(part, name) for name in names}, "width_mult": width, "depth_mult": depth}
