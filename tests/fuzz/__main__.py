@@ -27,6 +27,8 @@ def main() -> int:
     asked.add_argument("--parser", choices=[parser.name for parser in PARSERS], help="this one alone")
     asked.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="folder for inputs that fail")
     options = asked.parse_args()
+    if not 0 < options.minutes < float("inf"):
+        asked.error(f"expected --minutes above 0, got {options.minutes:g}")
     chosen = [parser for parser in PARSERS if options.parser in (None, parser.name)]
     counts = {parser.name: Counter[str]() for parser in chosen}
     spent = dict.fromkeys(counts, 0.0)  # every parser gets the same time
