@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -70,24 +70,30 @@ def phiscale_method(method: str) -> Competitor:
     """A method of phiscale with its baselines, and the recommendation."""
 
     def run(noisy: Noisy, seed: int, counts: Sequence[int]) -> dict[int, Answer]:
-        settings = SearchSettings(method=method, trials=max(counts), seed=seed)
-        plans = planned(settings, FLOPS, lambda _: None).plans
-        done: list[Trial] = []
-        answers, seconds = {}, 0.0
-        for number in range(max(counts)):
-            started = time.perf_counter()
-            plan = next_plans(History(done, FLOPS, settings, Aim("maximize")), plans, 1)[0]
-            seconds += time.perf_counter() - started
-            key = repr(plan.constants.as_tuple())
-            asked = running_trial(number, plan, FLOPS, fingerprint=key, seeds=(number,))
-            score = noisy.measure(asked.shares.as_tuple())
-            done.append(replace(asked, state="COMPLETE", value=score, result=Result(scores=(score,))))
+        answers = {}
+        for done, seconds in growing_search(noisy, SearchSettings(method=method, trials=max(counts), seed=seed)):
             if len(done) in counts:
                 found = recommend(measurements(done, FLOPS), FLOPS, Aim("maximize"))
                 answers[len(done)] = Answer(np.array(found.shares.as_tuple()), seconds, found)
         return answers
 
     return run
+
+
+def growing_search(noisy: Noisy, settings: SearchSettings) -> Iterator[tuple[list[Trial], float]]:
+    """The trials of a search after each one, and the seconds that asking took so far."""
+    plans = planned(settings, FLOPS, lambda _: None).plans
+    done: list[Trial] = []
+    seconds = 0.0
+    for number in range(settings.trials or 0):
+        started = time.perf_counter()
+        plan = next_plans(History(done, FLOPS, settings, Aim("maximize")), plans, 1)[0]
+        seconds += time.perf_counter() - started
+        key = repr(plan.constants.as_tuple())
+        asked = running_trial(number, plan, FLOPS, fingerprint=key, seeds=(number,))
+        score = noisy.measure(asked.shares.as_tuple())
+        done.append(replace(asked, state="COMPLETE", value=score, result=Result(scores=(score,))))
+        yield done, seconds
 
 
 def nni_grid(noisy: Noisy, seed: int, counts: Sequence[int]) -> dict[int, Answer]:

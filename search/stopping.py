@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from search.history import History
+from search.settings import SearchSettings
 
-_ENOUGH = 16
+if TYPE_CHECKING:
+    from search.recommendation import Recommendation
+
+FEWEST = 16
 """Evaluations below which a study goes on whatever its surface says: the model has hardly been put to the test."""
 
 
-_CHECKS = 4
+CHECKS = 4
 """Trials in a row after which it has to have learnt enough: one lucky trial narrows the region for a moment."""
 
 
@@ -21,26 +26,31 @@ def reason_to_stop(history: History) -> str | None:
         return None
     finished = [trial for trial in history.trials if trial.result is not None]
     reason = None
-    for back in range(_CHECKS):
+    for back in range(CHECKS):
         earlier = history if not back else replace(history, trials=finished[: len(finished) - back])
-        found = _enough(earlier)
+        found = _enough_at(earlier)
         if found is None:
             return None
         reason = reason or found
     return reason
 
 
-def _enough(history: History) -> str | None:
+def _enough_at(history: History) -> str | None:
     """Why these trials alone would be enough."""
     from search.aim import out_of_reach
     from search.recommendation import recommend
 
-    settings, rows = history.settings, history.rows
-    if sum(len(row.scores) for row in rows) < _ENOUGH:
+    rows = history.rows
+    if sum(len(row.scores) for row in rows) < FEWEST:
         return None
     found = recommend(rows, history.cost_model, history.aim)
     if found.outlook and found.outlook.reason and not out_of_reach(found.outlook.images, rows[0].rungs):
         return None  # more trials may still determine the horizon
+    return enough(found, history.settings)
+
+
+def enough(found: Recommendation, settings: SearchSettings) -> str | None:
+    """Why this recommendation is as sure as was asked for, as a phrase; None where it is not."""
     part, gain = found.details.get("region_part"), found.details.get("expected_gain")
     if part is None or gain is None:
         return None
