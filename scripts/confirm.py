@@ -68,9 +68,9 @@ class ConfirmOptions:
 
     study: str
     """A study with a record, under --results."""
-    phis: str = "1,1.3,1.7,2,2.3,2.7,3"
+    phis: str = "1,1.2,1.4,1.6,1.8,2,2.2,2.4,2.5,2.7,2.8,3"
     """Sizes to compare at: 1,2,3 or 1:3:0.5. With fewer than 3 the verdict is about these networks alone."""
-    seeds: int = 3
+    seeds: int = 2
     """Trainings of every network, with seeds that no search uses. More sizes tell more than more seeds."""
     epochs: float | None = None
     """Length of every training, in epochs of the whole training set. Default: the length that the constants are for."""
@@ -268,14 +268,13 @@ def _conclude(
     for item in comparisons:
         print(item.sentence())
     same = record.length is None or record.length.images == setting.length.images
-    ours = [score for (phi, _), score in by_name[OURS].items() if same and phi == record.phi]
     confirmation = {
         "verdict": f"{verdict(comparisons)}, after {setting.length.describe()}",
         "length": dataclasses.asdict(setting.length),
         "phis": sorted({entry.phi for entry in entries}),
         "seeds": options.seeds,
         "images": images,
-        "expected": expectation(ours, counted),
+        "expected": expectation(by_name[OURS], record.phi, counted) if same else None,
         "comparisons": as_json(comparisons),
     }
     with writing(options.folder):  # a search that ends meanwhile writes the same files

@@ -14,9 +14,9 @@ the spread pooled over them.
 The paper's constants are tested first, alone, at the level .05. The other rivals follow together by Holm's procedure,
 at .05 where the paper's constants were told apart, else at .01: a clear difference is shown all the same, and little is
 added to the risk of the first test. The sizes of a rival follow by Holm's procedure, where its own statement stands.
-An interval has the level at which its p was judged, so it leaves out 0 exactly where a statement is made. Three units
-are the fewest for a statement. The spread of differences of accuracies is at least the counting error
-sqrt(p (1 - p) / n) of two networks whose answers to an image correlate by a half.
+An interval has the level at which its p was judged, so it leaves out 0 exactly where a statement is made. A statement
+needs a spread of at least two degrees of freedom, as of three units. The spread of differences of accuracies is at
+least the counting error sqrt(p (1 - p) / n) of two networks whose answers to an image correlate by a half.
 
 Sources: Student 1908 (t-test); Holm 1979; Wiens 2003 (a sequence of tests that goes on at a smaller level); Bakirov &
 Szekely 2006 and Ibragimov & Mueller 2010 (t-test of group means). benchmarks/bench_confirm.py measures what is held.
@@ -38,7 +38,7 @@ from phiscale.score_text import score_text
 Scores = Mapping[tuple[float, int], float]
 """Score by phi and the number of the training there; the same number is the same seed for every rule."""
 FEWEST = 3
-"""Units for a statement, and sizes for one about a rule."""
+"""Units for a statement where their spread is not pooled, and sizes for one about a rule."""
 FIRST = "paper"
 """The rival that is tested alone."""
 _LEVEL = 0.05
@@ -146,7 +146,7 @@ def compare(
     rows = [_comparison(rival, None, pairs[rival], mean, corrected[rival]) for rival, mean in means.items()]
     at_sizes = []
     for rival, found in pairs.items():
-        alone = _at_sizes(found)
+        alone = _at_sizes(found) if len({phi for phi, _ in found}) > 1 else {}
         for (phi, mean), p in zip(alone.items(), holm([mean.p for mean in alone.values()]), strict=True):
             some = {key: pair for key, pair in found.items() if key[0] == phi}
             at_sizes.append(_comparison(rival, phi, some, mean, max(p, corrected[rival])))
@@ -182,12 +182,10 @@ def _over_sizes(pairs: _Pairs) -> Mean:
 
 
 def _at_sizes(pairs: _Pairs) -> dict[float, Mean]:
-    """The mean at each size, with the spread pooled over them; none for a single size."""
+    """The mean at each size, with the spread pooled over them."""
     groups: dict[float, list[tuple[float, float]]] = {}
     for (phi, _), pair in pairs.items():
         groups.setdefault(phi, []).append(pair)
-    if len(groups) < 2:
-        return {}
     values = {phi: np.array(group) for phi, group in groups.items()}
     freedom = sum(len(group) - 1 for group in values.values())
     squares = sum(float(group[:, 0].var()) * len(group) for group in values.values())
@@ -203,7 +201,7 @@ def mean_of(values: np.ndarray[Any, np.dtype[np.float64]], counting: float = 0.0
 
 def _mean(values: np.ndarray[Any, np.dtype[np.float64]], variance: float, freedom: int) -> Mean:
     value, spread = float(values.mean()), math.sqrt(variance)
-    known = len(values) >= FEWEST and spread > _EQUAL * abs(value)
+    known = freedom >= FEWEST - 1 and spread > _EQUAL * abs(value)
     return Mean(value, spread / math.sqrt(len(values)) if known else math.inf, freedom)
 
 
@@ -239,11 +237,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def expectation(scores: Sequence[float], images: int | None) -> dict[str, float] | None:
-    """Mean of one network's scores with its 90 % interval; None where too few or equal scores tell none."""
-    if not scores:
+def expectation(ours: Scores, phi: float, images: int | None) -> dict[str, float] | None:
+    """Mean of the scores at one size with its 90 % interval; None where too few or equal scores tell none.
+
+    The spread of a seed is pooled over all sizes in ``ours``. ``images`` as in ``compare``.
+    """
+    at_size = [score for (size, _), score in ours.items() if size == phi]
+    if not at_size:
         return None
-    mean = mean_of(np.array(scores), _counting(float(np.mean(scores)), images))
+    counting = _counting(float(np.mean(at_size)), images)
+    mean = _at_sizes({key: (score, counting) for key, score in ours.items()})[phi]
     half = mean.half_width(0.1)
     return None if math.isinf(half) else {"score": mean.value, "low": mean.value - half, "high": mean.value + half}
 

@@ -69,7 +69,7 @@ def add_confirmation(place: Path, ahead: float = 0.02) -> None:
         "phis": [1.0, 2.0, 3.0],
         "seeds": 5,
         "images": 5000,
-        "expected": expectation([score for (phi, _), score in ours.items() if phi == record.phi], 5000),
+        "expected": expectation(ours, record.phi, 5000),
         "comparisons": as_json(comparisons),
     }
     with_confirmation(record, confirmation).save(place / "constants.json")

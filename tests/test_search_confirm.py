@@ -186,14 +186,25 @@ def test_only_the_rule_itself_is_called_the_paper_s_constants() -> None:
 
 def test_an_expected_score_has_the_interval_of_scipy_and_the_floor() -> None:
     scores = [0.71, 0.74, 0.70, 0.73]
-    found = expectation(scores, None)
+    found = expectation({(2.0, number): score for number, score in enumerate(scores)}, 2.0, None)
     assert found is not None
     low, high = stats.t.interval(0.9, 3, np.mean(scores), stats.sem(scores))
     assert (found["low"], found["score"], found["high"]) == pytest.approx((low, np.mean(scores), high))
-    floor = expectation([0.5] * 4, 100)
+    floor = expectation({(2.0, number): 0.5 for number in range(4)}, 2.0, 100)
     assert floor is not None
     assert floor["high"] - 0.5 == pytest.approx(stats.t.ppf(0.95, 3) * 0.05 / 2)
-    assert [expectation(few, None) for few in ([], [0.5], [0.5, 0.6], [0.5] * 4)] == [None] * 4
+    for few in ([], [0.5], [0.5, 0.6], [0.5] * 4):
+        assert expectation({(2.0, number): score for number, score in enumerate(few)}, 2.0, None) is None
+    assert expectation({(1.0, number): score for number, score in enumerate(scores)}, 2.0, None) is None
+
+
+def test_the_spread_of_an_expected_score_is_pooled_over_sizes() -> None:
+    ours = {(1.0, 0): 0.50, (1.0, 1): 0.52, (2.0, 0): 0.60, (2.0, 1): 0.66, (3.0, 0): 0.70, (3.0, 1): 0.70}
+    found = expectation(ours, 2.0, None)
+    assert found is not None
+    variance = (2 * 0.01**2 + 2 * 0.03**2) / 3  # squares within sizes, over three degrees of freedom
+    assert found["score"] == pytest.approx(0.63)
+    assert found["high"] - 0.63 == pytest.approx(stats.t.ppf(0.95, 3) * math.sqrt(variance / 2))
 
 
 def test_levels_are_written_with_as_many_digits_as_they_need() -> None:
