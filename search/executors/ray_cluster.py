@@ -8,11 +8,13 @@ Source: Ray's documentation of actors, fault tolerance and runtime environments 
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import platform
 import socket
 import sys
+import sysconfig
 import time
 from collections import deque
 from collections.abc import Collection
@@ -206,7 +208,11 @@ class _Worker:
 def _connect(address: str) -> None:
     import ray
 
-    environment = {"py_modules": [str(path) for path in _own_code()], "excludes": _LEFT_OUT}
+    environment = {
+        "py_modules": [str(path) for path in _own_code()],
+        "excludes": _LEFT_OUT,
+        "worker_process_setup_hook": f"{__name__}.{load_own.__name__}",
+    }
     try:
         _check_answers(address)
         ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.WARNING)
@@ -216,6 +222,15 @@ def _connect(address: str) -> None:
             f"expected a Ray cluster at {address}, got none ({reason}); start one with: ray start --head, or name "
             "another --address"
         ) from None
+
+
+def load_own() -> None:
+    """Load this checkout's packages as a worker starts.
+
+    Ray then searches the driver's current folder first, where packages of a person may have the same names.
+    """
+    for name in _PACKAGES:
+        importlib.import_module(name)
 
 
 def _largest(resource: str) -> float:
@@ -231,10 +246,11 @@ def _own_code() -> list[Path]:
     root, here = Path(phiscale.__file__).parents[1], Path.cwd()
     found = {root / name for name in _PACKAGES if (root / name).is_dir()}
     for name, module in list(sys.modules.items()):
-        path = Path(getattr(module, "__file__", None) or "/")
-        if "." not in name and name != "__main__" and path.is_relative_to(here) and path.suffix == ".py":
-            found.add(path.parent if path.name == "__init__.py" else path)
-    return sorted(path for path in found if not _INSTALLED & set(path.parts))
+        path = Path([*getattr(module, "__path__", ()), getattr(module, "__file__", None) or "/"][0])
+        if "." not in name and name != "__main__" and path.is_relative_to(here) and path.suffix in ("", ".py"):
+            found.add(path)
+    library = sysconfig.get_path("stdlib")
+    return sorted(path for path in found if not (_INSTALLED & set(path.parts) or path.is_relative_to(library)))
 
 
 def _check_answers(address: str) -> None:
