@@ -1,6 +1,6 @@
 """Objectives in closed form whose best constants are known, to test a search without training anything.
 
-Run: python -m scripts.run_search --study landscape --objective objectives.landscape:INTERIOR
+Run: phiscale search --study landscape --objective objectives.landscape:INTERIOR
 """
 
 from __future__ import annotations

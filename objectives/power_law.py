@@ -1,6 +1,6 @@
 """An objective in closed form whose best constants move with training length by a known law, to test a search.
 
-Run: python -m scripts.run_search --study law --objective objectives.power_law:MOVING --horizon-images 320000
+Run: phiscale search --study law --objective objectives.power_law:MOVING --horizon-images 320000
 
     log error = log first_error + steepness * |s - o|^2 - x * exponent - 2 * steepness * (x + kink * x') * d . (s - o)
 

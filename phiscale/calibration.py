@@ -1,6 +1,6 @@
 """A measured cost model as a file: exponents fitted to a device, with how well they fit.
 
-``scripts.calibrate_cost`` writes it; ``scripts.run_search --cost-model FILE`` searches on its surface.
+``phiscale calibrate`` writes it; ``phiscale search --cost-model FILE`` searches on its surface.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""The command line of the published package: make a family from a record, export a member, show a record, scale.
+"""The command line: make a family from a record, export a member, show a record, scale; and start what a checkout has.
 
-Run: python -m phiscale family results/demo/constants.json --phi 0:7
-     python -m phiscale family --rule paper --network efficientnet-b0 --phi 0:7 --budget matched
-     python -m phiscale export results/demo/constants.json --network efficientnet-b0 --phi 3 --to timm
-     python -m phiscale show results/demo/constants.json
-     python -m phiscale scale --depth 10 --width 64 --resolution 224 --phi 1
+Run: phiscale search --study demo --trials 20
+     phiscale family results/demo/constants.json --phi 0:7
+     phiscale family --rule paper --network efficientnet-b0 --phi 0:7 --budget matched
+     phiscale export results/demo/constants.json --network efficientnet-b0 --phi 3 --to timm
+     phiscale show results/demo/constants.json
+     phiscale scale --depth 10 --width 64 --resolution 224 --phi 1
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import NoReturn
 
 import phiscale
 from phiscale.baselines import BASELINES, find_network
+from phiscale.commands import COMMANDS, SCRIPTS, overview, start
 from phiscale.errors import ConstraintError, PhiscaleError, SettingsError
 from phiscale.export import EXPORTS, export_member
 from phiscale.factory import export_factory, factory_name, format_multipliers, multiplier_family
@@ -43,8 +45,10 @@ LONGEST_LINE = 1000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 for a failure, 2 for wrong usage."""
     words = _join_negative_phi(list(sys.argv[1:] if arguments is None else arguments))
-    options = _parser().parse_args(words)
     try:
+        if words and words[0] in SCRIPTS:
+            return start(words[0], words[1:])
+        options = _parser().parse_args(words)
         text = options.run(options)
     except PhiscaleError as error:
         print(f"phiscale: {printable(str(error))}", file=sys.stderr)
@@ -87,19 +91,26 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m phiscale",
-        description="Compound scaling constants as data: make families, show records, scale sizes.",
+        prog="phiscale",
+        usage="phiscale COMMAND ...",
+        description=f"Find by how much your network should grow in depth, width and resolution.\n\n{overview()}",
+        epilog="phiscale COMMAND --help explains one of them.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"phiscale {phiscale.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_family(commands.add_parser("family", help="the networks of a phi family, with their counted cost"))
-    _add_export(commands.add_parser("export", help="one network as arguments of timm, torchvision, Keras, ..."))
-    show = commands.add_parser("show", help="what a search found, and how sure it is")
-    show.add_argument("record", help="constants.json or folder of a study")
-    show.add_argument("--json", action="store_true", help="print the record as JSON")
-    show.set_defaults(run=_show)
-    _add_scale(commands.add_parser("scale", help="depth, width and resolution after phi growth steps, truncated"))
+    commands = parser.add_subparsers(required=True, prog="phiscale", metavar="COMMAND", help=argparse.SUPPRESS)
+    add_options = {"family": _add_family, "export": _add_export, "show": _add_show, "scale": _add_scale}
+    for name in (name for group in COMMANDS.values() for name in group):
+        command = commands.add_parser(name)
+        if name in add_options:
+            add_options[name](command)
     return parser
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("record", help="constants.json or folder of a study")
+    parser.add_argument("--json", action="store_true", help="print the record as JSON")
+    parser.set_defaults(run=_show)
 
 
 def _add_family(parser: argparse.ArgumentParser) -> None:
@@ -261,7 +272,7 @@ def _export(options: argparse.Namespace) -> str:
 def _one_phi(options: argparse.Namespace) -> float:
     phis = _phis(options)
     if len(phis) != 1:
-        raise SettingsError(f"expected one phi to export, got {options.phi!r}; python -m phiscale family shows many")
+        raise SettingsError(f"expected one phi to export, got {options.phi!r}; phiscale family shows many")
     return phis[0]
 
 
@@ -282,7 +293,7 @@ def _show(options: argparse.Namespace) -> str:
 
 
 def is_confirmed(record: SearchRecord) -> bool:
-    """Whether the expected score is that of ``scripts.confirm``; if not, it is the search's."""
+    """Whether the expected score is that of ``phiscale confirm``; if not, it is the search's."""
     confirmation = record.details.get("confirmation")
     return isinstance(confirmation, dict) and isinstance(confirmation.get("expected"), dict)
 

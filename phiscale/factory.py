@@ -32,7 +32,7 @@ def refuse_factory(record: SearchRecord) -> None:
     if name is not None:
         raise SettingsError(
             f"expected a record of a network with a spec, got one of {name}, whose networks phiscale cannot build: "
-            "python -m phiscale family gives their multipliers, and --network scales another baseline"
+            "phiscale family gives their multipliers, and --network scales another baseline"
         )
 
 

@@ -110,7 +110,7 @@ class Horizon:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord:
-    """What a search found and how; written by ``scripts.run_search``."""
+    """What a search found and how; written by ``phiscale search``."""
 
     study: str
     """Name of the study."""

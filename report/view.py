@@ -131,7 +131,7 @@ class StudyView:
 
     @property
     def confirmation(self) -> Mapping[str, Any] | None:
-        """What ``scripts.confirm`` found; None where it has not run for these constants."""
+        """What ``phiscale confirm`` found; None where it has not run for these constants."""
         found = self.record.details.get("confirmation") if self.record else None
         return found if isinstance(found, Mapping) and "verdict" in found else None
 
@@ -146,7 +146,7 @@ class StudyView:
 
     @cached_property
     def fidelity(self) -> Mapping[str, Any] | None:
-        """What ``scripts.check_proxy`` found in this folder; None where it has not run."""
+        """What ``phiscale check`` found in this folder; None where it has not run."""
         found = read_json(self.folder / "fidelity.json")
         whole = isinstance(found, dict) and "reference" in found and _are_rows(found.get("settings"), _SETTING)
         return found if whole else None

@@ -1,8 +1,8 @@
 """Fit what depth, width and resolution cost on this device, to search at equal latency, memory or training time.
 
-Run: python -m scripts.calibrate_cost --metric latency --network efficientnet-b0 --output latency.json
-     python -m scripts.calibrate_cost --metric train-step --output step.json
-     python -m scripts.run_search --study fast --cost-model latency.json
+Run: phiscale calibrate --metric latency --network efficientnet-b0 --output latency.json
+     phiscale calibrate --metric train-step --output step.json
+     phiscale search --study fast --cost-model latency.json
 
 A small design of networks is measured, or counted for the costs that phiscale counts, and three exponents are fitted
 in log space. Time them on the idle machine that is to run them: one after the other, as more --workers disturb each
@@ -41,7 +41,7 @@ _SMALLEST = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateOptions:
-    """Options of ``scripts.calibrate_cost``."""
+    """Options of ``phiscale calibrate``."""
 
     metric: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join((*_MEASURED, *COUNTED))}}}")]
     """What is measured (latency, train-step, memory) or counted."""
@@ -74,7 +74,7 @@ class CalibrateOptions:
 
 def main() -> int:
     """The command."""
-    return run_command(CalibrateOptions, calibrate, __doc__ or "", "scripts.calibrate_cost")
+    return run_command(CalibrateOptions, calibrate, __doc__ or "", "calibrate")
 
 
 def calibrate(options: CalibrateOptions) -> None:

@@ -1,14 +1,14 @@
 """Check that a cheap training orders networks as a longer one does, and that one learning rate is fair to all shapes.
 
-Run: python -m scripts.check_proxy --study check --data images/ --train.epochs 8
-     python -m scripts.check_proxy --study check-small --images 1500,3000 --no-rates
+Run: phiscale check --study check --data images/ --train.epochs 8
+     phiscale check --study check-small --images 1500,3000 --no-rates
 
 Networks of a lattice on the triangle, all of one cost, are trained with several seeds to the longest rung. The score at
 every shorter rung of the same training is a cheaper setting, compared with the longest rung by a rank correlation that
 is corrected for the noise of the seeds. Networks grown in depth, width or resolution alone, and in all three equally,
 are trained at half and twice the learning rate too. Scores go to results/STUDY/fidelity.csv after every training, so
 the same command resumes; the answers go to fidelity.json, and into the report where the study has one. Where the best
-learning rates differ, results/STUDY/rate-plane.json holds them for run_search --rate-plane.
+learning rates differ, results/STUDY/rate-plane.json holds them for phiscale search --rate-plane.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _FEWEST = 6
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions:
-    """Options of ``scripts.check_proxy``."""
+    """Options of ``phiscale check``."""
 
     study: str
     """Name of the check, and of its folder under --results."""
@@ -94,7 +94,7 @@ class CheckOptions:
 
 def main() -> int:
     """The command."""
-    return run_command(CheckOptions, check, __doc__ or "", "scripts.check_proxy")
+    return run_command(CheckOptions, check, __doc__ or "", "check")
 
 
 def check(options: CheckOptions) -> None:
@@ -316,7 +316,8 @@ def _conclude_rates(
     corners = ", ".join(f"{name} {rate:.3g}" for name, rate in zip(_AXES, plane.rates, strict=True))
     edge = "" if all(best.enclosed) else "; some lie at the edge of the rates tried: check again around them"
     return (
-        f"learning rates differ between shapes ({corners}){edge}; written: {path}, use run_search --rate-plane {path}"
+        f"learning rates differ between shapes ({corners}){edge}; written: {path}, use it by "
+        f"phiscale search --rate-plane {path}"
     )
 
 

@@ -1,8 +1,8 @@
 """Train the recommendation and its rivals with fresh seeds, at several sizes, on images that the search never saw.
 
-Run: python -m scripts.confirm --study demo
-     python -m scripts.confirm --study mine --phis 1:3:0.5 --seeds 5
-     python -m scripts.confirm --study mine --epochs 30
+Run: phiscale confirm --study demo
+     phiscale confirm --study mine --phis 1:3:0.5 --seeds 5
+     phiscale confirm --study mine --epochs 30
 
 Every training is as long as the one that the constants are for, or --epochs long, and the verdict names that length.
 All networks of one phi cost the same, rounded by the study's --rounding. This holds for a study with --budget
@@ -40,6 +40,7 @@ from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
 from phiscale.triangle import CostModel
 from scripts.report import renew_report
+from scripts.shared.config import from_plain
 from scripts.shared.console import minutes_left, run_command
 from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.rivals import OURS, Entry, fresh_seed, plan, rules
@@ -64,7 +65,7 @@ _FAMILY = ("phi", "name", "alpha", "beta", "gamma", *COUNTED, "mean", "sd", "n")
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmOptions:
-    """Options of ``scripts.confirm``."""
+    """Options of ``phiscale confirm``."""
 
     study: str
     """A study with a record, under --results."""
@@ -157,7 +158,7 @@ class Setting:
 
 def main() -> int:
     """The command."""
-    return run_command(ConfirmOptions, confirm, __doc__ or "", "scripts.confirm")
+    return run_command(ConfirmOptions, confirm, __doc__ or "", "confirm")
 
 
 def confirm(options: ConfirmOptions) -> None:
@@ -221,8 +222,9 @@ def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
             raise StudyError(
                 f"expected a study with rungs in {path}, got one of an older version; run the search again"
             )
-        train = TrainSettings(**config["train"])
-        measure = ObjectiveSettings(**{**config["measure"], "data": options.data or config["measure"]["data"]})
+        train = from_plain(TrainSettings, config["train"], f"train of {path}")
+        measure = from_plain(ObjectiveSettings, config["measure"], f"measure of {path}")
+        measure = dataclasses.replace(measure, data=options.data or measure.data)
         seed = config["search"]["seed"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, PhiscaleError):

@@ -1,7 +1,7 @@
 """Look at a study in the browser, while it runs or later: optuna-dashboard with the figures of phiscale.
 
-Run: python -m scripts.dashboard --study demo
-     python -m scripts.dashboard --storage-file database.txt
+Run: phiscale dashboard --study demo
+     phiscale dashboard --storage-file database.txt
 
 The triangle of shares, cost, family and scores over training length, a note with the recommendation, and the record as
 an artifact are kept up to date as trials finish. There is no login: the server listens on this machine only.
@@ -49,14 +49,15 @@ class Served:
 
 @dataclass(frozen=True, kw_only=True)
 class DashboardOptions:
-    """Options of ``scripts.dashboard``."""
+    """Options of ``phiscale dashboard``."""
 
     study: str | None = None
     """Name of the study. Default: all studies of the storage."""
     storage: str | None = None
-    """As given to run_search. Default: PHISCALE_STORAGE, else what the study last used, if that is in its folder."""
+    """As given to phiscale search. Default: PHISCALE_STORAGE, else what the study last used, if that is in its
+    folder."""
     storage_file: Path | None = None
-    """As given to run_search."""
+    """As given to phiscale search."""
     results: Path = Path("results")
     """Folder of all studies."""
     host: str = "127.0.0.1"
@@ -92,7 +93,7 @@ def is_loopback(host: str) -> bool:
 
 def main() -> int:
     """The command."""
-    return run_command(DashboardOptions, dashboard, __doc__ or "", "scripts.dashboard")
+    return run_command(DashboardOptions, dashboard, __doc__ or "", "dashboard")
 
 
 def dashboard(options: DashboardOptions) -> None:

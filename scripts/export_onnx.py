@@ -1,8 +1,8 @@
 """Write a member of a family as an ONNX file and check it: onnxruntime has to compute what torch computes.
 
-Run: python -m scripts.export_onnx --study demo --phi 2 --output demo.onnx
-     python -m scripts.export_onnx --record constants.json --network efficientnet-b0 --phi 1 --output b1.onnx
-     python -m scripts.export_onnx --study demo --phi 2 --weights trained.pt --output trained.onnx
+Run: phiscale onnx --study demo --phi 2 --output demo.onnx
+     phiscale onnx --record constants.json --network efficientnet-b0 --phi 1 --output b1.onnx
+     phiscale onnx --study demo --phi 2 --weights trained.pt --output trained.onnx
 
 Without --weights the weights are random: the file tells a device's speed and memory, not an accuracy.
 """
@@ -27,7 +27,7 @@ from search.study import check_study_name
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxOptions:
-    """Options of ``scripts.export_onnx``."""
+    """Options of ``phiscale onnx``."""
 
     output: Path
     """The .onnx file to write."""
@@ -63,7 +63,7 @@ class OnnxOptions:
 
 def main() -> int:
     """The command."""
-    return run_command(OnnxOptions, export_onnx, __doc__ or "", "scripts.export_onnx")
+    return run_command(OnnxOptions, export_onnx, __doc__ or "", "onnx")
 
 
 def export_onnx(options: OnnxOptions) -> None:

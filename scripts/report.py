@@ -1,11 +1,11 @@
 """Write the report of a study: one HTML file that opens without a network, and the same in Markdown; or print it.
 
-Run: python -m scripts.report --study demo
-     python -m scripts.report --study demo --print text
-     python -m scripts.report --study demo --print json
+Run: phiscale report --study demo
+     phiscale report --study demo --print text
+     phiscale report --study demo --print json
 
-A study that runs, or whose trials failed, has a report too. run_search writes it when it ends; confirm and check_proxy
-renew it. With --print json the keys are: study, state, trials (finished, pruned, failed, interrupted, running,
+A study that runs, or whose trials failed, has a report too. phiscale search writes it when it ends; confirm and
+check renew it. With --print json the keys are: study, state, trials (finished, pruned, failed, interrupted, running,
 waiting), failures, score, direction, cost_model, cost_ratio (smallest and largest realised over asked, or null),
 recommendation (alpha, beta, gamma, shares, phi, expected, noise, region_part; null before a trial has finished),
 length (images, epoch_images, data: the training that the constants are for; null where the objective states none),
@@ -13,7 +13,7 @@ horizon (images, determined, reason: the length that was asked for; null where n
 resolution: value, low, high, the change of each share per doubling of the length; or null), hindcast (rungs, longest,
 bias, coverage, rank, least_rank, regret, repeats, networks, holds; or null), rungs (images, optimum, noise, range,
 noise_part of each), best_observed, baselines (rule, constants, score, evaluations, error, ahead, half_width, result),
-confirmation (null without scripts.confirm), notes. Keys may be added; these stay.
+confirmation (null without phiscale confirm), notes. Keys may be added; these stay.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from scripts.shared.studies import StudyOptions
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """Options of ``scripts.report``."""
+    """Options of ``phiscale report``."""
 
     place: Annotated[StudyOptions, tyro.conf.arg(name="")]
     """Which study."""
@@ -43,7 +43,7 @@ class ReportOptions:
 
 def main() -> int:
     """The command."""
-    return run_command(ReportOptions, report, __doc__ or "", "scripts.report")
+    return run_command(ReportOptions, report, __doc__ or "", "report")
 
 
 def report(options: ReportOptions) -> None:

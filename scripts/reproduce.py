@@ -1,8 +1,8 @@
 """The evidence on one data set from beginning to end: lattice, search, the paper's grid, confirmation, summary.
 
-Run: python -m scripts.reproduce --name cifar10 --data images/
-     python -m scripts.reproduce --name cifar10 --data images/ --stage confirm    # one stage alone
-     python -m scripts.reproduce --name cifar10 --data images/ --extra="--train.epochs 8 --phi 1"
+Run: phiscale reproduce --name cifar10 --data images/
+     phiscale reproduce --name cifar10 --data images/ --stage confirm    # one stage alone
+     phiscale reproduce --name cifar10 --data images/ --extra="--train.epochs 8 --phi 1"
 
 Every stage is a command of its own, printed before it runs, and resumes where it was interrupted. The summary goes to
 results/evidence/NAME.md with a figure of score against counted cost.
@@ -32,12 +32,12 @@ RIVALS = "paper,equal,depth,width,resolution"
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceOptions:
-    """Options of ``scripts.reproduce``."""
+    """Options of ``phiscale reproduce``."""
 
     name: str
     """Short name of the data set: the studies are NAME-lattice, NAME-gp and NAME-grid."""
     data: str
-    """Images: a folder or an .npz file, as for run_search; or embedded."""
+    """Images: a folder or an .npz file, as for phiscale search; or embedded."""
     stage: Stage | Literal["all"] = "all"
     """One stage alone, or all in turn."""
     trials: int = 40
@@ -53,7 +53,7 @@ class ReproduceOptions:
     run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
     """Where trainings run."""
     extra: str = ""
-    """Further options of run_search for all three studies, in one string: --extra="--train.epochs 8"."""
+    """Further options of phiscale search for all three studies, in one string: --extra="--train.epochs 8"."""
     results: Path = Path("results")
     """Folder of all studies."""
 
@@ -65,7 +65,7 @@ class ReproduceOptions:
         try:
             shlex.split(self.extra)
         except ValueError as error:
-            raise SettingsError(f"expected options of run_search in extra, got {self.extra!r}: {error}") from None
+            raise SettingsError(f"expected options of phiscale search in extra, got {self.extra!r}: {error}") from None
 
     def study(self, stage: str) -> str:
         """Name of the study of a stage."""
@@ -74,7 +74,7 @@ class ReproduceOptions:
 
 def main() -> int:
     """The command."""
-    return run_command(ReproduceOptions, reproduce, __doc__ or "", "scripts.reproduce")
+    return run_command(ReproduceOptions, reproduce, __doc__ or "", "reproduce")
 
 
 def reproduce(options: ReproduceOptions) -> None:
@@ -85,7 +85,7 @@ def reproduce(options: ReproduceOptions) -> None:
             continue
         words = command_of(stage, options)
         print(f"\n# {stage}\n{shlex.join(words)}", flush=True)
-        status = subprocess.run([sys.executable, *words[1:]], check=False).returncode  # noqa: S603 - our own commands
+        status = subprocess.run([sys.executable, "-m", *words], check=False).returncode  # noqa: S603 - our own commands
         if status:
             raise StudyError(f"the stage {stage} ended with status {status}; the same command goes on from there")
 
@@ -95,7 +95,7 @@ def command_of(stage: Stage, options: ReproduceOptions) -> list[str]:
     place = as_words(options.run)
     place += ["--results", str(options.results)] if options.results != Path("results") else []
     if stage == "confirm":
-        words = ["python", "-m", "scripts.confirm", "--study", options.study(stage), "--phis", options.phis]
+        words = ["phiscale", "confirm", "--study", options.study(stage), "--phis", options.phis]
         words += ["--seeds", str(options.seeds), "--rivals", RIVALS, "--against", options.study("grid")]
         return [*words, *place]
     alone = ["--baselines", "none"]
@@ -105,7 +105,7 @@ def command_of(stage: Stage, options: ReproduceOptions) -> list[str]:
         "grid": ["--trials", str(options.trials), "--step", "0.05", "--tolerance", "0.1", *alone],
     }
     method = "gp" if stage == "search" else stage
-    words = ["python", "-m", "scripts.run_search", "--study", options.study(stage), "--data", options.data]
+    words = ["phiscale", "search", "--study", options.study(stage), "--data", options.data]
     words += ["--method", method, *methods[stage], *place]
     return [*words, *shlex.split(options.extra)]
 

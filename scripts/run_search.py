@@ -1,8 +1,8 @@
 """Search by how much a network should grow in depth, width and resolution, and write the constants and their family.
 
-Run: python -m scripts.run_search --study demo
-     python -m scripts.run_search --study mine --data images/ --method gp --trials 60
-     python -m scripts.run_search --study mine-grid --data images/ --method grid --step 0.05 --tolerance 0.1
+Run: phiscale search --study demo
+     phiscale search --study mine --data images/ --method gp --trials 60
+     phiscale search --study mine-grid --data images/ --method grid --step 0.05 --tolerance 0.1
 
 Everything goes to results/STUDY/: study.db, config.json, trials.csv, constants.json, family.json, report.html. The same
 command again resumes; Ctrl-C, or a kill, loses at most the trial that runs.
@@ -11,7 +11,6 @@ command again resumes; Ctrl-C, or a kill, loses at most the trial that runs.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import os
@@ -27,6 +26,7 @@ import tyro
 from objectives.training.settings import TrainSettings
 from phiscale.errors import PhiscaleError, SettingsError, StudyError
 from phiscale.text import printable, printable_lines
+from scripts.shared.config import as_plain, earlier_options
 from scripts.shared.console import PlainProgress, make_progress, run_command
 from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.setup import NamedWork, ObjectiveSettings, make_objective
@@ -45,10 +45,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """Options of ``scripts.run_search``."""
+    """Options of ``phiscale search``."""
 
     study: str
     """Name of the study, and of its folder under --results."""
+    config: Path | None = None
+    """Take the options from the config.json of an earlier study, where none are given here. --study begins another."""
     search: Annotated[SearchSettings, tyro.conf.arg(name="")] = field(default_factory=SearchSettings)
     """Which constants are measured."""
     measure: Annotated[ObjectiveSettings, tyro.conf.arg(name="")] = field(default_factory=ObjectiveSettings)
@@ -94,7 +96,7 @@ class SearchOptions:
 
 def main() -> int:
     """The command."""
-    return run_command(SearchOptions, search, __doc__ or "", "scripts.run_search")
+    return run_command(SearchOptions, search, __doc__ or "", "search", earlier=earlier_options)
 
 
 def search(options: SearchOptions) -> None:
@@ -197,7 +199,7 @@ def report(study: Study, options: SearchOptions) -> None:
     print(f"\n{summary(view)}")
     if record.network:
         members = generate_family(record.network, record.constants, FAMILY_PHIS, cost_model=record.cost_model)
-        print(f"\nfamily of {record.network.name} by the formula (more: python -m phiscale family --help)")
+        print(f"\nfamily of {record.network.name} by the formula (more: phiscale family --help)")
         print(format_family(members, "table", record))
     family = ", family.json" if record.network else ""
     print(f"\nwritten: {options.folder / 'constants.json'}{family}, trials.csv{pictures}")
@@ -232,9 +234,7 @@ def write_config(options: SearchOptions) -> None:
     """Write ``config.json``: every option of the latest run, without secrets."""
     from phiscale.files import write_text
 
-    plain = dataclasses.asdict(options)
-    plain["storage"] = redact(options.storage_name) if options.storage_name else None
-    plain["command"] = command_line()
+    plain = as_plain(options, options.storage_name, command_line())
     write_text(options.folder / "config.json", json.dumps(plain, indent=2, default=str) + "\n")
 
 
@@ -242,7 +242,7 @@ def command_line() -> str:
     """The command that was given, without secrets."""
     import shlex
 
-    return shlex.join(["python", "-m", "scripts.run_search", *(redact(word) for word in sys.argv[1:])])
+    return shlex.join(["phiscale", "search", *(redact(word) for word in sys.argv[1:])])
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def _direction(study: Study) -> str:
 
 
 def _as_confirmed(record: SearchRecord, folder: Path) -> SearchRecord:
-    """The record with the confirmation of an earlier one by ``scripts.confirm``, if that said the same."""
+    """The record with the confirmation of an earlier one by ``phiscale confirm``, if that said the same."""
     try:
         earlier = SearchRecord.load(folder / "constants.json")
     except RecordError:
@@ -88,7 +88,7 @@ def _as_confirmed(record: SearchRecord, folder: Path) -> SearchRecord:
 
 
 def with_confirmation(record: SearchRecord, confirmation: Mapping[str, Any]) -> SearchRecord:
-    """The record with what ``scripts.confirm`` found.
+    """The record with what ``phiscale confirm`` found.
 
     A score that it expects takes the place of that of the search, which the confirmation keeps as ``searched``.
     """

@@ -22,6 +22,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def run_python(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch, *
             require(word.partition(":")[0])
     command = importlib.import_module(module)
     assert command.__doc__
-    assert f"python -m {module}" in command.__doc__
+    assert f"python -m {module}" in command.__doc__ or "Run: phiscale " in command.__doc__
     if parse_only or name not in SMALL:
         parse(command, words, monkeypatch)
         return
@@ -113,8 +114,8 @@ def parse(command: object, words: list[str], monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         if hasattr(command, "run_command"):
 
-            def read(options: type, _: Callable[..., None], description: str, name: str) -> int:
-                return console.run_command(options, lambda given: None, description, name)
+            def read(options: type, _: Callable[..., None], description: str, name: str, **more: Any) -> int:
+                return console.run_command(options, lambda given: None, description, name, **more)
 
             patch.setattr(command, "run_command", read)
             assert command.main() == 0, words

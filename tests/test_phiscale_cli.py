@@ -236,7 +236,7 @@ def test_scale(run, path: str) -> None:
 def test_help(run, words: list[str]) -> None:
     status, out, err = run(*words)
     assert (status, err) == (0, "")
-    assert out.startswith("usage: python -m phiscale")
+    assert out.startswith("usage: phiscale ")
 
 
 def test_version(run) -> None:

@@ -61,7 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _, place = make_study(tmp_path_factory.mktemp("report"), WITH_RUNGS, trials=16)
     add_confirmation(place)
     add_fidelity(place)
-    (place / "config.json").write_text(json.dumps({"command": "python -m scripts.run_search --study s --trials 16"}))
+    (place / "config.json").write_text(json.dumps({"command": "phiscale search --study s --trials 16"}))
     return place
 
 
@@ -82,7 +82,7 @@ def test_the_answer_comes_first_and_is_the_record(place: Path, page: Page) -> No
 
 def test_every_part_is_there(place: Path, page: Page) -> None:
     for word in ("LACS for TPU", "Training length", "asked and realised", "matched cost", "Spearman", "torch",
-                 "python -m scripts.run_search --study s --trials 16", "its p was judged"):  # fmt: skip
+                 "phiscale search --study s --trials 16", "its p was judged"):  # fmt: skip
         assert word in page.text
     assert len([a for a in page.all("svg") if a.get("role") == "img"]) == len(FIGURES)
     rows = page.all("tr")
@@ -142,7 +142,7 @@ def test_markdown_says_the_same(place: Path) -> None:
     assert text.startswith("# s: scaling constants")
     for value in view.record.constants.as_tuple():
         assert f"**{value:.4f}**" in text
-    assert "    python -m scripts.run_search --study s --trials 16" in text
+    assert "    phiscale search --study s --trials 16" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) >= 7
     family = text.partition("## The family\n")[2].partition("\n## ")[0]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from phiscale import BASELINES, SearchRecord
+from phiscale.commands import SCRIPTS
 from phiscale.published import MEASURED_RULES
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +23,11 @@ NETWORK = "tests.objectives_for_tests:NetworkObjective"
 def command(script: str, *arguments: str | Path, timeout: float = 540) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-W", "error", "-m", f"scripts.{script}", *map(str, arguments)]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+
+
+def name_of(script: str) -> str:
+    """How ``phiscale`` calls a file in ``scripts/``."""
+    return next(name for name, file in SCRIPTS.items() if file == script)
 
 
 def search(results: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -42,7 +48,7 @@ def test_help_lists_every_baseline(script: str) -> None:
 def test_help_teaches_and_loads_nothing_heavy(script: str) -> None:
     shown = command(script, "--help")
     assert shown.returncode == 0
-    assert f"python -m scripts.{script}" in shown.stdout
+    assert f"Run: phiscale {name_of(script)}" in shown.stdout
     probe = (
         "import sys; sys.argv=['x','--help']\n"
         f"import scripts.{script} as s\n"
@@ -136,7 +142,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     arguments = ("--study", "s", "--objective", "tests.objectives_for_tests:interrupted", "--trials", "9")
     done = search(tmp_path, *arguments)
     assert done.returncode == 130
-    assert "python -m scripts.run_search" in done.stderr
+    assert "phiscale search --results" in done.stderr
     assert "Traceback" not in done.stderr
     assert [row["state"] for row in trials(tmp_path)].count("COMPLETE") == 4
     done = search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "9")

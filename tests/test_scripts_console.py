@@ -16,7 +16,7 @@ import pytest
 from phiscale import FLOPS, SettingsError
 from scripts.shared.console import _terminate, run_command
 from scripts.shared.setup import load_objective
-from tests.test_scripts import ROOT, command
+from tests.test_scripts import ROOT, command, name_of
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ class Options:
 @pytest.mark.parametrize(
     ("script", "words", "said"),
     [
-        ("report", (), "Missing from python -m scripts.report: --study STR"),
+        ("report", (), "Missing from phiscale report: --study STR"),
         ("report", ("--studdy", "x"), "Unrecognized options: --studdy"),
         ("report", ("--study",), "Missing value for argument '--study'"),
         ("report", ("--study", "s", "--print", "xml"), "invalid choice 'xml' for argument '--print'"),
@@ -50,7 +50,7 @@ def test_wrong_usage_is_one_sentence(script: str, words: tuple[str, ...], said: 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
-    assert done.stderr.endswith(f"; see python -m scripts.{script} --help\n")
+    assert done.stderr.endswith(f"; see phiscale {name_of(script)} --help\n")
     assert done.stderr.count("\n") == 1
     assert not {*done.stderr} & {*"│─╭"}
 

@@ -181,7 +181,7 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path, script: str) -> None:
         assert "Traceback" not in done.stderr
         assert "hunter2" not in done.stderr
     shown = command(script, "--help")
-    assert f"python -m scripts.{script}" in shown.stdout
+    assert f"phiscale {script}" in shown.stdout
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])  # noqa: S104, refused

@@ -41,8 +41,8 @@ def test_all_stages_end_in_a_statement_and_a_second_run_trains_nothing(tmp_path:
     assert (tmp_path / "evidence" / "e.png").stat().st_size > 1000
     families = list(csv.DictReader((tmp_path / "evidence" / "e-families.csv").read_text().splitlines()))
     assert {row["name"] for row in families} == {"recommended", *(row["rival"] for row in overall)}
-    stages = [shlex.split(line)[2] for line in done.stdout.splitlines() if line.startswith("python -m")]
-    assert stages == ["scripts.run_search"] * 3 + ["scripts.confirm"]
+    stages = [shlex.split(line)[1] for line in done.stdout.splitlines() if line.startswith("phiscale ")]
+    assert stages == ["search"] * 3 + ["confirm"]
     rows = (tmp_path / "e-gp" / "confirm.csv").read_text()
     again = reproduce(tmp_path, extra)
     assert again.returncode == 0, again.stderr

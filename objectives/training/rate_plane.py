@@ -11,7 +11,7 @@ of m by least squares, over the residual of rates by seeds within the shapes, is
 degrees of freedom. With no difference it falls below p = 0.025 in at most 5 % of checks (simulated; x is searched on a
 grid, so the distribution is approximate).
 
-``scripts.check_proxy`` writes the plane; ``scripts.run_search --rate-plane FILE`` trains every network at its rate.
+``phiscale check`` writes the plane; ``phiscale search --rate-plane FILE`` trains every network at its rate.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _from_json(value: object) -> RatePlane:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise RecordError(f'expected a file with "format": "{FORMAT}", got something else; is it another file?')
     if value.get("version") != VERSION:
-        raise RecordError(f"expected version {VERSION}, got {value.get('version')!r}; run scripts.check_proxy again")
+        raise RecordError(f"expected version {VERSION}, got {value.get('version')!r}; run phiscale check again")
     plain = checks.exact_keys("the rate plane", value, {"format", "version", "rates", "found"}, RecordError)
     if not isinstance(plain["found"], dict):
         raise RecordError(f"expected found to be an object with named fields, got {type(plain['found']).__name__}")

@@ -40,8 +40,16 @@ _NO_NUMBER = re.compile(r"Error parsing (\S+): no type matching (.+) could be in
 OK, FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
 
-def run_command(options: type[Options], command: Callable[[Options], None], description: str, name: str) -> int:
+def run_command(
+    options: type[Options],
+    command: Callable[[Options], None],
+    description: str,
+    name: str,
+    earlier: Callable[[type[Options]], Options | None] = lambda _: None,
+) -> int:
     """Read the options of a command, run it, and turn its errors into one sentence and an exit status.
+
+    ``earlier`` gives options that hold where the command line gives no others; None for the defaults.
 
     0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 141 where nobody reads its output any longer, as for other tools.
     ``PHISCALE_TRACEBACK=1`` shows where an error came from.
@@ -52,7 +60,7 @@ def run_command(options: type[Options], command: Callable[[Options], None], desc
             stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
     _handle(_ENDINGS, _terminate)
     try:
-        command(_read_options(options, description, f"python -m {name}"))
+        command(_read_options(options, description, f"phiscale {name}", earlier))
         sys.stdout.flush()
     except KeyboardInterrupt:
         _handle((signal.SIGINT, *_ENDINGS), signal.SIG_IGN)
@@ -69,7 +77,9 @@ def run_command(options: type[Options], command: Callable[[Options], None], desc
     return OK
 
 
-def _read_options(options: type[Options], description: str, command: str) -> Options:
+def _read_options(
+    options: type[Options], description: str, command: str, earlier: Callable[[type[Options]], Options | None]
+) -> Options:
     """The options on the command line. Raises ``SettingsError`` with what is wrong, which tyro draws in a box."""
     import tyro
 
@@ -79,7 +89,10 @@ def _read_options(options: type[Options], description: str, command: str) -> Opt
     os.environ.update(wide)
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(options, prog=command, description=description)
+            default = earlier(options)
+            if default is None:
+                return tyro.cli(options, prog=command, description=description)
+            return tyro.cli(options, prog=command, description=description, default=default)
     except SystemExit as stop:
         if stop.code != WRONG_USAGE:
             raise

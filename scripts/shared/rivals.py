@@ -1,6 +1,6 @@
 """The networks of a recommendation and of its rivals, all of one cost at a size, and their seeds.
 
-Not a command: ``scripts.confirm`` uses it.
+Not a command: ``phiscale confirm`` uses it.
 """
 
 from __future__ import annotations

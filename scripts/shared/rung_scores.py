@@ -1,6 +1,6 @@
 """Trainings of networks under several settings, kept rung by rung in a table that a killed command goes on with.
 
-Not a command: ``scripts.check_proxy`` uses it.
+Not a command: ``phiscale check`` uses it.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib
 import re
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +53,7 @@ class ObjectiveSettings:
     cost: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(COST_MODELS)}}}")] = "macs"
     """The counted cost that all networks share."""
     cost_file: Annotated[Path | None, tyro.conf.arg(name="cost-model")] = None
-    """A cost model measured by scripts.calibrate_cost, in place of --cost."""
+    """A cost model measured by phiscale calibrate, in place of --cost."""
     budget: Literal["matched", "nominal"] = "matched"
     """matched: counted cost within 2 % of the target; nominal: the formula alone, then rounding."""
     rounding: str = "exact"
@@ -62,7 +63,7 @@ class ObjectiveSettings:
     classes) that returns a torch.nn.Module, or a library's, as timm:resnet18 (docs/networks.md). --resolution is its
     baseline's."""
     rate_plane: Path | None = None
-    """Learning rates by shape, found by scripts.check_proxy (rate-plane.json), in place of --train.learning-rate."""
+    """Learning rates by shape, found by phiscale check (rate-plane.json), in place of --train.learning-rate."""
     objective: str | None = None
     """Your own objective in place of the proxy training: package.module:attribute, a function score(alpha, beta, gamma,
     seed), an objective(trial) of Optuna, or an object (objectives/contract.py)."""
@@ -235,7 +236,23 @@ def _attribute(name: str, option: str) -> Any:
             "run from its folder" if is_absent else "that module fails by itself: mend it, or install what it needs"
         )
         what = one_line(error)
+        if is_absent:
+            _refuse_two_modules(module_name, option)
         raise SettingsError(f"cannot import {module_name!r} of {option}: {what}; {advice}") from None
+    _refuse_two_modules(module_name, option)
     if not hasattr(module, attribute):
         raise SettingsError(f"the module {module_name!r} of {option} has no attribute {attribute!r}")
     return getattr(module, attribute)
+
+
+def _refuse_two_modules(name: str, option: str) -> None:
+    """Raise ``SettingsError`` where the current folder has the module, and another one was found by its name."""
+    path = Path(*name.split("."))
+    own = next((file.resolve() for file in (path / "__init__.py", Path(f"{path}.py")) if file.is_file()), None)
+    found = sys.modules.get(name) or sys.modules.get(name.partition(".")[0])
+    place = getattr(found, "__file__", None)
+    if own and place and Path(place).resolve() != own:
+        raise SettingsError(
+            f"expected the module {name!r} of {option} to be {own}, got that of {place}, which is found first; "
+            "rename yours"
+        )

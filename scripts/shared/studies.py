@@ -26,9 +26,9 @@ class StudyOptions:
     results: Path = Path("results")
     """Folder of all studies."""
     storage: str | None = None
-    """As given to run_search. Default: PHISCALE_STORAGE, else what it last used, if that is in its folder."""
+    """As given to phiscale search. Default: PHISCALE_STORAGE, else what it last used, if that is in its folder."""
     storage_file: Path | None = None
-    """As given to run_search."""
+    """As given to phiscale search."""
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
@@ -51,8 +51,8 @@ class StudyOptions:
         if given is None and not lies_in(self.folder, last):
             where = one_line(redact(storage_url(last, self.folder)))
             raise StudyError(
-                f"expected --storage or --storage-file as given to run_search: {self.study!r} is in {where}, which is "
-                f"not in {self.folder} and is only opened when you name it"
+                f"expected --storage or --storage-file as given to phiscale search: {self.study!r} is in {where}, "
+                f"which is not in {self.folder} and is only opened when you name it"
             )
         return given or last
 

@@ -1,4 +1,4 @@
-"""Send every trial that ends to TensorBoard, MLflow or Weights & Biases: ``run_search --track NAME``.
+"""Send every trial that ends to TensorBoard, MLflow or Weights & Biases: ``phiscale search --track NAME``.
 
 Optuna's own callbacks for the three are deprecated since its 4.9 and go with its 6 (and its TensorBoard one needs
 TensorFlow), so that these are written with the libraries' public interfaces. Nothing leaves the machine unless asked:

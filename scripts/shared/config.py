@@ -1,0 +1,111 @@
+"""``config.json``: the options of a study as plain values, written as it begins and taken back by ``--config``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from phiscale import checks
+from phiscale.errors import PhiscaleError, SettingsError
+from phiscale.files import read_json
+from scripts.shared.storage import storage_given
+from search.storage import redact
+
+Options = TypeVar("Options")
+
+_THIS_RUN = ("command", "config", "take_over")
+"""What a study is not begun with again: --take-over holds for one run."""
+_EITHER = (
+    ("", "", ("storage", "storage_file")),
+    ("search", "", ("horizon_epochs", "horizon_images")),
+    ("train", "train.", ("epochs", "images_seen")),
+)
+"""Options of which one replaces the other: where the file has them, what stands before them on the command line."""
+_NAMES = {bool: "true or false", float: "a number", int: "a whole number", str: "a text", Path: "a path"}
+_NAMES |= {type(None): "null"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Config:
+    config: Path | None = None
+
+
+def as_plain(options: Any, storage_name: str | None, command: str) -> dict[str, Any]:
+    """The options as JSON values, without secrets; ``storage_name`` is the storage that they come to."""
+    plain: dict[str, Any] = dataclasses.asdict(options)
+    return {**plain, "storage": storage_name and redact(storage_name), "command": command}
+
+
+def earlier_options(kind: type[Options]) -> Options | None:
+    """The options in the file that ``--config`` on the command line names, for want of others; None without it.
+
+    Those of which one replaces the other are left out where the command line gives one of them. Raises
+    ``SettingsError`` for a file that does not hold options, or holds a storage without its password.
+    """
+    import tyro
+
+    path = tyro.cli(_Config, return_unknown_args=True, add_help=False)[0].config
+    if path is None:
+        return None
+    plain = read_json(path, "configuration", SettingsError)
+    if not isinstance(plain, dict):
+        raise SettingsError(f"expected {path} to hold the options of a study, got {type(plain).__name__}")
+    plain = {name: value for name, value in plain.items() if name not in _THIS_RUN}
+    if plain.get("storage_file"):
+        plain["storage"] = None  # which the file holds
+    for section, prefix, names in _EITHER:
+        holder = plain.get(section) if section else plain
+        if isinstance(holder, dict) and _given(*(f"{prefix}{name}" for name in names)):
+            for name in names:
+                holder.pop(name, None)
+    if "***" in str(plain.get("storage")):
+        plain["storage"] = None
+        if storage_given(None, None) is None:
+            raise SettingsError(
+                f"expected --storage-file or PHISCALE_STORAGE: the storage of {path} has a password, which that file "
+                "does not hold"
+            )
+    return from_plain(kind, plain, str(path))
+
+
+def _given(*names: str) -> bool:
+    """Whether the command line gives one of these options."""
+    words = {word.partition("=")[0].replace("_", "-") for word in sys.argv[1:]}
+    return any(f"--{name.replace('_', '-')}" in words for name in names)
+
+
+def from_plain(kind: type[Options], plain: object, where: str) -> Options:
+    """Settings from their JSON values, typed; ``where`` they stand is for messages. Left out are defaults.
+
+    Raises ``SettingsError`` for unknown names, for values of another type, and for those that the settings refuse.
+    """
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    needed = {each.name for each in fields if each.default is dataclasses.MISSING is each.default_factory}
+    hints = get_type_hints(kind)
+    given = checks.exact_keys(where, plain, needed, SettingsError, optional=frozenset(hints))
+    values = {name: _typed(hints[name], value, f"{name} of {where}") for name, value in given.items()}
+    try:
+        return kind(**values)
+    except PhiscaleError as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def _typed(hint: Any, plain: Any, what: str) -> Any:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_plain(hint, plain, what)
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    for kind in kinds:
+        if get_origin(kind) is Literal and plain in get_args(kind):
+            return plain
+        if kind is type(plain):
+            return plain
+        if kind is float and type(plain) is int:
+            return float(plain)
+        if kind is Path and isinstance(plain, str):
+            return Path(plain)
+    names = [_NAMES[kind] if kind in _NAMES else " or ".join(map(repr, get_args(kind))) for kind in kinds]
+    raise SettingsError(f"expected {what} to be {' or '.join(names)}, got {plain!r}")

@@ -1,0 +1,173 @@
+"""The command ``phiscale`` in any folder: what it lists, which modules it finds, what it says without a checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import phiscale
+from phiscale import commands
+from phiscale.cli import main
+from phiscale.commands import COMMANDS, SCRIPTS, start
+from phiscale.errors import SettingsError
+from scripts.shared.setup import ObjectiveSettings, choose_baseline, load_objective
+from tests.test_scripts import ROOT
+
+HERE = [name for group in COMMANDS.values() for name in group if name not in SCRIPTS]
+OURS = ("objectives", "report", "scripts", "search")
+SCORE = "def score(alpha, beta, gamma, seed):\n    return alpha - beta * gamma\n"
+BUILD = "def build(depth, width, resolution, classes):\n    raise ValueError('mine')\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A person's project with folders of our names, which fail where they are imported, and a module of its own."""
+    for name in OURS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('found in the project')\n")
+    (tmp_path / "search" / "mine.py").write_text(SCORE)
+    (tmp_path / "mine.py").write_text(SCORE)
+    return tmp_path
+
+
+def installed(*words: str, folder: Path, path: str = "", environment: dict[str, str] | None = None):
+    """``phiscale`` as the script that an installation puts on the path, run in ``folder``."""
+    script = folder / "bin" / "phiscale"
+    script.parent.mkdir(exist_ok=True)
+    target = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["phiscale"]
+    module, _, function = target.partition(":")
+    script.write_text(
+        f"import sys\nfrom {module} import {function}\nif __name__ == '__main__':\n    sys.exit({function}())\n"
+    )
+    return python(str(script), *words, folder=folder, path=path, environment=environment)
+
+
+def python(*words: str, folder: Path, path: str = "", environment: dict[str, str] | None = None):
+    places = os.pathsep.join(filter(None, [path, str(ROOT)]))
+    variables = {**os.environ, "PYTHONPATH": places, **(environment or {})}
+    line = [sys.executable, *words]
+    return subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_every_command_is_listed_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert stop.value.code == 0
+    for group, listed in COMMANDS.items():
+        place = lines.index(f"{group}:") + 1
+        assert lines[place : place + len(listed)] == [f"  {name:<12}{each.help}" for name, each in listed.items()]
+    assert max(map(len, lines)) <= 80
+
+
+def test_every_script_is_a_command() -> None:
+    scripts = {path.stem for path in (ROOT / "scripts").glob("[a-z]*.py")}
+    assert set(SCRIPTS.values()) == scripts
+    for script in scripts:
+        assert (
+            f'"{next(name for name in SCRIPTS if SCRIPTS[name] == script)}"'
+            in (ROOT / "scripts" / f"{script}.py").read_text()
+        ), script
+
+
+def test_commands_of_the_checkout_are_started_by_name_in_one_place() -> None:
+    """What the layers contract cannot see: no other file of the package names a module of another folder."""
+    for path in (ROOT / "phiscale").rglob("*.py"):
+        started = [word for word in OURS if f'"{word}.' in path.read_text(encoding="utf-8")]
+        assert started == (["scripts"] if path.name == "commands.py" else []), path
+
+
+@pytest.mark.parametrize("name", ["search", "confirm", "dashboard"])
+def test_help_of_a_command_shows_its_options(name: str, tmp_path: Path) -> None:
+    shown = installed(name, "--help", folder=tmp_path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(f"usage: phiscale {name} ")
+    assert "--study" in shown.stdout
+    assert "Folder of all studies." in shown.stdout
+
+
+def test_folders_of_a_project_disturb_neither_a_search_nor_its_workers(project: Path) -> None:
+    (project / "optuna.py").write_text("raise RuntimeError('found in the project')\n")
+    words = ("search", "--study", "s", "--objective", "mine:score", "--trials", "2", "--quiet", "--workers", "2")
+    done = installed(*words, folder=project)
+    assert done.returncode == 0, done.stderr
+    config = json.loads((project / "results" / "s" / "config.json").read_text())
+    assert config["command"] == " ".join(["phiscale", *words])
+
+
+@pytest.mark.parametrize("path", ["", "."])
+def test_folders_with_our_names_disturb_no_module_run_and_no_path(project: Path, path: str) -> None:
+    place = str(project) if path else ""
+    done = python("-m", "phiscale", "report", "--study", "s", folder=project, path=place)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: expected a study in results/s"), done.stderr
+
+
+@pytest.mark.parametrize(("name", "other"), [("search", "__init__.py"), ("search.mine", "mine.py")])
+def test_a_module_with_the_name_of_another_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str, other: str
+) -> None:
+    monkeypatch.chdir(project)
+    message = rf"expected the module '{name}' of --objective to be .*{other}, got that of .*; rename yours"
+    with pytest.raises(SettingsError, match=message):
+        load_objective(f"{name}:score", phiscale.FLOPS)
+    (project / "textwrap.py").write_text(BUILD)
+    with pytest.raises(SettingsError, match=r"'textwrap' of --factory to be .*textwrap.py, got that of .*textwrap.py"):
+        choose_baseline(ObjectiveSettings(factory="textwrap:build"), 32)
+
+
+def alone(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The package alone, as the wheel installs it."""
+    place = folder / "site"
+    if not place.exists():
+        shutil.copytree(ROOT / "phiscale", place / "phiscale", ignore=shutil.ignore_patterns("__pycache__"))
+    line = [sys.executable, "-S", "-m", "phiscale", *words]
+    variables = {**os.environ, "PYTHONPATH": str(place)}
+    return subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_without_a_checkout_a_command_says_what_to_do(project: Path, name: str) -> None:
+    done = alone(project, name, "--help")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"phiscale: expected a checkout for phiscale {name}, got the installed package alone; "
+        "in a clone of the repository run: pip install --editable '.[search]'\n"
+    )
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_without_a_checkout_the_commands_of_the_package_run(tmp_path: Path, name: str) -> None:
+    done = alone(tmp_path, name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", ["phiscale"])
+    monkeypatch.setattr(
+        "importlib.metadata.requires", lambda _: ["tyro>=1.0; extra == 'search'", "x[y]>2; extra == 'z'"]
+    )
+    for package, extra in (("tyro", "search"), ("x", "z")):
+
+        def fail(_: str, package: str = package) -> None:
+            raise ModuleNotFoundError(name=f"{package}.part")
+
+        monkeypatch.setattr(commands, "importlib", SimpleNamespace(import_module=fail))
+        with pytest.raises(SettingsError, match=rf"package {package} for phiscale report, .*/.*\[{extra}\]'"):
+            start("report", [])
+
+    def fail_in_a_module(_: str) -> None:
+        raise ModuleNotFoundError("of a person", name="theirs")
+
+    monkeypatch.setattr(commands, "importlib", SimpleNamespace(import_module=fail_in_a_module))
+    with pytest.raises(ModuleNotFoundError, match="of a person"):
+        start("report", [])
