@@ -1,4 +1,4 @@
-"""What the statements of scripts.confirm and scripts.check_proxy hold, on simulated scores whose truth is known.
+"""What the statements of phiscale confirm and phiscale check hold, on simulated scores whose truth is known.
 
 Run: python -m benchmarks.bench_confirm                  # about half a minute
      python -m benchmarks.bench_confirm --draws 2000 --sizes 5 --seeds 5

@@ -104,7 +104,7 @@ def make_record(folder: Path) -> None:
 
 
 def summarise(folder: Path) -> None:
-    """``scripts.report --print text``."""
+    """``phiscale report --print text``."""
     from report.answer import summary
     from report.view import look
 
@@ -112,7 +112,7 @@ def summarise(folder: Path) -> None:
 
 
 def write_page(folder: Path) -> None:
-    """``scripts.report``."""
+    """``phiscale report``."""
     from report.page import write_report
     from report.view import look
 
@@ -120,7 +120,7 @@ def write_page(folder: Path) -> None:
 
 
 def draw_dashboard(folder: Path) -> None:
-    """The figures and the note of ``scripts.dashboard``."""
+    """The figures and the note of ``phiscale dashboard``."""
     from report.live import FIGURES
     from report.page import note
     from report.view import look

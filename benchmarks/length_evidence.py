@@ -1,8 +1,8 @@
 """What the rungs of a study predicted for its horizon, against trainings of that length, as Markdown and a figure.
 
-Run: python -m scripts.run_search --study cifar10-lattice --data cifar-10 --method lattice --step 0.16667 --seeds 3 \
+Run: phiscale search --study cifar10-lattice --data cifar-10 --method lattice --step 0.16667 --seeds 3 \
          --baselines none --workers 2 --train.images-seen 160000 --train.validation-images 5000 --horizon-images 640000
-     python -m scripts.confirm --study cifar10-lattice --phis 2 --seeds 3 --workers 2
+     phiscale confirm --study cifar10-lattice --phis 2 --seeds 3 --workers 2
      python -m benchmarks.length_evidence --study cifar10-lattice
 
 The study is resumed with its horizon, confirmed there, and summed up in results/evidence/STUDY.md and .png: the optimum
@@ -78,7 +78,7 @@ def evidence(options: EvidenceOptions) -> None:
     view = options.place.look()
     record = view.record
     if record is None or record.length is None or view.confirmation is None:
-        raise StudyError("expected a confirmed study with rungs; run scripts.confirm first")
+        raise StudyError("expected a confirmed study with rungs; run phiscale confirm first")
     length = int(view.confirmation["length"]["images"])
     rules, covered = _rules(view, record, length)
     pairs = len(rules) * (len(rules) - 1) // 2

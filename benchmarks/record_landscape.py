@@ -1,6 +1,6 @@
 """Turn a measured lattice study into a recorded landscape for the benchmarks: mean scores by realised shares.
 
-Run: python -m scripts.run_search --study cifar-lattice --data DIR --method lattice --step 0.16667 --seeds 3
+Run: phiscale search --study cifar-lattice --data DIR --method lattice --step 0.16667 --seeds 3
          --baselines none
      python -m benchmarks.record_landscape --study cifar-lattice --name cifar10-cpu
 """

@@ -1,10 +1,9 @@
-"""The command ``phiscale`` in any folder: what it lists, which modules it finds, what it says without a checkout."""
+"""The command ``phiscale`` in any folder: what it lists, which modules it finds, what it says of a missing package."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -21,7 +20,6 @@ from phiscale.errors import SettingsError
 from scripts.shared.setup import ObjectiveSettings, choose_baseline, load_objective
 from tests.test_scripts import ROOT
 
-HERE = [name for group in COMMANDS.values() for name in group if name not in SCRIPTS]
 OURS = ("objectives", "report", "scripts", "search")
 SCORE = "def score(alpha, beta, gamma, seed):\n    return alpha - beta * gamma\n"
 BUILD = "def build(depth, width, resolution, classes):\n    raise ValueError('mine')\n"
@@ -122,32 +120,6 @@ def test_a_module_with_the_name_of_another_is_refused(
     (project / "textwrap.py").write_text(BUILD)
     with pytest.raises(SettingsError, match=r"'textwrap' of --factory to be .*textwrap.py, got that of .*textwrap.py"):
         choose_baseline(ObjectiveSettings(factory="textwrap:build"), 32)
-
-
-def alone(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The package alone, as the wheel installs it."""
-    place = folder / "site"
-    if not place.exists():
-        shutil.copytree(ROOT / "phiscale", place / "phiscale", ignore=shutil.ignore_patterns("__pycache__"))
-    line = [sys.executable, "-S", "-m", "phiscale", *words]
-    variables = {**os.environ, "PYTHONPATH": str(place)}
-    return subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_without_a_checkout_a_command_says_what_to_do(project: Path, name: str) -> None:
-    done = alone(project, name, "--help")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        f"phiscale: expected a checkout for phiscale {name}, got the installed package alone; "
-        "in a clone of the repository run: pip install --editable '.[search]'\n"
-    )
-
-
-@pytest.mark.parametrize("name", HERE)
-def test_without_a_checkout_the_commands_of_the_package_run(tmp_path: Path, name: str) -> None:
-    done = alone(tmp_path, name, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

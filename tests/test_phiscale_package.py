@@ -17,6 +17,7 @@ import pytest
 
 import phiscale
 from phiscale import errors
+from phiscale.commands import COMMANDS, SCRIPTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -160,6 +161,19 @@ def test_the_wheel_gives_export_arguments_without_torch(wheel: Path, to: str) ->
     done = alone(wheel, "export", "--published", "b3", "--to", to)
     assert (done.returncode, done.stderr) == (0, "")
     assert "12,233,232" in done.stdout or "12233232" in done.stdout
+
+
+@pytest.mark.parametrize("name", [name for group in COMMANDS.values() for name in group])
+def test_the_wheel_runs_its_own_commands_and_says_what_the_others_need(wheel: Path, name: str) -> None:
+    done = alone(wheel, name, "--help")
+    if name not in SCRIPTS:
+        assert (done.returncode, done.stderr) == (0, "")
+        return
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"phiscale: expected a checkout for phiscale {name}, got the installed package alone; "
+        "in a clone of the repository run: pip install --editable '.[search]'\n"
+    )
 
 
 def test_golden_data_names_its_source() -> None:

@@ -63,6 +63,21 @@ def test_a_search_goes_on_when_a_node_is_killed(cluster, tmp_path: Path) -> None
     assert not descendants(running.pid)
 
 
+def test_folders_of_a_project_disturb_no_worker(cluster, tmp_path: Path) -> None:
+    for name in ("search", "objectives"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('found in the project')\n")
+    (tmp_path / "apart").mkdir()  # without __init__.py
+    (tmp_path / "apart" / "mine.py").write_text("def score(alpha, beta, gamma, seed):\n    return alpha\n")
+    add_node(cluster)
+    words = [sys.executable, "-m", "phiscale", "search", "--study", "s", "--objective", "apart.mine:score"]
+    words += ["--trials", "1", "--quiet", "--executor", "ray", "--address", cluster.address]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    variables = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(words, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 def scores(results: Path) -> dict[str, str]:
     return {row["names"]: row["value"] for row in trials(results) if row["names"]}
 
