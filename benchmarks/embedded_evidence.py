@@ -85,7 +85,7 @@ def _measure(objective: ProxyObjective, constants: ScalingConstants, seed: int) 
         **{name: f"{run.curves[name][-1]:.4f}" for name in ("accuracy", "log_loss", "train_loss")},
         "cpu_seconds": f"{time.process_time() - started:.2f}",
         "macs": network.cost.macs,
-        "cost": f"{network.growth(objective.cost_model):.4f}",
+        "cost": f"{network.growth(objective.growth.cost_model):.4f}",
         "blocks": network.spec.total_repeats,
         "channels": "-".join(str(stage.channels) for stage in network.spec.stages),
         "resolution": network.resolution,

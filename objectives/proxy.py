@@ -5,41 +5,30 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from objectives.contract import Evaluation
 from objectives.data.embedded import EMBEDDED
 from objectives.data.imageset import ImageSet
-from objectives.networks.factory import Factory, FactoryNetwork, match_factory, nominal_factory
+from objectives.growth import Baseline, Budget, Growth, TrainableNetwork
+from objectives.networks.factory import Factory, nominal_factory
 from objectives.networks.own_module import count_member, first_line
 from objectives.training.rate_plane import RatePlane
 from objectives.training.rungs import LONGEST, REAL_LENGTHS, plan_rungs
 from objectives.training.settings import TrainSettings
-from phiscale import checks
 from phiscale.errors import BudgetError, PhiscaleError, SettingsError, TrialError
-from phiscale.matching import match_budget
-from phiscale.network import ScaledNetwork, scale_network
+from phiscale.network import ScaledNetwork
 from phiscale.published import PUBLISHED_RULES
 from phiscale.rounding import ROUNDINGS, Rounding
-from phiscale.scaling import multipliers
-from phiscale.spec import NetworkSpec
 from phiscale.triangle import FLOPS, CostModel, Multipliers, ScalingConstants
 
 if TYPE_CHECKING:
     from objectives.training.train import ProxyRun
 
-Budget = Literal["matched", "nominal"]
-Baseline = NetworkSpec | Factory
-"""What grows."""
-TrainableNetwork = ScaledNetwork | FactoryNetwork
-"""Networks whose ``spec`` is what training builds them from."""
-
 
 class ProxyObjective:
-    """Proxy training at ``target ** phi`` times the cost of a baseline.
+    """Proxy training of the networks of a ``Growth``, whose settings it takes.
 
-    ``budget`` is ``matched`` (the constants are a direction; the counted cost is met, see ``match_budget``) or
-    ``nominal`` (the constants to the power of phi, rounded; the counted cost is whatever it turns out to be).
     The baseline, a spec or a person's own factory, gets as many classes as the data has. With a ``rate_plane`` every
     network is trained at the rate of its shares, in place of that of the settings. Raises ``SettingsError``.
     """
@@ -56,21 +45,13 @@ class ProxyObjective:
         rounding: Rounding = ROUNDINGS["exact"],
         rate_plane: RatePlane | None = None,
     ) -> None:
-        if budget not in get_args(Budget):
-            raise SettingsError(f"expected a budget of {', '.join(get_args(Budget))}, got {budget!r}")
         if base.in_channels != 3:
             raise SettingsError(f"expected a baseline of 3 input channels, got {base.in_channels} in {base.name}")
-        self.base: Baseline = dataclasses.replace(base, classes=len(data.classes))
         self.data, self.train = data, with_length(train, data)
         self.rungs = tuple(rung.images for rung in plan_rungs(self.train, len(data.train_labels)))
-        self.cost_model, self.budget, self.rounding = cost_model, budget, rounding
         self.rate_plane = rate_plane
-        self.phi = checks.real("phi", phi, SettingsError)
-        if isinstance(self.base, Factory):
-            try:
-                self.base.describe()
-            except BudgetError as error:
-                raise SettingsError(f"the baseline of --factory: {error}") from error
+        grown = dataclasses.replace(base, classes=len(data.classes))
+        self.growth = Growth(base=grown, phi=phi, cost_model=cost_model, budget=budget, rounding=rounding)
 
     @property
     def direction(self) -> str:
@@ -79,10 +60,9 @@ class ProxyObjective:
 
     def describe(self) -> dict[str, object]:
         """JSON values; two objectives with equal ones give comparable scores."""
-        base = self.base
         return {
             "objective": "proxy",
-            **({"factory": base.describe()} if isinstance(base, Factory) else {"network": base.to_dict()}),
+            **self.growth.describe(),
             "data": {
                 "name": self.data.name,
                 "fingerprint": self.data.fingerprint,
@@ -91,24 +71,12 @@ class ProxyObjective:
             },
             "train": {**self.train.describe(), "precision": self._precision()},
             "rungs": list(self.rungs),
-            "phi": self.phi,
-            "cost_model": dataclasses.asdict(self.cost_model),
-            "budget": self.budget,
-            "rounding": dataclasses.asdict(self.rounding),
             **({"rate_plane": list(self.rate_plane.rates)} if self.rate_plane else {}),
         }
 
     def network(self, constants: ScalingConstants) -> TrainableNetwork:
         """The network that is trained for these constants. Raises ``BudgetError`` where none meets the budget."""
-        return self.network_at(constants, self.phi, self.budget)
-
-    def network_at(self, constants: ScalingConstants, phi: float, budget: Budget) -> TrainableNetwork:
-        """The network of any size. Raises ``BudgetError`` where none meets the budget."""
-        if budget == "matched":
-            return matched_network(self.base, constants, phi=phi, cost_model=self.cost_model, rounding=self.rounding)
-        if isinstance(self.base, Factory):
-            return nominal_factory(self.base, constants, phi)
-        return scale_network(self.base, multipliers(constants, phi), self.rounding)
+        return self.growth.network(constants)
 
     def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation:
         """Train once. Raises ``TrialError`` (see ``train_proxy``) and ``BudgetError``."""
@@ -149,19 +117,20 @@ class ProxyObjective:
 
         What no trial could do ends here, with the reason. Nothing is done for a spec. Raises ``SettingsError``.
         """
-        if not isinstance(self.base, Factory):
+        base = self.growth.base
+        if not isinstance(base, Factory):
             return
         from objectives.training.train import try_training
 
-        baseline = self.base.network(Multipliers(1, 1, 1), Multipliers(1, 1, 1))
-        equal = PUBLISHED_RULES["equal"].on(self.cost_model)
+        baseline = base.network(Multipliers(1, 1, 1), Multipliers(1, 1, 1))
+        equal = PUBLISHED_RULES["equal"].on(self.growth.cost_model)
         try:
             with _factory_errors(baseline):
                 try_training(baseline.spec, self.data, self.train)
-            if equal is not None and self.phi > 0:  # a small baseline may have nothing to lose
-                grown = nominal_factory(self.base, equal, self.phi)
+            if equal is not None and self.growth.phi > 0:  # a small baseline may have nothing to lose
+                grown = nominal_factory(base, equal, self.growth.phi)
                 if grown.cost.params <= baseline.cost.params:
-                    count_member(self.base.member(grown.asked))  # raises why it cannot be built
+                    count_member(base.member(grown.asked))  # raises why it cannot be built
         except BudgetError as error:
             raise SettingsError(f"the networks of --factory: {error}") from error
         except TrialError as error:
@@ -188,17 +157,8 @@ class ProxyObjective:
         """How the network is trained: at its own learning rate where there is a plane of rates."""
         if self.rate_plane is None:
             return self.train
-        rate = self.rate_plane.rate_of(network.realised, self.cost_model)
+        rate = self.rate_plane.rate_of(network.realised, self.growth.cost_model)
         return dataclasses.replace(self.train, learning_rate=rate)
-
-
-def matched_network(
-    base: Baseline, constants: ScalingConstants, *, phi: float, cost_model: CostModel, rounding: Rounding
-) -> TrainableNetwork:
-    """The network of equal real cost, see ``match_budget``; a factory rounds in its own way. Raises as that does."""
-    if isinstance(base, Factory):
-        return match_factory(base, constants, phi=phi, cost_model=cost_model)
-    return match_budget(base, constants, phi=phi, cost_model=cost_model, rounding=rounding)
 
 
 @contextlib.contextmanager

@@ -76,7 +76,7 @@ def read_json(path: str | Path, what: str, error: type[PhiscaleError]) -> Any:
         raise error(f"expected {path} to hold one JSON {what}, got more than 16 MiB; is it another file?")
     try:
         text = content.decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_named_once, parse_constant=_no_number, parse_float=_finite)
+        return json.loads(text, object_pairs_hook=named_once, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as problem:
         reason = _not_json(problem)
         message = f"expected {path} to hold one whole JSON {what}, got {reason}; take it from its source again"
@@ -91,7 +91,8 @@ def _not_json(problem: Exception) -> str:
     return f"text that is not JSON ({problem})" if isinstance(problem, json.JSONDecodeError) else str(problem)
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs of a JSON object. Raises ``ValueError`` for a name that is there twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

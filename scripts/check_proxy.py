@@ -39,7 +39,7 @@ from search.study import check_study_name
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
-    from objectives.proxy import Baseline, TrainableNetwork
+    from objectives.growth import Baseline, TrainableNetwork
     from objectives.training.rate_plane import BestRates, RatePlane
 
 _AXES = ("depth", "width", "resolution")
@@ -164,7 +164,7 @@ def _shapes(options: CheckOptions, base: Baseline) -> dict[str, TrainableNetwork
 
 def _matched(options: CheckOptions, base: Baseline, points: Iterable[Shares]) -> list[TrainableNetwork | None]:
     """The network of each point at the cost asked for; None, and a line, where there is none."""
-    from objectives.proxy import matched_network
+    from objectives.growth import matched_network
 
     measure = options.measure
     found: list[TrainableNetwork | None] = []

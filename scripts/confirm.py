@@ -54,7 +54,7 @@ from search.study import check_study_name
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
-    from objectives.proxy import Baseline, TrainableNetwork
+    from objectives.growth import Baseline, TrainableNetwork
     from objectives.training.rate_plane import RatePlane
     from objectives.training.train import ProxyRun
 

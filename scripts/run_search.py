@@ -106,7 +106,7 @@ def search(options: SearchOptions) -> None:
     if secrets_in(options.storage or ""):
         print("others can read a password in --storage; use --storage-file or PHISCALE_STORAGE", file=sys.stderr)
     os.environ.pop(VARIABLE, None)  # it has been read; no worker needs it
-    objective = make_objective(options.measure, options.train, options.search.seed)
+    objective = make_objective(options.measure, options.train, options.search.seed, options.folder)
     progress.minimises = objective.direction == "minimize"
     if options.dry_run:
         for line in plan_of(objective, options, with_networks=True):

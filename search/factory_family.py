@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from objectives.contract import Objective
+from objectives.growth import Budget, Growth
 from objectives.networks.factory import Factory, FactoryNetwork
-from objectives.proxy import Budget, ProxyObjective
 from phiscale.errors import BudgetError, ConstraintError
 from phiscale.files import write_text
 from phiscale.record import SearchRecord
@@ -25,9 +25,10 @@ def keep_members(folder: Path, objective: Objective) -> SearchRecord:
     Raises ``RecordError`` where there is no record in the folder, ``FileError`` where one cannot be written.
     """
     record = SearchRecord.load(folder / "constants.json")
-    if not isinstance(objective, ProxyObjective) or not isinstance(objective.base, Factory):
+    growth = getattr(objective, "growth", None)
+    if not isinstance(growth, Growth) or not isinstance(growth.base, Factory):
         return record
-    factory = objective.base.describe() | count_members(objective, record, MEMBER_PHIS)
+    factory = growth.base.describe() | count_members(growth, record, MEMBER_PHIS)
     record = dataclasses.replace(record, details={**record.details, "factory": factory})
     record.save(folder / "constants.json")
     plain = {"study": record.study, "constants": vars(record.constants), "factory": factory}
@@ -35,17 +36,15 @@ def keep_members(folder: Path, objective: Objective) -> SearchRecord:
     return record
 
 
-def count_members(
-    objective: ProxyObjective, record: SearchRecord, phis: Sequence[float]
-) -> dict[str, list[dict[str, Any]]]:
+def count_members(growth: Growth, record: SearchRecord, phis: Sequence[float]) -> dict[str, list[dict[str, Any]]]:
     """The members at every phi by budget: sizes, counted cost, and the call that makes each."""
-    return {budget: [_member(objective, record, phi, budget) for phi in phis] for budget in get_args(Budget)}
+    return {budget: [_member(growth, record, phi, budget) for phi in phis] for budget in get_args(Budget)}
 
 
-def _member(objective: ProxyObjective, record: SearchRecord, phi: float, budget: Budget) -> dict[str, Any]:
+def _member(growth: Growth, record: SearchRecord, phi: float, budget: Budget) -> dict[str, Any]:
     """One row; with the reason where there is no such network."""
     try:
-        network = cast("FactoryNetwork", objective.network_at(record.constants, phi, budget))
+        network = cast("FactoryNetwork", growth.network_at(record.constants, phi, budget))
     except (BudgetError, ConstraintError) as error:
         return {"phi": phi, "problem": str(error)}
     return {"phi": phi, **_row(network, record), "target_growth": record.cost_model.target_growth(phi)}

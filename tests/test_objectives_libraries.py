@@ -58,7 +58,7 @@ def record_of(factory: Factory, folder: Path) -> None:
     objective = ProxyObjective(factory, striped_images(64), TRAIN, phi=1.0)
     plain = {**golden, "network": None, "constants": {"alpha": 1.0, "beta": 1.0, "gamma": 2**0.5}}
     record = SearchRecord.from_dict({**plain, "shares": {"depth": 0.0, "width": 0.0, "resolution": 1.0}})
-    counted = objective.base.describe() | count_members(objective, record, (0.0, 1.0))
+    counted = objective.growth.base.describe() | count_members(objective.growth, record, (0.0, 1.0))
     dataclasses.replace(record, details={"factory": counted}).save(folder / "constants.json")
 
 

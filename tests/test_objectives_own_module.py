@@ -52,8 +52,8 @@ def test_lazy_layers_have_weights_of_the_seed_and_are_trained():
 def test_of_an_output_of_parts_the_logits_are_trained_and_scored(form):
     parts, plain = (objective(build) for build in (factories.with_parts(form), factories.plain))
     parts.try_factory()
-    found = parts._train(parts.network_at(EQUAL, 0.0, "nominal"), 0)
-    assert found.scores == plain._train(plain.network_at(EQUAL, 0.0, "nominal"), 0).scores
+    found = parts._train(parts.growth.network_at(EQUAL, 0.0, "nominal"), 0)
+    assert found.scores == plain._train(plain.growth.network_at(EQUAL, 0.0, "nominal"), 0).scores
 
 
 def test_logits_of_an_output_without_parts_are_the_output():

@@ -271,10 +271,10 @@ def test_the_plane_is_described_only_where_there_is_one() -> None:
 def test_the_option_reads_the_file(tmp_path: Path) -> None:
     PLANE.save(tmp_path / "p.json")
     train = dataclasses.replace(TRAIN, train_images=40, validation_images=20)
-    made = make_objective(ObjectiveSettings(rate_plane=tmp_path / "p.json"), train, 0)
+    made = make_objective(ObjectiveSettings(rate_plane=tmp_path / "p.json"), train, 0, tmp_path)
     assert isinstance(made, ProxyObjective)
     assert made.rate_plane == PLANE
     with pytest.raises(RecordError, match="none.json"):
-        make_objective(ObjectiveSettings(rate_plane=tmp_path / "none.json"), train, 0)
+        make_objective(ObjectiveSettings(rate_plane=tmp_path / "none.json"), train, 0, tmp_path)
     with pytest.raises(SettingsError, match="--rate-plane"):
         ObjectiveSettings(rate_plane=tmp_path / "p.json", objective="a:b")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeGuard
 
-from objectives.proxy import ProxyObjective, TrainableNetwork
+from objectives.growth import TrainableNetwork
+from objectives.proxy import ProxyObjective
 from phiscale.errors import BudgetError, ConstraintError, TrialError
 from phiscale.family import align_columns, short_number
 from phiscale.network import ScaledNetwork
@@ -41,10 +42,10 @@ def describe_data(objective: Objective) -> list[str]:
 
 def _too_fine(objective: ProxyObjective) -> list[str]:
     """A warning where even the baseline takes more pixels than the images have."""
-    base, source = objective.base, objective.data.resolution
+    base, source = objective.growth.base, objective.data.resolution
     if base.resolution <= source:
         return []
-    fitting = fitting_resolution(base, objective.cost_model, objective.phi, source)
+    fitting = fitting_resolution(base, objective.growth.cost_model, objective.growth.phi, source)
     taken, given = (f"{side} x {side}" for side in (base.resolution, source))
     mismatch = f"{base.name} takes {taken} pixels and the images have {given}"
     return [f"warning: {mismatch}: more pixels cost time and tell nothing; --resolution {fitting} fits"]

@@ -20,7 +20,7 @@ from phiscale.triangle import CostModel, ScalingConstants
 from scripts.shared.searched import baseline_key
 
 if TYPE_CHECKING:
-    from objectives.proxy import Baseline, TrainableNetwork
+    from objectives.growth import Baseline, TrainableNetwork
 
 OURS = "recommended"
 
@@ -63,7 +63,7 @@ def plan(
 
     Raises ``StudyError`` where there is nothing to compare: no phi has both the recommendation and a rival.
     """
-    from objectives.proxy import matched_network
+    from objectives.growth import matched_network
 
     entries = []
     for phi, (name, constants) in itertools.product(phis, constants_of.items()):

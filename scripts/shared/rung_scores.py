@@ -28,7 +28,7 @@ from search.executors.contract import Done, Raised, run_all
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
-    from objectives.proxy import TrainableNetwork
+    from objectives.growth import TrainableNetwork
     from objectives.training.train import ProxyRun
 
 _COLUMNS = ("setting", "images", "learning_rate", "fingerprint", "seed", "rung", "score", "seconds")

@@ -12,7 +12,7 @@ from scripts.shared.setup import ObjectiveSettings, choose_baseline
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
-    from objectives.proxy import Baseline
+    from objectives.growth import Baseline
 
 
 def baseline_key(record: SearchRecord) -> object:

@@ -7,13 +7,15 @@ import functools
 import importlib
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from objectives.command.objective import CommandObjective, CommandSettings
 from objectives.contract import Evaluation, Objective
 from objectives.training.settings import TrainSettings
 from phiscale import checks
@@ -26,12 +28,16 @@ from phiscale.triangle import COST_MODELS, CostModel, ScalingConstants
 
 if TYPE_CHECKING:
     from objectives.data.imageset import ImageSet
+    from objectives.growth import Baseline
     from objectives.networks.factory import Factory
-    from objectives.proxy import Baseline
     from objectives.training.rate_plane import RatePlane
 
 
-_PROXY = ("data", "side", "network", "resolution", "phi", "budget", "rounding", "factory", "rate_plane")
+_TRAINING = ("data", "side", "rate_plane")
+"""Settings of the proxy training alone."""
+_SIZES = ("resolution", "budget", "rounding")
+"""Settings of networks that phiscale knows."""
+_PROXY = (*_TRAINING, *_SIZES, "network", "factory", "phi")
 """Settings that a person's own objective has no use for."""
 
 
@@ -68,7 +74,9 @@ class ObjectiveSettings:
     """Your own objective in place of the proxy training: package.module:attribute, a function score(alpha, beta, gamma,
     seed), an objective(trial) of Optuna, or an object (objectives/contract.py)."""
     direction: Literal["maximize", "minimize"] = "maximize"
-    """Of a function given by --objective; an object says its own."""
+    """Of a function given by --objective, and of --command; an object says its own."""
+    own: Annotated[CommandSettings, tyro.conf.arg(name="")] = field(default_factory=CommandSettings)
+    """Your own training as a command."""
     cache: Path | None = None
     """Folder for decoded images. Default: ~/.cache/phiscale."""
 
@@ -82,15 +90,29 @@ class ObjectiveSettings:
                 raise SettingsError(f"expected a {name} of at least {low} pixels, got {value}")
         if self.objective == "":
             raise SettingsError("expected --objective as package.module:attribute, got nothing; leave it out")
-        given = [f"--{name.replace('_', '-')}" for name in _PROXY if getattr(self, name) != getattr(type(self), name)]
-        if self.objective and given:
-            raise SettingsError(
-                f"expected either --objective, or {', '.join(given)} of the proxy training, not both; leave one out"
-            )
-        if not self.objective and self.direction != "maximize":
-            raise SettingsError(f"expected --direction {self.direction} with --objective, got it without; leave it out")
+        self._refuse_unused()
         if self.factory and self.network:
             raise SettingsError("expected either --network or --factory, not both")
+
+    def _refuse_unused(self) -> None:
+        """Raise ``SettingsError`` for options that would be ignored."""
+        if self.objective and self.own.command is not None:
+            raise SettingsError("expected either --objective or --command, not both; leave one out")
+        name = "--objective" if self.objective else "--command"
+        if given := self._given(_PROXY if self.objective else _TRAINING if self.own.command is not None else ()):
+            raise SettingsError(f"expected either {name}, or {given} of the proxy training, not both; leave one out")
+        if self.own.command is None:
+            if not self.objective and self.direction != "maximize":
+                raise SettingsError(
+                    f"expected --direction {self.direction} with --objective or --command, got it without; leave it out"
+                )
+        elif not (self.network or self.factory) and (given := self._given(_SIZES)):
+            raise SettingsError(f"expected --network or --factory with {given}, got it without; add that")
+
+    def _given(self, names: Iterable[str]) -> str:
+        """The options of these settings that are not the default, for messages."""
+        changed = (name for name in names if getattr(self, name) != getattr(type(self), name))
+        return ", ".join(f"--{name.replace('_', '-')}" for name in changed)
 
     @cached_property
     def cost_model(self) -> CostModel:
@@ -98,8 +120,13 @@ class ObjectiveSettings:
         return Calibration.load(self.cost_file).cost_model if self.cost_file else COST_MODELS[self.cost]
 
 
-def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> Objective:
-    """The objective of a study: proxy training, or a person's own. Raises ``SettingsError``."""
+def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int, folder: Path) -> Objective:
+    """The objective of a study: proxy training, or a person's own. Raises ``SettingsError``.
+
+    ``folder`` is that of the study, where a command has its logs.
+    """
+    if settings.own.command is not None:
+        return make_command(settings, train, folder)
     if settings.objective and train != TrainSettings():
         raise SettingsError("expected either --objective, or options of --train, which are for the proxy training")
     if settings.objective:
@@ -119,6 +146,56 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int)
     )
     objective.try_factory()
     return objective
+
+
+def make_command(settings: ObjectiveSettings, train: TrainSettings, folder: Path) -> CommandObjective:
+    """The objective of a person's own training. Raises ``SettingsError``."""
+    from objectives.growth import Growth
+    from search.storage import secrets_in
+
+    if dataclasses.replace(train, epochs=None, images_seen=None) != TrainSettings():
+        raise SettingsError(
+            "expected --train.epochs or --train.images-seen of --train with --command, got others, which are for the "
+            "proxy training; leave them out"
+        )
+    if secrets_in(settings.own.command or ""):
+        raise SettingsError("expected --command without a password, which the study would keep; use a variable")
+    base = _command_baseline(settings)
+    growth = (
+        None
+        if base is None
+        else Growth(
+            base=base,
+            phi=settings.phi,
+            cost_model=settings.cost_model,
+            budget=settings.budget,
+            rounding=rounding_by_name(settings.rounding),
+        )
+    )
+    return CommandObjective(
+        settings.own,
+        settings.cost_model,
+        logs=folder / "logs",
+        growth=growth,
+        phi=settings.phi,
+        direction=settings.direction,
+        epochs=train.epochs,
+        images=train.images_seen,
+    )
+
+
+def _command_baseline(settings: ObjectiveSettings) -> Baseline | None:
+    """The baseline whose networks the command trains, with the classes that were asked for; None where none is named.
+
+    Raises ``SettingsError`` for a factory without a resolution: no images say which it may have.
+    """
+    if not (settings.network or settings.factory):
+        return None
+    if settings.factory and settings.resolution is None:
+        raise SettingsError("expected --resolution, the side of the baseline's images, with --factory and --command")
+    base = choose_baseline(settings, 0)
+    classes = settings.own.command_classes
+    return base if classes is None else dataclasses.replace(base, classes=classes)
 
 
 def load_rate_plane(settings: ObjectiveSettings) -> RatePlane | None:

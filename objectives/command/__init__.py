@@ -1,0 +1,1 @@
+"""A person's own training, run as a command: ``--command "python train.py --depth {depth} ..."``."""
