@@ -82,8 +82,10 @@ class CheckOptions:
             )
         if not -1 <= self.keep < 1:
             raise SettingsError(f"expected keep in [-1, 1), got {self.keep!r}")
-        if self.measure.objective:
-            raise SettingsError("expected proxy training, got --objective: only trainings have a cheaper setting")
+        if self.measure.objective or self.measure.own.command is not None:
+            raise SettingsError(
+                "expected proxy training, got --objective or --command, for which no cheaper setting is known"
+            )
         if self.measure.rate_plane:
             raise SettingsError(
                 "expected no --rate-plane: this command finds one, at the rate of --train.learning-rate"

@@ -230,9 +230,11 @@ def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
         if isinstance(error, PhiscaleError):
             raise
         raise StudyError(f"expected the settings of the study in {path}, got {error}; run the search again") from None
-    if measure.objective:
+    if measure.objective or measure.own.command is not None:
+        what = "--objective" if measure.objective else "--command"
         raise StudyError(
-            "expected a study of proxy trainings, got one of another objective; confirm it with its own tools"
+            f"expected a study of proxy trainings, got one of {what}, whose unseen images phiscale does not know; "
+            "train the recommendation and its rivals with fresh seeds and your own test images"
         )
     searched = make_data(measure, train, seed)
     base = searched_baseline(measure, record, searched)

@@ -72,6 +72,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # as activated
     handlers = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     yield tmp_path
     for name, handler in handlers.items():
@@ -102,7 +103,7 @@ def run_python(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch, *
         parse(command, words, monkeypatch)
         return
     parse(command, words, monkeypatch)  # as it stands, before anything is appended
-    own = "--objective" in words  # which is refused together with options of the proxy training
+    own = {"--objective", "--command"} & {*words}  # which are refused together with options of the proxy training
     small = [word for word in SMALL[name] if not own or word not in _SMALL_TRAINING]
     monkeypatch.setattr(sys, "argv", [name, *words, *small])
     assert command.main() == 0, words

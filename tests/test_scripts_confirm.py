@@ -342,5 +342,5 @@ def test_a_study_without_networks_cannot_be_confirmed(tmp_path: Path) -> None:
     search(tmp_path, "--study", "s", "--objective", "objectives.landscape:INTERIOR", "--trials", "9")
     done = confirm(tmp_path)
     assert done.returncode == 1
-    assert "another objective" in done.stderr
+    assert "one of --objective" in done.stderr
     assert json.loads((tmp_path / "s" / "constants.json").read_text())["network"] is None
