@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import io
 import json
+import math
+import shlex
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +15,8 @@ from urllib.parse import quote
 import tyro
 from hypothesis import strategies as st
 
+from objectives.command.output import read_scores
+from objectives.command.template import PLACEHOLDERS, Template
 from objectives.training.rate_plane import RatePlane
 from phiscale import FLOPS, PROXY_BASE, NetworkSpec, ScalingConstants, SearchRecord
 from phiscale.calibration import Calibration
@@ -211,6 +215,9 @@ _FIELDS = [
         "--budget",
         "--rounding",
         "--objective",
+        "--command",
+        "--command-rungs",
+        "--command-timeout",
         "--workers",
         "--executor",
     ),
@@ -228,6 +235,37 @@ def _read_options(words: list[str], folder: Path) -> None:
     assert options.folder == (options.results / options.study).absolute()
 
 
+_HALVES = ['{"score": 0.5}', '{"scores": {"10": 0.5, "20": -1e3}}', '{"score": NaN}', "epoch 3", "{'a': 1}", "0.7", ""]
+_outputs = st.lists(st.sampled_from(_HALVES), max_size=3).map("\n".join)
+_outputs |= json_inputs({"scores": {"10": 0.5, "20": 0.75}, "epoch": 3}).map(lambda text: text.decode(errors="replace"))
+
+
+def _read_output(said: str, _: Path) -> None:
+    found = read_scores(said)
+    scores = found if isinstance(found, dict) else {1: found}
+    assert scores
+    assert all(type(score) is float and math.isfinite(score) for score in scores.values())
+    assert [*scores] == sorted(scores)
+    assert min(scores) >= 1
+
+
+_pieces = st.sampled_from(["x", " ", "'", '"', "{", "}", "{{", "}}", "\\", ":", "!r", "\0", "é", "\x1b", "[0]", ".a"])
+_pieces |= st.sampled_from([f"{{{name}}}" for name in PLACEHOLDERS])
+_templates = st.lists(_pieces, max_size=8).map("".join)
+
+
+def _read_template(command: str, _: Path) -> None:
+    made = Template.parse(command, available=PLACEHOLDERS, axes=())
+    words = made.fill(dict.fromkeys(PLACEHOLDERS, "7 ;$(x)"))
+    assert len(words) == len(made.words)
+    assert any("7 ;$(x)" in word for word in words) == bool(made.names)
+    assert made.names <= PLACEHOLDERS.keys()
+    if not set(command) & {*"{}"}:
+        assert words == shlex.split(command)
+
+
 _commands = st.sampled_from([["family"], ["export"], ["scale"], ["show"], []])
 COMMANDS = Parser("commands", st.builds(list.__add__, _commands, _words(_FAMILY)), _run_phiscale)
 OPTIONS = Parser("options", _words(tuple(name.replace("_", "-") for name in _FIELDS)), _read_options)
+OUTPUTS = Parser("outputs of a command", _outputs, _read_output)
+TEMPLATES = Parser("placeholders of a command", _templates, _read_template)
