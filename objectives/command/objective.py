@@ -1,6 +1,6 @@
 """The objective of a person's own training: a command that is run for every trial, and prints its score.
 
-Run: python -m scripts.run_search --study mine --command "python train.py --depth {depth} --width {width}
+Run: phiscale search --study mine --command "python train.py --depth {depth} --width {width}
      --resolution {resolution} --seed {seed}"
 """
 

@@ -7,7 +7,7 @@ import functools
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -113,11 +113,6 @@ class ObjectiveSettings:
         """The options of these settings that are not the default, for messages."""
         changed = (name for name in names if getattr(self, name) != getattr(type(self), name))
         return ", ".join(f"--{name.replace('_', '-')}" for name in changed)
-
-    @classmethod
-    def stored(cls, plain: Mapping[str, Any]) -> ObjectiveSettings:
-        """The settings that ``config.json`` holds. Raises ``SettingsError``, and ``TypeError`` for other names."""
-        return cls(**{**plain, "own": CommandSettings(**plain.get("own", {}))})
 
     @cached_property
     def cost_model(self) -> CostModel:
