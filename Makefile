@@ -26,7 +26,7 @@ check: $(READY)
 	$(MAKE) test
 
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/zensical build --strict
 
 format: $(READY)
 	$(BIN)/ruff format .
