@@ -8,7 +8,7 @@ from collections.abc import Iterator
 LONGEST = 30
 """Words of a sentence."""
 _NO_PROSE = re.compile(r"^(\||#|:::|--8<--|!\[| {4}\S)")
-_END = re.compile(r"(?<=[.!?])[)\"]?\s+(?=[\"'(`*\[]*[A-Z0-9`])")
+_END = re.compile(r"(?<=[.!?])[)\"]?\s+(?=[\"'(`*\[]*(?:[A-Z0-9`]|phiscale))")
 
 
 def prose(markdown: str) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""The documentation: every command and snippet in README and docs is run or parsed, and the pages build.
+"""README and documentation: every block is run or parsed in the order of its page, and the pages build.
 
-Executed, in the order of each file, in one folder with tiny images and a record: every Python block, every
-``python -m phiscale`` command, and those ``scripts`` commands that SMALL names, with its settings appended. The other
-``python -m`` commands are parsed by the parsers of their modules; of ``make``, ``pip``, ``pytest`` and other people's
-programs the target, the extras, the options and the files are looked up. A line that is none of these fails.
+Each page has one folder with tiny images, a stand-in for the reader's own training program, and a record. There it
+runs every Python block and every ``phiscale`` command that SMALL or ``phiscale.cli`` names, with the settings of SMALL
+appended. NOT_RUN names the commands that are parsed only, each with its reason. Of ``make`` the recipe is
+looked up, and that of ``make search`` is run. Of ``pip``, ``pytest`` and other people's programs the extras, options
+and files are looked up. A line that is none of these fails.
 """
 
 from __future__ import annotations
@@ -33,25 +34,50 @@ from phiscale.cli import main as phiscale_main
 from scripts.shared import console
 from tests.interop import require
 from tests.markdown_blocks import code_blocks, inline_code
+from tests.sentences import LONGEST, long_sentences, prose
 from tests.tiny_data import TINY, striped_images
 
 ROOT = Path(__file__).parent.parent
+SCRIPTS = {
+    "search": "run_search",
+    "confirm": "confirm",
+    "check": "check_proxy",
+    "calibrate": "calibrate_cost",
+    "reproduce": "reproduce",
+    "report": "report",
+    "dashboard": "dashboard",
+    "onnx": "export_onnx",
+}
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _SMALL_TRAINING = ("--train.images-seen", "96", "--train.batch-size", "4", "--train.train-images", "48")
 _SMALL_TRAINING += ("--train.validation-images", "16")
+_SMALL_SEARCH = ("--trials", "2", "--baselines", "none", "--quiet", "--workers", "1")
 SMALL = {
-    "run_search": ("--trials", "2", "--baselines", "none", "--quiet", "--cache", "cache", *_SMALL_TRAINING),
+    "run_search": (*_SMALL_SEARCH, "--cache", "cache", *_SMALL_TRAINING),
     "confirm": ("--phis", "1", "--seeds", "1", "--images", "16", "--epochs", "2"),
     "calibrate_cost": ("--metric", "macs"),  # counted: times of a busy machine may fit nothing
     "check_proxy": ("--points", "6", "--seeds", "2", *_SMALL_TRAINING),
     "export_onnx": ("--phi", "1", "--budget", "nominal"),
+    "report": (),
 }
-"""Commands that are executed, and what is appended so that each takes about a second: a later option wins."""
-PARSED_ONLY = ("--workers", "--rate-plane", "--storage", "--track mlflow", "--track wandb", "CUDA_VISIBLE_DEVICES")
-"""What other processes, servers, files that a command writes only at need, large packages and GPUs are needed for."""
+"""Commands that are run, and what is appended so that each takes about a second: a later option wins."""
+NOT_RUN = {
+    "--executor ray": "a cluster takes half a minute to start: test_scripts_cluster",
+    "--rate-plane": "check writes that file only if it is needed: test_scripts_check_proxy",
+    "--storage-file": "a PostgreSQL server: test_scripts_postgresql",
+    "--track mlflow": "a large package that is not installed: test_scripts_tracking",
+    "--track wandb": "a large package that is not installed: test_scripts_tracking",
+    "phiscale dashboard": "stays running: test_report_live",
+    "phiscale reproduce": "takes minutes at its smallest: test_scripts_reproduce",
+    "python -m benchmarks.": "takes minutes: measurements are no tests",
+    "python -m tests.fuzz": "takes minutes",
+    "CUDA_VISIBLE_DEVICES": "a GPU",
+}
+"""Commands whose options are parsed only, and why; what runs them is named after it."""
 PROGRAMS = ("optuna-dashboard", "ray", "tensorboard")
 """Other people's programs that stay running: their options are looked up in their help."""
+README_LINES = 130
 
 
 @pytest.fixture
@@ -68,6 +94,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.transpose(1, 2, 0)).save(place)
     (tmp_path / "net.json").write_text(json.dumps(TINY.to_dict()))
+    (tmp_path / "train.py").write_text("import json, sys\nprint(json.dumps({'score': 0.5 + 0.01 * float(sys.argv[2])}))\n")
     (tmp_path / "storage.txt").write_text("postgresql+psycopg://user:secret@host/db\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -81,32 +108,44 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         sys.modules.pop(path.stem, None)
 
 
-def run_python(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch, *, parse_only: bool) -> None:
-    """One ``python -m module words`` in this process."""
-    name = module.removeprefix("scripts.")
-    if module == "phiscale":
-        assert phiscale_main(words) == 0, words
-        return
-    if module == "pytest":
-        assert all((ROOT / word).exists() for word in words if word.startswith("tests/"))
-        return
-    if module in ("venv", "pip"):
-        check_extras(words)
-        return
+def run_script(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch, *, parse_only: bool) -> None:
+    """A command of ``scripts``, or one of ``benchmarks`` and ``tests``, in this process."""
     for word in words:
         if word.startswith(("timm:", "torchvision:")):
             require(word.partition(":")[0])
     command = importlib.import_module(module)
-    assert command.__doc__
-    assert f"python -m {module}" in command.__doc__ or "Run: phiscale " in command.__doc__
-    if parse_only or name not in SMALL:
-        parse(command, words, monkeypatch)
-        return
+    name = module.removeprefix("scripts.")
     parse(command, words, monkeypatch)  # as it stands, before anything is appended
-    own = {"--objective", "--command"} & {*words}  # which are refused together with options of the proxy training
+    if parse_only or name not in SMALL:
+        assert parse_only, f"{module} {words} has to be in SMALL or in NOT_RUN"
+        return
+    own = "--objective" in words or "--command" in words  # which are refused together with options of the training
     small = [word for word in SMALL[name] if not own or word not in _SMALL_TRAINING]
     monkeypatch.setattr(sys, "argv", [name, *words, *small])
     assert command.main() == 0, words
+
+
+def run_phiscale(words: list[str], monkeypatch: pytest.MonkeyPatch, *, parse_only: bool) -> None:
+    """One ``phiscale`` command; what follows ``>`` is the file that takes its output."""
+    place = words.index(">") if ">" in words else len(words)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out) if place < len(words) else contextlib.nullcontext():
+        if words[0] in SCRIPTS:
+            run_script(f"scripts.{SCRIPTS[words[0]]}", words[1:place], monkeypatch, parse_only=parse_only)
+        else:
+            assert phiscale_main(words[:place]) == 0, words
+    for name in words[place + 1 :]:
+        Path(name).write_text(out.getvalue())
+        compile(out.getvalue(), name, "exec")
+
+
+def run_make(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read what a target would do in a fresh clone, and do the last of it if that is a search."""
+    words = ["make", "--dry-run", "--always-make", "-C", str(ROOT), target]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    (last,) = [line for line in lines if not line.startswith("make")][-1:]
+    if " search " in last:
+        run_line(last, monkeypatch)
 
 
 def parse(command: object, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,16 +194,23 @@ def check_extras(words: list[str]) -> None:
 def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line of a block."""
     words = shlex.split(line, comments=True)
-    parse_only = any(mark in line for mark in PARSED_ONLY)
+    parse_only = any(mark in line for mark in NOT_RUN)
     while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
         words.pop(0)
     program, arguments = words[0].removeprefix(".venv/bin/"), words[1:]
-    if program == "python" and arguments[0] == "-m":
-        run_python(arguments[1], arguments[2:], monkeypatch, parse_only=parse_only)
+    if program == "phiscale":
+        run_phiscale(arguments, monkeypatch, parse_only=parse_only)
     elif program == "make":
-        assert all(re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE) for target in arguments)
-    elif program == "pip":
+        for target in arguments:
+            run_make(target, monkeypatch)
+    elif program == "pip" or (program == "python" and arguments[1] in ("venv", "pip")):
         check_extras(arguments)
+    elif program == "python" and arguments[1] == "pytest":
+        assert all((ROOT / word).exists() for word in arguments if word.startswith("tests/"))
+    elif program == "python":
+        run_script(arguments[1], arguments[2:], monkeypatch, parse_only=parse_only)
+    elif line.split("#")[0].strip() == ". .venv/bin/activate":
+        return
     elif program in PROGRAMS:
         subcommand = arguments[:1] if program == "ray" else []
         shown = subprocess.run(
@@ -195,14 +241,12 @@ def test_commands_and_snippets(page: Path, folder: Path, monkeypatch: pytest.Mon
         require("tensorboard")
     if "ray start" in page.read_text(encoding="utf-8"):
         require("ray", extra="cluster")
-    if "export_onnx" in page.read_text(encoding="utf-8"):
+    if "phiscale onnx" in page.read_text(encoding="utf-8"):
         for library in ("onnx", "onnxscript", "onnxruntime"):
             require(library)
     blocks = list(code_blocks(page.read_text(encoding="utf-8")))
-    if any("results/demo" in block.text or "--study demo" in block.text for block in blocks):
-        run_line("python -m scripts.run_search --study demo", monkeypatch)
-    if any("--record constants.json" in block.text for block in blocks):
-        (folder / "constants.json").write_bytes((folder / "results" / "demo" / "constants.json").read_bytes())
+    if "demo" in " ".join(block.text for block in blocks) and not any("make search" in block.text for block in blocks):
+        run_line("phiscale search --study demo", monkeypatch)
     for block in blocks:
         if block.title:
             (folder / block.title).write_text(block.text)
@@ -210,7 +254,7 @@ def test_commands_and_snippets(page: Path, folder: Path, monkeypatch: pytest.Mon
             exec(compile(block.text, f"{page.name}: {block.text[:40]}", "exec"), {})  # noqa: S102 - the subject
         elif block.language == "json":
             json.loads(block.text)
-        elif is_tree(block.text) or is_formula(block.text):
+        elif is_tree(block.text) or is_formula(block.text) or (block.language == "text" and "-> 0." in block.text):
             continue
         else:
             assert block.language in ("", "sh", "bash"), f"{page.name}: a block of {block.language!r} is not checked"
@@ -255,6 +299,24 @@ def test_files_and_modules_that_are_mentioned_exist() -> None:
                 assert (ROOT / f"{span.replace('.', '/')}.py").exists(), f"{page.name} mentions {span}"
             if re.fullmatch(r"(scripts|objectives|search|report|benchmarks|docs|tests|phiscale)/[\w/]+\.\w+", span):
                 assert (ROOT / span).exists(), f"{page.name} mentions {span}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_sentences_are_short(page: Path) -> None:
+    assert [found for part in prose(page.read_text(encoding="utf-8")) for found in long_sentences(part)] == []
+
+
+def test_a_long_sentence_is_found() -> None:
+    text = "# Title\n\n- Short. " + "word " * LONGEST + "`some code`.\n\n| " + "cell " * 40 + "|\n\n    indented code\n"
+    assert [len(long_sentences(part)) for part in prose(text)] == [1]
+
+
+def test_the_readme_is_short_and_reaches_another_project_in_five_commands() -> None:
+    text = PAGES[0].read_text(encoding="utf-8")
+    assert len(text.splitlines()) < README_LINES
+    (block,) = [block for block in code_blocks(text) if "> model.py" in block.text]
+    assert block.text.splitlines()[0] == "make search"
+    assert len(block.text.splitlines()) <= 5
 
 
 @pytest.fixture(scope="module")
