@@ -13,7 +13,7 @@ from phiscale.triangle import CostModel, Multipliers, ScalingConstants
 
 @dataclass(frozen=True)
 class CountedNetwork:
-    """A network that phiscale has no spec of, such as one of a person's own factory: sizes and counted cost."""
+    """Sizes and counted cost of a network without a spec, such as one of a user's own factory."""
 
     source: str
     """What made it, e.g. ``package.module:attribute``."""
@@ -28,7 +28,7 @@ class CountedNetwork:
     base_cost: Cost
     """Counted cost of the baseline."""
     fingerprint: str
-    """Equal for networks that are trained as one."""
+    """Equal for networks that count as the same network."""
 
     def growth(self, cost_model: CostModel) -> float:
         """Cost as a multiple of the baseline's, by the metric of the cost model."""
@@ -38,7 +38,7 @@ class CountedNetwork:
 
 
 AnyNetwork = ScaledNetwork | CountedNetwork
-"""What an objective may say it trains."""
+"""What an objective may name as the network that it trains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +65,9 @@ class Evaluation:
 class Objective(Protocol):
     """Scores scaling constants; what ``--objective package.module:attribute`` must name.
 
-    ``direction`` is ``maximize`` or ``minimize``. ``describe`` returns plain JSON values that tell two settings
-    apart whose scores cannot be compared; of these the record takes ``network`` (a spec as ``NetworkSpec.to_dict``
-    makes it), ``data`` and ``train`` (objects), ``phi`` (a number) and ``score`` (a name) where they are given.
+    ``direction`` is ``maximize`` or ``minimize``. ``describe`` returns plain JSON values, which must differ between
+    settings whose scores cannot be compared. The record takes ``network`` (a spec as ``NetworkSpec.to_dict`` makes it),
+    ``data`` and ``train`` (objects), ``phi`` (a number) and ``score`` (a name) from them, if they are given.
     ``rungs`` there is the list of lengths, in images seen, at which every evaluation has a score; ``epoch_images`` in
     ``data`` is the number of images in one epoch, by which lengths in epochs are read. ``network`` returns the network
     that constants stand for (None if the objective has none) and raises ``BudgetError`` where there is none.

@@ -42,7 +42,7 @@ class PowerLawObjective:
     kink_at: float = math.inf
     """Images seen beyond which the networks leave their power laws."""
     kink: float = 0.0
-    """Change of the drift beyond the kink, as a multiple of it: -2 turns it round."""
+    """Change of the drift beyond the kink, as a multiple of it: -2 reverses it."""
     noise: float = 0.0
     """Standard deviation of one score, drawn anew for each rung, pair of constants and seed."""
     cost_model: CostModel = FLOPS
@@ -99,4 +99,4 @@ class PowerLawObjective:
 MOVING = PowerLawObjective(optimum=Shares(0.2, 0.6, 0.2), drift=(0.0, -0.08, 0.08), noise=0.005)
 """From width towards resolution, as on photographs."""
 KINKED = dataclasses.replace(MOVING, kink_at=40_000, kink=-4.0)
-"""The drift turns round after the second rung."""
+"""The drift reverses after the second rung."""

@@ -113,9 +113,9 @@ class ProxyObjective:
             return estimate_seconds(network.spec, self.data, self.train)
 
     def try_factory(self) -> None:
-        """Train the baseline of a factory for one step on the device, and build a network of the size that is asked.
-
-        What no trial could do ends here, with the reason. Nothing is done for a spec. Raises ``SettingsError``.
+        """Train the baseline of a factory for one step on the device, and build a network of the size that is asked
+        for. If either fails, every trial would fail, so the search ends here with the reason. Nothing is done for a
+        spec. Raises ``SettingsError``.
         """
         base = self.growth.base
         if not isinstance(base, Factory):
@@ -127,7 +127,7 @@ class ProxyObjective:
         try:
             with _factory_errors(baseline):
                 try_training(baseline.spec, self.data, self.train)
-            if equal is not None and self.growth.phi > 0:  # a small baseline may have nothing to lose
+            if equal is not None and self.growth.phi > 0:  # a small baseline may be unable to shrink
                 grown = nominal_factory(base, equal, self.growth.phi)
                 if grown.cost.params <= baseline.cost.params:
                     count_member(base.member(grown.asked))  # raises why it cannot be built
@@ -163,14 +163,14 @@ class ProxyObjective:
 
 @contextlib.contextmanager
 def _factory_errors(network: TrainableNetwork) -> Iterator[None]:
-    """Turn what a person's own network raises into ``TrialError``; errors of ours stay as they are."""
+    """Turn exceptions of a user's own network into ``TrialError``; errors of phiscale stay unchanged."""
     try:
         yield
     except BudgetError as error:
         raise TrialError("factory", str(error)) from error
     except PhiscaleError:
         raise
-    except Exception as error:  # a person's own module may raise anything
+    except Exception as error:  # a user's own module may raise anything
         if isinstance(network, ScaledNetwork):
             raise
         raise TrialError("factory", f"{network.spec.name} cannot be trained: {first_line(error)}") from error

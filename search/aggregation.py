@@ -1,7 +1,7 @@
 """Fewer places for a surface of many networks: those that lie close together count as repeats at their mean place.
 
-A surface costs the third power of its places, and is smooth: beyond some hundred places more of them tell it no more
-than the mean of each cell of a lattice, which weighs as much as it holds evaluations.
+The cost of a surface grows with the third power of its places, and the surface is smooth. So beyond some hundred
+places, the mean of each cell of a lattice tells as much, weighted by its number of evaluations.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from search.scaling import Array
 
 MOST_PLACES = 300
-"""Distinct places up to which each is kept."""
+"""Up to this many distinct places, each is kept."""
 _STEPS = 20
 """Cells of the triangle along a side, where there are more."""
 
 
 def merge_places(shares: Array) -> Array:
-    """The shares (n, 3), or where more than ``MOST_PLACES`` are distinct, the mean shares of the cell of each."""
+    """The shares (n, 3), or the mean shares of the cell of each if more than ``MOST_PLACES`` are distinct."""
     if len(shares) <= MOST_PLACES or len(np.unique(np.round(shares, 9), axis=0)) <= MOST_PLACES:
         return shares
     cells = np.round(shares[:, :2] * _STEPS)  # the third share follows
@@ -32,7 +32,7 @@ def merge_places(shares: Array) -> Array:
 
 
 def merge_networks(groups: Sequence[tuple[Array, Array]]) -> Sequence[tuple[Array, Array]]:
-    """Networks given by shares (3,) and the values of their trainings (m, k), those of one place as one."""
+    """Networks given by shares (3,) and the values of their trainings (m, k); those of one place become one."""
     if len(groups) <= MOST_PLACES:
         return groups
     places = merge_places(np.array([shares for shares, _ in groups]))

@@ -1,4 +1,4 @@
-"""What a study aims at: the length of training for which constants are recommended, and whether rungs can reach it."""
+"""The aim of a study: the training length for which constants are recommended, and whether the rungs can reach it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Aim:
     score_name: str = "score"
     """What is measured, e.g. ``accuracy``."""
     horizon: int | None = None
-    """Images seen of the training that will be run; None for the longest rung."""
+    """Images seen in the training that will really be run; None for the longest rung."""
     counted: int | None = None
-    """Validation images on which an accuracy is counted; None where that is not known, and for other scores."""
+    """Validation images on which an accuracy is counted; None if unknown, and for other scores."""
 
 
 def aim_of(settings: SearchSettings | None, described: Mapping[str, Any], direction: str) -> Aim:
-    """What a study aims at, from its settings (None: not known) and from what its objective says of itself.
+    """The aim of a study, from its settings (None: not known) and from the objective's description.
 
     Raises ``SettingsError`` for a horizon of which its rungs can say nothing.
     """

@@ -44,7 +44,7 @@ _ARGUMENTS = {
     "--workers 1": "executor=InProcess()",
     "--workers": "workers",
 }
-"""What stands for the options of commands in Python."""
+"""The Python name of each command option."""
 
 
 def search(
@@ -64,9 +64,10 @@ def search(
 
     ``objective`` is a function ``score(alpha, beta, gamma, seed)``, an ``objective(trial)`` of Optuna, or an
     ``objectives.contract.Objective``; ``direction`` is that of a function. With a ``folder`` the study and its results
-    are kept there and the same call resumes; without one nothing is written. ``take_over`` works on a study though
-    another driver holds it: that one has ended. ``executor`` says where evaluations run (``search.executors``), by
-    default in this process. ``settings`` are further fields of ``SearchSettings`` (``method``, ``seed``, ``seeds``,
+    are kept there and the same call resumes; without one nothing is written. ``take_over`` works on a study although
+    another driver holds it: use it if that one has ended. ``executor`` says where evaluations run
+    (``search.executors``), by default in this process. ``settings`` are further fields of ``SearchSettings``
+    (``method``, ``seed``, ``seeds``,
     ``horizon_images`` ...). Raises ``SettingsError`` and ``StudyError``.
     """
     with _advice_for_python(), _verbosity_kept():
@@ -90,7 +91,7 @@ def search(
 def recommend(study: Study, cost_model: CostModel | None = None) -> Recommendation:
     """The recommendation of any study that holds alpha, beta, gamma and values.
 
-    ``cost_model`` is that of a study which does not say it: phiscale's own and those with a ``ConstantsSampler`` do.
+    ``cost_model`` is needed for a study that does not store it; those of phiscale and of a ``ConstantsSampler`` do.
     Finished trials that lack constants or lie off the surface are left out, and counted in a note. Raises
     ``StudyError`` where no trial is left, ``SettingsError`` for a study of several objectives or another cost model.
     """
@@ -134,7 +135,7 @@ def _check_type(name: str, value: object, kind: type, what: str) -> None:
 
 @contextlib.contextmanager
 def _advice_for_python() -> Iterator[None]:
-    """Name arguments in the errors within, where the commands have options."""
+    """Name arguments of Python in errors, in place of the options of commands."""
     try:
         yield
     except PhiscaleError as error:
@@ -147,7 +148,7 @@ def _advice_for_python() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _verbosity_kept() -> Iterator[None]:
-    """Leave the verbosity of Optuna as it was: the driver silences it."""
+    """Restore Optuna's verbosity at the end, because the driver silences it."""
     import optuna
 
     before = optuna.logging.get_verbosity()

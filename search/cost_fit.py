@@ -29,7 +29,7 @@ class CostFit:
 def fit_exponents(multipliers: Sequence[Multipliers], costs: Sequence[float]) -> CostFit:
     """Fit the costs (any unit, above 0) of networks with these realised multipliers.
 
-    Raises ``DataError`` for costs that are not finite and above 0, or a design that does not tell the axes apart.
+    Raises ``DataError`` for costs that are not finite and above 0, or networks that do not vary all axes independently.
     """
     from scipy import stats
 

@@ -1,8 +1,8 @@
 """The driver of a study: the one process that proposes, submits, tells and writes.
 
 Workers only evaluate (``search/executors``); none of them sees the study. The driver holds the study for its life
-(``search/hold.py``), keeps its trials in memory, and reads the storage only for trials that a person enqueued. A trial
-that was running when a driver ended is done again by the next one.
+(``search/hold.py``), keeps its trials in memory, and reads the storage only for trials that a user enqueued. The next
+driver repeats a trial that was running when a driver ended.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from optuna import Study
 
 _HOPELESS = 5
-"""A study whose first trials all fail, this many, ends with the reason of the last."""
+"""A study whose first trials all fail, as many as this, ends with the reason of the last one."""
 _AHEAD = 8
-"""For so many workers one more trial waits at the executor: none is idle while the next points are chosen."""
+"""For every so many workers one more trial waits at the executor, so that no worker is idle while points are chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +61,16 @@ class StudyPlace:
 
     name: str
     folder: Path | None
-    """Of its results; None keeps nothing, and the study in memory."""
+    """Folder of its results; None stores nothing and keeps the study in memory."""
     storage: str | None = None
     """See ``search.storage``; None for SQLite in the folder."""
     take_over: bool = False
-    """Work on the study though another driver holds it: that one has ended."""
+    """Work on the study although another driver holds it, because that one has ended."""
     patience: float = 300.0
     """Seconds for which a database that does not answer is tried again."""
 
     def __post_init__(self) -> None:
-        """Keep the place where it is when a person's code changes the current folder."""
+        """Make the paths absolute, because a user's code may change the current folder."""
         object.__setattr__(self, "folder", self.folder and self.folder.absolute())
         object.__setattr__(self, "storage", absolute_name(self.storage))
 
@@ -89,9 +89,8 @@ def run_study(
 
     ``work`` is what workers call with constants and seed, ``objective.evaluate`` if None; ``opened`` is called once the
     study is there and its settings fit, before the first trial. Raises ``SettingsError`` and ``StudyError`` before the
-    first trial where something is missing or does not fit, and ``StudyError`` where every one of the first trials
-    fails, a person's code raises, or the storage fails. ``KeyboardInterrupt`` goes on to the caller; what was running
-    is done again by the next run.
+    first trial if something is missing or does not fit. Raises ``StudyError`` if all of the first trials fail, a user's
+    code raises, or the storage fails. ``KeyboardInterrupt`` is passed on; the next run repeats what was running.
     """
     import optuna
 
@@ -115,7 +114,7 @@ def run_study(
             driver.run()
         finally:
             executor.close()
-            with contextlib.suppress(Exception):  # nothing here may hide why the run ends; the next driver mends it
+            with contextlib.suppress(Exception):  # nothing here may hide why the run ends; the next driver repairs it
                 end_transactions(study)
                 driver.put_back()
             with contextlib.suppress(Exception):
@@ -125,7 +124,7 @@ def run_study(
 
 @dataclass(eq=False)
 class _Running:
-    """A trial that is out at the executor."""
+    """A trial whose evaluations the executor runs."""
 
     begun: optuna.Trial
     trial: Trial
@@ -133,7 +132,7 @@ class _Running:
     jobs: dict[int, Job] = field(default_factory=dict)
     """By seed."""
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
-    """By seed: those that have come back."""
+    """By seed: those that have returned."""
 
 
 class _Driver:
@@ -161,7 +160,7 @@ class _Driver:
         self._total = 0
 
     def begin(self, opened: Callable[[Study], None]) -> None:
-        """Take stock: end what an earlier driver left running, say what is there."""
+        """Mark what an earlier driver left running as failed, and print what the study holds."""
         left = self._patience(self._take_stock)
         self._total = self._settings.trials or (self._with_known() if self._settings.is_grid else DEFAULT_TRIALS)
         opened(self._study)
@@ -175,7 +174,7 @@ class _Driver:
         self._progress.begin(list(self._trials.values()), self._total, notes)
 
     def run(self) -> None:
-        """Trials until the study has as many as asked for, or has learnt what was asked for."""
+        """Run trials until the study has the requested number, or meets its stopping rule."""
         stopped: str | None = None
         while True:
             if stopped is None:
@@ -183,7 +182,7 @@ class _Driver:
             begun = self._submit() if stopped is None else 0
             if not self._running and not begun:
                 break
-            for outcome in self._executor.wait() if self._running else ():  # all that began may have failed at once
+            for outcome in self._executor.wait() if self._running else ():  # all that began may have failed immediately
                 self._take(outcome)
         self._patience(self._say_stopped, stopped or f"{self._total} trials")
 
@@ -192,13 +191,13 @@ class _Driver:
         self._study.set_user_attr(STOPPED, reason)
 
     def put_back(self) -> None:
-        """Mark what still runs as interrupted; the next driver does it again."""
+        """Mark running trials as interrupted; the next driver repeats them."""
         self._hold.check()
         for running in self._running.values():
             self._mark_failed(running.begun)
 
     def _take_stock(self) -> int:
-        """Read all trials; end those that run, whose driver has ended. How many trials are to be done again."""
+        """Read all trials, and mark those whose driver has ended. Return how many trials have to be repeated."""
         if STOPPED in self._study.user_attrs:
             self._study.set_user_attr(STOPPED, None)
         for trial in self._study.get_trials(deepcopy=False):
@@ -210,7 +209,7 @@ class _Driver:
         return len(to_redo(found))
 
     def _with_known(self) -> int:
-        """How many trials the study has once all planned and interrupted ones are done."""
+        """How many trials the study will have when all planned and interrupted ones are done."""
         trials = list(self._trials.values())
         waiting = sum(trial.state == "WAITING" for trial in trials) + len(to_redo(trials))
         return sum(trial.is_attempt for trial in trials) + waiting + len(still_to_do(self._plan.plans, trials))
@@ -219,7 +218,7 @@ class _Driver:
         return replace(self._history, trials=list(self._trials.values()))
 
     def _submit(self) -> int:
-        """Begin a trial for each idle worker, by one fit for all of them; how many began."""
+        """Begin a trial for each idle worker, with one fit for all of them. Return how many began."""
         workers = self._executor.workers
         history = self._now()
         count = min(workers + workers // _AHEAD - len(self._running), self._total - history.taken)
@@ -269,7 +268,7 @@ class _Driver:
         return Job((running.begun.number, seed), (running.trial.constants, seed), needed)
 
     def _take(self, outcome: Outcome) -> None:
-        """What one evaluation gave."""
+        """Take the outcome of one evaluation."""
         number, seed = outcome.key
         running = self._running.get(number)
         if running is None:
@@ -288,7 +287,7 @@ class _Driver:
             self._finish(running)
 
     def _lengths(self, running: _Running) -> list[int] | None:
-        """The lengths at which every evaluation of the study has a score; None while that is not known."""
+        """The lengths at which every evaluation of the study has a score; None if not yet known."""
         if self._stated is not None:
             return list(self._stated)
         for evaluation in running.evaluations.values():
@@ -329,7 +328,7 @@ class _Driver:
         self._hold.check()
         for name, given in result_attributes(result).items():
             begun.set_user_attr(name, given)
-        for length in sorted(rungs):  # each once, though a database that did not answer is told again
+        for length in sorted(rungs):  # each once, even if a database that did not answer is asked again
             begun.report(rungs[length], length)
             del rungs[length]
         self._study.tell(begun, value, skip_if_finished=True)
@@ -355,7 +354,7 @@ class _Driver:
         self._study.tell(begun, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
     def _network_or_problem(self, constants: ScalingConstants) -> tuple[AnyNetwork | None, TrialError | None]:
-        """The objective's network, and why there is none where it cannot be reached."""
+        """The objective's network, or why there is none."""
         try:
             return network_at(self._objective, constants), None
         except TrialError as error:
@@ -364,7 +363,7 @@ class _Driver:
             return None, TrialError("budget", str(error))
 
     def _is_open(self, constants: ScalingConstants) -> bool:
-        """Whether constants stand for a network with which no trial has failed."""
+        """Whether constants stand for a network with which no trial has failed so far."""
         network, problem = self._network_or_problem(constants)
         key = _key(network, constants)
         return problem is None and not any(t.failure and t.fingerprint == key for t in self._trials.values())
@@ -379,7 +378,7 @@ class _Driver:
 
 
 class _TheirError(StudyError):
-    """An exception of a person's code, which ends the run the first time."""
+    """An exception of a user's code, which ends the run the first time."""
 
     def __init__(self, trial: Trial, seed: int, outcome: Raised) -> None:
         alpha, beta, gamma = trial.constants.as_tuple()
@@ -392,5 +391,5 @@ class _TheirError(StudyError):
 
 
 def _key(network: AnyNetwork | None, constants: ScalingConstants) -> str:
-    """What tells points apart: the fingerprint of the network, the constants where there is none."""
+    """What identifies a point: the fingerprint of the network, or the constants if there is none."""
     return network.fingerprint if network else repr(constants.as_tuple())

@@ -1,4 +1,4 @@
-"""Trials that a person enqueued, by ``Study.enqueue_trial`` or the dashboard: taken once, and never lost."""
+"""Trials that a user enqueued, by ``Study.enqueue_trial`` or the dashboard: each is taken once, and never lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def take_enqueued(study: Study, cost_model: CostModel, seed: int, count: int) -> list[tuple[Trial, Plan]]:
     """Begin at most ``count`` of the waiting trials; constants that were not given are drawn by the seed.
 
-    Those whose constants are none, or leave no room on the surface, fail with that reason.
+    Those with impossible constants, or that leave no room on the surface, fail with that reason.
     """
     from optuna.trial import TrialState
 
@@ -45,7 +45,7 @@ def take_enqueued(study: Study, cost_model: CostModel, seed: int, count: int) ->
             begun = study.ask()
             constants = suggest_constants(begun, cost_model)
             shares_of_constants(constants, cost_model)
-        except (ArithmeticError, TypeError, ValueError) as error:  # a person can enqueue anything
+        except (ArithmeticError, TypeError, ValueError) as error:  # a user can enqueue anything
             reason = one_line(f"{error}; enqueued with {given}")
             failure = Failure(kind="constants", reason=reason)
             fail_trial(study, frozen, failure_attributes(failure))

@@ -1,4 +1,4 @@
-"""What an objective says and returns, checked: its description, and the scores of one evaluation."""
+"""Checks of what an objective returns: its description, and the scores of one evaluation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def described(objective: Objective) -> dict[str, Any]:
 def network_at(objective: Objective, constants: ScalingConstants) -> AnyNetwork | None:
     """The objective's network. Raises ``SettingsError`` where it returns something else.
 
-    What else a person's code raises becomes ``TrialError``: there is no such network, as with ``BudgetError``.
+    Other exceptions of a user's code become ``TrialError``: there is no such network, as with ``BudgetError``.
     """
     try:
         network = objective.network(constants)
@@ -71,9 +71,8 @@ def network_at(objective: Objective, constants: ScalingConstants) -> AnyNetwork 
 
 
 def target_growth(plain: Mapping[str, Any], cost_model: CostModel) -> float:
-    """The growth of cost that an objective's networks are held to, from what ``described`` gave of it.
-
-    ``target ** phi``; phi is 1 where it has none.
+    """The growth of cost of an objective's networks, from its description: ``target ** phi``, with phi 1 if none is
+    given.
     """
     phi = plain.get("phi")
     return float(cost_model.target ** (1.0 if phi is None else phi))
@@ -90,7 +89,7 @@ class Evaluate:
         return self.objective.evaluate(constants, seed=seed)
 
     def memory(self) -> tuple[str, int, int]:
-        """Of the device on which the objective evaluates, where it says so: name, bytes in all, bytes free."""
+        """Name, total bytes and free bytes of the device on which the objective evaluates, if it tells them."""
         say = getattr(self.objective, "memory", None)
         return say() if say else ("", 0, 0)
 
@@ -99,7 +98,7 @@ def checked(evaluation: Any, lengths: Sequence[int] | None) -> Evaluation:
     """The evaluation in plain numbers, if its rungs are the ``lengths`` of the study (None: not known yet).
 
     Raises ``TrialError`` for a score that is not finite or beyond ``LARGEST_SCORE``, ``SettingsError`` for anything
-    else that is not as it should be.
+    else that is wrong.
     """
     try:
         rungs = {
@@ -125,7 +124,7 @@ def _number(value: Any) -> float:
 
 
 def _with_rest(evaluation: Any, score: float, rungs: Mapping[int, float]) -> Evaluation:
-    """With what stands with the scores, as plain values. Raises ``SettingsError`` where that cannot be stored."""
+    """The evaluation with its other fields as plain values. Raises ``SettingsError`` if they cannot be stored."""
     try:
         seconds = checks.real("seconds", checks.plain(evaluation.seconds), SettingsError)
         memory = checks.real("peak_memory", checks.plain(evaluation.peak_memory), SettingsError)

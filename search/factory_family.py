@@ -1,4 +1,4 @@
-"""The family of a person's own factory: counted where its code is, and kept in the record for where it is not."""
+"""The family of a user's own factory: counted here, where its code is, and stored in the record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from phiscale.files import write_text
 from phiscale.record import SearchRecord
 
 MEMBER_PHIS = (0.0, 1.0, 2.0, 3.0)
-"""Sizes that are counted; each takes the factory some tens of calls, and longer the larger it is."""
+"""Sizes that are counted. Each takes some tens of calls of the factory, which take longer for larger networks."""
 
 
 def keep_members(folder: Path, objective: Objective) -> SearchRecord:

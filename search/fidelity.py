@@ -6,11 +6,11 @@ Symbols
     c_ab      mean over all pairs of different seeds s != t of cov(a_s, b_t)
     r         c_xy / sqrt(c_xx * c_yy), capped to [-1, 1]
 
-Noise makes a plain rank correlation too low, because it reorders networks; noise that a rung shares with the longest
-rung of the same training makes it too high. Noise of different seeds is independent, so every covariance across
-different seeds holds the differences of the networks alone. Where c_xx or c_yy is not above 0 in 95 % of bootstrap
-draws, that order cannot be told from noise, and there is no correlation to give. Kendall's correlation has no such
-correction, so it is left out. The order meant is that on the validation images of the study, which all seeds share.
+Noise makes a plain rank correlation too low, because it reorders networks. Noise that a rung shares with the longest
+rung of the same training makes it too high. Noise of different seeds is independent, so a covariance across different
+seeds contains only the differences of the networks. Where c_xx or c_yy is not above 0 in 95 % of bootstrap draws, that
+order cannot be told from noise, and no correlation is given. Kendall's correlation has no such correction, so it is
+left out. The order is that on the validation images of the study, which all seeds share.
 
 Sources: Spearman 1904, "The proof and measurement of association between two things" (correction for attenuation);
 percentile bootstrap over networks, Efron & Tibshirani 1993, chapter 13.
@@ -27,9 +27,9 @@ import numpy.typing as npt
 from phiscale.errors import DataError
 
 FEWEST = 6
-"""Networks below which a rank correlation says nothing."""
+"""With fewer networks, a rank correlation says nothing."""
 _TAIL = 0.05
-"""On each side of a 90 % interval; also the largest part of bootstrap draws without an order that is let pass."""
+"""Probability on each side of a 90 % interval; also the largest accepted part of bootstrap draws without an order."""
 
 _Array = npt.NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Fidelity:
     spearman: RankCorrelation | None
     """Corrected for noise; None where it is undetermined."""
     undetermined: Literal["", "setting", "reference"]
-    """Whose order cannot be told from noise; empty where both can."""
+    """Settings whose order cannot be told from noise; empty if both can."""
     networks: int
     seeds: int
 

@@ -1,4 +1,4 @@
-"""A person's own function as an objective: ``score(alpha, beta, gamma, seed)``, or ``objective(trial)`` of Optuna."""
+"""A user's own function as an objective: ``score(alpha, beta, gamma, seed)``, or ``objective(trial)`` of Optuna."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class FunctionObjective:
-    """Scores constants by a function of the person's own, which returns a number or an ``Evaluation``."""
+    """Scores constants by a user's own function, which returns a number or an ``Evaluation``."""
 
     function: Callable[..., Any]
     cost_model: CostModel
     direction: str = "maximize"
 
     def describe(self) -> dict[str, object]:
-        """What tells the function from others, see ``search.identity``."""
+        """What identifies the function, see ``search.identity``."""
         return {"objective": identity(self.function)}
 
     def network(self, constants: ScalingConstants) -> AnyNetwork | None:  # noqa: ARG002 - the contract
-        """None: the function alone knows what it trains."""
+        """None: only the function knows what it trains."""
         return None
 
     def evaluate(self, constants: ScalingConstants, *, seed: int) -> Evaluation:
@@ -81,9 +81,8 @@ class FunctionObjective:
 
 
 def as_objective(given: Any, cost_model: CostModel, direction: str = "maximize") -> Objective:
-    """An objective from what a person gave: one, a class or function that makes one, or a function that scores.
-
-    A function that makes one has no parameters at all. ``direction`` is that of a function that scores. Raises
+    """An objective from what the user gave: an objective, a class or function that makes one, or a function that
+    scores. A function that makes one has no parameters at all. ``direction`` belongs to a function that scores. Raises
     ``SettingsError`` for anything else.
     """
     if _is_objective(given):
@@ -128,7 +127,7 @@ def _refuse_what_gives_no_score(function: Any) -> None:
 
 
 def _makes(given: Any) -> bool:
-    """Whether it is a class whose objects can be objectives, or a function, without parameters that must be given."""
+    """Whether it is a class whose objects can be objectives, or a function, that can be called without arguments."""
     if isinstance(given, type):
         return not _needed(given) and all(hasattr(given, name) for name in ("describe", "network", "evaluate"))
     return inspect.isroutine(given) and not inspect.isbuiltin(given) and not _parameters(given)
@@ -156,13 +155,13 @@ def _needed(function: Any) -> list[str]:
 
 
 def _takes_constants(function: Any) -> bool:
-    """Whether it can be called with alpha, beta and gamma by name, and needs nothing else than a seed."""
+    """Whether it can be called with alpha, beta and gamma by name, and needs at most a seed in addition."""
     named = {p.name for p in _parameters(function) if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     return {*PARAMETERS} <= named and {*_needed(function)} <= {*_GIVEN} & named
 
 
 def _takes_trial(function: Any) -> bool:
-    """Whether it can be called with one thing, which is not one of the constants; a function of C takes no trial."""
+    """Whether it can be called with one argument that is not one of the constants; a function of C takes no trial."""
     needed = _needed(function)
     first = next((p for p in _parameters(function) if p.name in needed), None)
     by_place = first is not None and first.kind is not first.KEYWORD_ONLY
@@ -170,7 +169,7 @@ def _takes_trial(function: Any) -> bool:
 
 
 def _shown(given: Any) -> str:
-    """The name of a thing, with its parameters where it has any: what a person needs to find the mistake."""
+    """The name of an object, with its parameters if it has any, so that the user finds the mistake."""
     name = getattr(given, "__qualname__", None) or type(given).__name__
     try:
         return f"{name}{inspect.signature(given)}" if inspect.isroutine(given) else str(name)

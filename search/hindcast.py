@@ -1,4 +1,4 @@
-"""The longest rung as the shorter rungs predict it, against its measurement: whether the extrapolation can be trusted.
+"""Whether the extrapolation can be trusted: the longest rung as shorter rungs predict it, against its measurement.
 
 Symbols: n networks, k rungs, m trainings of one network. Source of the corrected rank correlation: Spearman 1904, "The
 proof and measurement of association between two things".
@@ -18,39 +18,39 @@ from search.horizon import Scale, fit, fit_lines, network_means
 from search.scaling import Array
 
 LEAST_COVERAGE, LEAST_RANK = 0.75, 0.5
-"""The hindcast's intervals of contrasts, which should hold in 90 %, and its rank correlation have to reach these; the
-rank correlation only as far as noise allows, see ``Hindcast.least_rank``."""
+"""Bounds for the part of contrasts inside their 90 % intervals, and for the rank correlation; the latter is lowered if
+noise requires it, see ``Hindcast.least_rank``."""
 _RANK_DRAWS = 400
 _LEAST_RELIABILITY = 0.25
-"""Part of the measured differences that is no noise, below which their order says nothing about a prediction."""
+"""If less than this part of the measured differences is not noise, their order says nothing about a prediction."""
 _FEWEST_REPEATS = 6
-"""Repeated trainings from which the noise is taken; with fewer it is the surface's estimate."""
+"""From so many repeated trainings on, the noise is taken from them; with fewer it is the surface's estimate."""
 _Z90 = 1.6449
 
 
 @dataclass(frozen=True)
 class Hindcast:
-    """The longest rung as the rungs up to a quarter of it predict it, against its measurement."""
+    """The longest rung as the rungs up to a quarter of it predict it, compared with its measurement."""
 
     rungs: tuple[int, ...]
     """Images seen at the rungs that predict."""
     longest: int
     """Images seen at the rung that is predicted."""
     bias: float
-    """Mean predicted score less mean measured score."""
+    """Mean predicted score minus mean measured score."""
     coverage: float
     """Part of the contrasts between two networks that lie inside their 90 % interval."""
     rank: float | None
-    """Rank correlation of predicted and measured scores, corrected for the noise of both; None where noise is most of
-    the differences of one of them, so that their order says nothing."""
+    """Rank correlation of predicted and measured scores, corrected for the noise of both; None if most of the
+    differences of one of them is noise, so that their order says nothing."""
     least_rank: float
-    """What the rank correlation has to reach: 0.5, or where noise makes that lower, the 5 % quantile of what the
-    prediction itself expects of it."""
+    """Bound of the rank correlation: 0.5, or if noise makes it lower, the 5 % quantile of what the prediction itself
+    expects."""
     regret: float
     """Score lost at the longest rung by the constants that the short rungs recommend, by the surface fitted there."""
     repeats: float
-    """Times as many trainings of every network as there were, with which noise would not hide the order; at most 1
-    where it does not."""
+    """Factor on the trainings of every network with which noise would not hide the order; at most 1 if it does not
+    now."""
     networks: int
 
     def to_json(self) -> dict[str, Any]:
@@ -72,9 +72,8 @@ class Hindcast:
 def hindcast(
     groups: Sequence[tuple[Array, Array]], lengths: Sequence[int], scale: Scale, lattice: Array
 ) -> Hindcast | None:
-    """Check the extrapolation on rungs that were measured; None with fewer than two rungs up to a quarter.
-
-    ``groups`` holds for every network its shares (3,) and the values of its trainings (m, k). Of many networks those
+    """Check the extrapolation on measured rungs; None with fewer than two rungs up to a quarter of the longest.
+    ``groups`` holds for every network its shares (3,) and the values of its trainings (m, k). With many networks, those
     that lie close together count as one.
     """
     networks, groups = len(groups), merge_networks(groups)
@@ -124,26 +123,26 @@ def _replicate_noise(groups: Sequence[tuple[Array, Array]]) -> float | None:
 
 
 def _reliability(measured: Array, noise: Array) -> float:
-    """Part of the variance of measured values that is no noise; below 0 where the noise is larger than all of it."""
+    """Part of the variance of measured values that is not noise; below 0 if the noise exceeds the variance."""
     variance = float(measured.var())
     return 1 - float(noise.mean()) / variance if variance > 0 else -math.inf
 
 
 def _prediction_reliability(mean: Array, covariance: Array) -> float:
-    """Part of the variance of the true values that their predictions have: the rest is uncertainty of prediction."""
+    """Part of the variance of the true values that the predictions explain; the rest is uncertainty of prediction."""
     variance = float(mean.var())
     return variance / (variance + float(np.diag(covariance).mean())) if variance > 0 else 0.0
 
 
 def _rank(predicted: Array, measured: Array, reliable: tuple[float, float]) -> float | None:
-    """Spearman's correlation over the root of both reliabilities (Spearman 1904), at most 1."""
+    """Spearman's correlation divided by the root of both reliabilities (Spearman 1904), at most 1."""
     if min(reliable) < _LEAST_RELIABILITY:
         return None
     return float(_corrected_ranks(predicted, measured[None], reliable)[0])
 
 
 def _least_rank(mean: Array, covariance: Array, noise: Array, reliable: tuple[float, float]) -> float:
-    """The bound of ``_rank``: what it reaches in 95 % of measurements drawn from the prediction with its noise."""
+    """The bound of ``_rank``: it is reached in 95 % of measurements drawn from the prediction with its noise."""
     if min(reliable) < _LEAST_RELIABILITY:
         return LEAST_RANK
     values, vectors = np.linalg.eigh(covariance + np.diag(noise))
@@ -161,7 +160,7 @@ def _corrected_ranks(predicted: Array, measured: Array, reliable: tuple[float, f
 
 
 def _repeats(reliability: float) -> float:
-    """Factor on the trainings of every network that lifts a reliability to its bound; infinite where all is noise."""
+    """Factor on the trainings of every network that raises a reliability to its bound; infinite if all is noise."""
     if reliability <= 0:
         return math.inf
     return (1 / reliability - 1) / (1 / _LEAST_RELIABILITY - 1)

@@ -1,4 +1,4 @@
-"""What a method of the search may look at when it proposes the next points."""
+"""What a method of the search may use when it proposes the next points."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.trial import Plan, Trial, running_trial
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """The trials of a study so far, and what is asked of it."""
+    """The trials of a study so far, and its settings."""
 
     trials: Sequence[Trial]
     """All of them, running ones too."""
@@ -28,17 +28,19 @@ class History:
 
     @property
     def taken(self) -> int:
-        """Trials that count or run. Interrupted ones do not count, so that a kill changes no turn."""
+        """Trials that count or run. Interrupted ones do not count, so that a kill does not change the order of
+        proposals."""
         return sum(trial.is_attempt or trial.is_running for trial in self.trials)
 
     @property
     def places(self) -> int:
-        """Places of the even spread that are taken."""
+        """Positions of the even spread that are taken."""
         return 1 + max((trial.plan.place for trial in self.trials if trial.plan.place is not None), default=-1)
 
     @property
     def next_seed(self) -> int:
-        """Another one for every trial: a resumed study then asks for the same points as an uninterrupted one."""
+        """A different seed for every trial, so that a resumed study asks for the same points as an uninterrupted
+        one."""
         return (self.settings.seed * 1_000_003 + self.taken) % 2**32
 
     @cached_property
@@ -61,7 +63,7 @@ class History:
             return surface_at(self.rows, self.aim)
 
     def with_running(self, plans: Sequence[Plan]) -> History:
-        """The same once these run; the surface, which they do not change, is not fitted again."""
+        """The history when these run too; they do not change the surface, which is not fitted again."""
         if not plans:
             return self
         running = [running_trial(-1, plan, self.cost_model) for plan in plans]

@@ -1,9 +1,9 @@
-"""Who works on a study: one driver holds it for its life, and every other one is refused.
+"""Who works on a study: one driver holds it while it runs, and every other one is refused.
 
 The claim is stored with the study, so that a driver in another folder or on another host sees it. On the driver's own
-host a locked file tells whether it lives: the operating system releases the lock when its process ends, however it
-ends. Of another host nothing can be told; there ``--take-over`` declares the driver dead. A driver whose claim was
-taken over stops before it writes again.
+host a locked file tells whether it runs: the operating system releases the lock when its process ends, however it ends.
+Nothing can be known of another host; there ``--take-over`` declares the driver dead. A driver whose claim was taken
+over stops before it writes again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Hold:
             raise
 
     def check(self) -> None:
-        """Raise ``StudyError`` where the study has been taken over, or this process is a fork of the driver's."""
+        """Raise ``StudyError`` if the study was taken over, or if this process is a fork of the driver's."""
         if os.getpid() != self._process:
             raise StudyError(
                 f"process {os.getpid()} is a fork of the driver of the study {self._study.study_name!r}, process "
@@ -67,7 +67,7 @@ class Hold:
             raise StudyError(f"the study {self._study.study_name!r} was taken over{by}; this search ends here")
 
     def release(self) -> None:
-        """Let others have the study."""
+        """Release the study."""
         try:
             with contextlib.suppress(StudyError):
                 self.check()
@@ -84,7 +84,7 @@ class Hold:
 
 
 def is_driven(study: Study) -> bool:
-    """Whether a driver may be at work; False only where it is known that none is. A look that changes nothing."""
+    """Whether a driver may be at work; False only if it is known that none is. Changes nothing."""
     claim = study.user_attrs.get(_KEY)
     return claim is not None and _lives(claim)
 
@@ -128,7 +128,7 @@ def _locked(path: Path) -> FileLock:
 
 
 def _lives(claim: dict[str, Any]) -> bool:
-    """Whether the driver lives, as far as can be told: True for one of another host."""
+    """Whether the driver runs, as far as is known: True for one of another host."""
     if claim.get("host") != _host():
         return True
     if claim.get("token") in _HELD:
@@ -137,7 +137,7 @@ def _lives(claim: dict[str, Any]) -> bool:
         return _is_locked(Path(claim["lock"]))
     if int(claim["process"]) == os.getpid():
         return False
-    with contextlib.suppress(PermissionError):  # it is another user's
+    with contextlib.suppress(PermissionError):  # it belongs to another user
         try:
             os.kill(int(claim["process"]), 0)
         except ProcessLookupError:
@@ -146,7 +146,7 @@ def _lives(claim: dict[str, Any]) -> bool:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a living process holds the file, by a look that leaves the file as it is."""
+    """Whether a running process holds the lock of the file; the file stays unchanged."""
     if not path.is_file():
         return False
     try:

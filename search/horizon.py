@@ -2,20 +2,19 @@
 
 Symbols: n trainings, k rungs, N points of the triangle.
     lengths  (k,)    images seen at each rung, shortest first
-    values   (n, k)  scores on the scale on which they are straight in log length; larger is better
-    x        (k,)    log2 of the lengths: one unit is a doubling
-    level    (n,)    value of a training's line at the centre of the rungs
-    slope    (n,)    rise of its line per doubling
+    values (n, k) scores on a scale on which they are linear in log length; larger is better x (k,) log2 of the lengths:
+    one unit is a doubling level (n,) value of a training's line at the centre of the rungs slope (n,) rise of its line
+    per doubling
 
 Each training has a line ``level + slope * (x - centre)``: a power law of its error rate or loss. Levels and slopes of
 neighbouring networks are alike, so one surface is fitted to each, and the surface at the horizon is
 ``level surface + reach * slope surface`` with ``reach`` the doublings from the centre. Its variance is the sum of both,
 so it widens with the distance by itself. Weighted by the noise of each rung, level and slope of a training have
-independent errors. Trainings of one network count once, by their mean: they share what rounding made of that network,
-which no repetition averages out.
+independent errors. Trainings of one network count once, by their mean: they share the effect of rounding on that
+network, which repetition does not average out.
 
-No real network keeps its power law for ever. Beyond the longest rung the slope of each corner of the triangle may bend
-by a fifth (one standard deviation) of the mean slope, and that of the points between in proportion.
+No real network keeps its power law for ever. Beyond the longest rung the slope of each corner of the triangle may
+change by a fifth (one standard deviation) of the mean slope, and that of other points in proportion.
 
 Sources: Hestness et al. 2017, "Deep learning scaling is predictable, empirically" (power laws of the error);
 Alabdulmohsin et al. 2023, arXiv 2305.13035 (the best shape moves with compute).
@@ -36,14 +35,14 @@ from search.scaling import Array
 from search.surface import Calibration, Model, Surface, fit_surface
 
 _BEND = 0.2
-"""Standard deviation of the bend of a corner's slope, as a part of the mean slope: from the lattice of CIFAR-10
+"""Standard deviation of the change of a corner's slope, as a part of the mean slope: from the lattice of CIFAR-10
 (``benchmarks/bench_horizon.py``), where rungs up to 40,000 images seen predict 160,000."""
 _LEAST_ERROR = 5e-4
-"""Error rates below this count as this: half an image of a thousand."""
+"""Smaller error rates count as this: half an image of a thousand."""
 _KEPT_AT_MOST = 300
-"""Values beyond which no surface is kept: each would take some 100 MiB at 1,000."""
+"""With more values no surface is kept: at 1,000 values each would take some 100 MiB."""
 _ENOUGH_FOR_NOISE = 12
-"""Trainings below which every rung counts the same."""
+"""With fewer trainings, every rung has the same weight."""
 
 
 class Fitted(Protocol):
@@ -75,12 +74,12 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True)
 class Scale:
-    """Scores as values, larger where better, that are straight in log length."""
+    """Scores as values that are linear in log length, where larger is better."""
 
     kind: str
     """``log error`` (of a score that is 1 at best), ``log loss`` (0 at best), or ``score``."""
     sign: float
-    """Of the kind ``score``: 1 where larger scores are better, -1 where smaller ones are."""
+    """For the kind ``score``: 1 if larger scores are better, else -1."""
 
     def to_values(self, scores: Array) -> Array:
         """Values of scores of any shape."""
@@ -112,7 +111,7 @@ def plain_scale(direction: str) -> Scale:
 
 
 def law_scale(scores: Array, direction: str, score_name: str) -> Scale:
-    """The scale of the power law: of the error rate for an accuracy, of a loss where all are above 0, else none."""
+    """The scale of the power law: the error rate for an accuracy, the loss if all are above 0, else the plain score."""
     if score_name == "accuracy" and direction == "maximize" and scores.max() <= 1:
         return Scale("log error", 1.0)
     if direction == "minimize" and scores.min() > 0:
@@ -128,7 +127,7 @@ def _kept(shares: bytes, values: bytes, counting_error: float | None) -> Surface
 def fit(shares: Array, values: Array, counting_error: float | None = None) -> Surface:
     """The surface of values (n,) at shares (n, 3); the last small ones are kept, since several parts ask for them.
 
-    Of many networks those that lie close together count as one.
+    With many networks, those that lie close together count as one.
     """
     shares = merge_places(shares)
     if len(values) > _KEPT_AT_MOST:
@@ -145,7 +144,7 @@ class LineSurface:
     reach: float
     """Doublings from the centre of the rungs."""
     bend: float = 0.0
-    """Standard deviation by which the value at a corner may leave its line."""
+    """Standard deviation of the value at a corner from its line."""
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -159,12 +158,12 @@ class LineSurface:
 
     @property
     def network_effect(self) -> float:
-        """Standard deviation by which a network leaves the surface there."""
+        """Standard deviation of a network from the surface there."""
         return math.hypot(self.level.network_effect, self.reach * self.slope.network_effect)
 
     @property
     def seed_effect(self) -> float:
-        """Standard deviation of what one seed does to all values there."""
+        """Standard deviation of the common effect of one seed on all values there."""
         return math.hypot(self.level.seed_effect, self.reach * self.slope.seed_effect)
 
     @property
@@ -190,7 +189,7 @@ class LineSurface:
 
     def draws(self, shares: Array, count: int, seed: int) -> Array:
         """``count`` surfaces from the posterior, (count, N)."""
-        generator = np.random.default_rng([seed, 1])  # draws come ordered by model: shuffled, the pairs are independent
+        generator = np.random.default_rng([seed, 1])  # draws are ordered by model; shuffled, pairs are independent
         slopes = generator.permutation(self.slope.draws(shares, count, seed + 1))
         bends = self.bend * generator.standard_normal((count, 3)) @ shares.T
         return self.level.draws(shares, count, seed) + self.reach * slopes + bends
@@ -220,8 +219,7 @@ def line_parts(shares: Array, values: Array, lengths: Sequence[int]) -> tuple[Ar
 
 
 def rung_noise(shares: Array, values: Array) -> Array:
-    """Standard deviation of one training at each rung, (k,), up to a factor: what a quadratic in the shares leaves.
-
+    """Standard deviation of one training at each rung, (k,), up to a factor: the residual of a quadratic in the shares.
     Near the ceiling of a score the last rungs are the noisiest, and count less. All are 1 with few trainings.
     """
     if len(values) < _ENOUGH_FOR_NOISE:

@@ -1,8 +1,8 @@
-"""What tells a person's function from others, so that no study mixes the scores of two of them.
+"""What identifies a user's function, so that no study mixes the scores of two functions.
 
-A function that its module holds is known by its name: whoever mends it goes on with its study. Another one (a lambda, a
-function within a function) is known by its code too. What a function was made with (the arguments of a partial, plain
-values of a closure, the attributes of an object) tells it from others of its name.
+A function of a module is known by its name: after a change of its code, the study can be resumed. Another one (a
+lambda, a function within a function) is known by its code too. The arguments of a partial, plain values of a closure
+and the attributes of an object also distinguish functions of the same name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _LONGEST = 1000
-"""Characters of what a value says of itself, beyond which it is not stored."""
+"""A longer text of a value is not stored, in characters."""
 Plain = str | int | float | bool | None | list[Any] | dict[str, Any]
 
 
@@ -26,7 +26,7 @@ def identity(function: Any) -> Plain:
     """JSON values that are equal for equal functions; the name alone where that is enough."""
     try:
         return _identity(function)
-    except RecursionError:  # of objects that hold each other
+    except RecursionError:  # for objects that refer to each other
         return _unlike_any(function)
 
 
@@ -63,13 +63,13 @@ def _is_held(function: Any) -> bool:
 
 
 def _steps(code: types.CodeType) -> tuple[Any, ...]:
-    """What a code object does, without where it stands."""
+    """What a code object does, without its position in the file."""
     constants = tuple(_steps(c) if isinstance(c, types.CodeType) else _sorted(c) for c in code.co_consts)
     return code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars
 
 
 def _sorted(constant: Any) -> str:
-    """Sets of text have another order in every process."""
+    """Sets of text have a different order in every process."""
     return repr(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant)
 
 
@@ -78,9 +78,9 @@ def _plain_values(values: Mapping[str, Any]) -> dict[str, Plain]:
 
 
 def _plain(value: Any) -> Plain:
-    """Equal for equal values; what cannot be told apart is equal to nothing, so that no study of it can be resumed."""
+    """Equal for equal values. A value that cannot be compared equals nothing, so that no study of it can be resumed."""
     if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)  # which JSON has not
+        return repr(value)  # which JSON does not have
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, (list, tuple)):

@@ -16,7 +16,7 @@ _CHUNK = 2**16
 
 
 class Journal(JournalFileBackend):
-    """Optuna's, for which a full disk is a storage that failed."""
+    """Optuna's backend, with a full disk reported as a storage that failed."""
 
     def __init__(self, path: Path) -> None:
         """Make the file if it is not there."""
@@ -34,9 +34,8 @@ class Journal(JournalFileBackend):
             super().append_logs(logs)
 
     def cut_incomplete_line(self) -> None:
-        """Cut a last line that a full disk, or the end of a machine, left incomplete: nothing could be appended.
-
-        Under the lock of whoever writes, so that nobody is about to complete it.
+        """Cut a last line that a full disk or a power cut left incomplete; otherwise nothing could be appended. It
+        holds the writers' lock, so that nobody is about to complete it.
         """
         self._own_lock.acquire()
         try:
@@ -50,7 +49,7 @@ class Journal(JournalFileBackend):
 
 
 def _end_of_last_line(file: Any) -> int:
-    """The place behind the last line break."""
+    """The position after the last line break."""
     place, chunk = file.seek(0, os.SEEK_END), b""
     while place and b"\n" not in chunk:
         place = max(0, place - _CHUNK)

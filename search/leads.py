@@ -1,9 +1,9 @@
 """How far the recommendation is ahead of each measured rule, from the surface at both points together.
 
-The surface knows a rule's network from all trials around it, not from its own score alone, and what it does not know
-of both points it does not know of them alike: their difference is surer than either. The intervals hold for all rules
-together in 90 % (Bonferroni), and say so much about networks as they are rounded: each of the two has an effect of its
-own. Nothing is called ahead by a study that hardly measured a network twice: its noise is a guess.
+The surface estimates a rule's network from all trials around it, not from its own score alone. The errors at both
+points are correlated, so their difference is more certain than either. The intervals hold for all rules together in 90
+% (Bonferroni), for networks as they are rounded: each of the two has its own effect. If hardly any network was measured
+twice, the noise is a guess and nothing is called ahead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Lead:
     half_width: float
     """Half of the interval that holds for all rules together in 90 %."""
     result: str
-    """``ahead``, ``behind``, ``not distinguishable``, or ``unknown`` where too few networks were measured twice."""
+    """``ahead``, ``behind``, ``not distinguishable``, or ``unknown`` if too few networks were measured twice."""
 
 
 def leads(rows: Sequence[Measurement], fitted: tuple[Fitted, Scale], recommended: Shares) -> tuple[Lead, ...]:

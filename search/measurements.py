@@ -14,7 +14,7 @@ from phiscale.triangle import CostModel, Multipliers, ScalingConstants, Shares, 
 from search.trial import COLUMNS, Trial, row
 
 _NAMED = 8
-"""Trials of a network that its name lists."""
+"""How many trials the name of a network lists."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Measurement:
     """One network (or point) of a study with all its evaluations."""
 
     names: tuple[str, ...]
-    """Baselines and grid points it stands for; empty for a sampled point."""
+    """Rules and grid points it stands for; empty for a sampled point."""
     constants: ScalingConstants
     """The constants asked for."""
     shares: Shares
@@ -45,7 +45,7 @@ class Measurement:
 
     @property
     def name(self) -> str:
-        """A name for people: its trials, and the baselines it stands for."""
+        """A name for display: its trials, and the rules it stands for."""
         numbers = ", ".join(str(number) for number in self.trials[:_NAMED])
         if len(self.trials) > _NAMED:
             numbers += f" and {len(self.trials) - _NAMED} more"

@@ -19,7 +19,7 @@ _OWN_STUDY = "use search.ConstantsSampler in an Optuna study of your own (docs/h
 
 
 class ConstantsTrial(FixedTrial):
-    """Suggests the constants of a plan as they are, and nothing else. Raises ``SettingsError`` for all else."""
+    """Suggests the constants of a plan unchanged. Raises ``SettingsError`` for any other parameter."""
 
     def __init__(self, constants: ScalingConstants, cost_model: CostModel) -> None:
         super().__init__(dict(zip(PARAMETERS, constants.as_tuple(), strict=True)))
@@ -63,7 +63,7 @@ def range_error(name: str, asked: BaseDistribution, whole: FloatDistribution) ->
 
 
 def pruned_error() -> SettingsError:
-    """Of an objective that prunes its trial."""
+    """The error of an objective that prunes its trial."""
     return SettingsError(
         f"expected an objective that returns a score, got TrialPruned; {_OWN_STUDY}, where pruners work"
     )

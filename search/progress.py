@@ -1,4 +1,4 @@
-"""What a person sees of a run; the commands have theirs in ``scripts/shared/console.py``."""
+"""What the user sees of a run; that of the commands is in ``scripts/shared/console.py``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from search.trial import Trial
 
 
 class Progress(Protocol):
-    """Told of the beginning of a run, and of every trial that ends."""
+    """Called at the beginning of a run, and for every trial that ends."""
 
     def begin(self, trials: list[Trial], total: int, notes: list[str]) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Which trials come next: those to do again, the planned points, repeats, and what the method proposes."""
+"""Which trials come next: those to repeat, the planned points, replicates, and what the method proposes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def still_to_do(plans: Iterable[Plan], trials: Sequence[Trial]) -> list[Plan]:
 
 
 def to_redo(trials: Sequence[Trial]) -> list[Plan]:
-    """The interrupted trials that none has done again."""
+    """The interrupted trials that no other trial has repeated."""
     redone = {trial.plan.redo_of for trial in trials}
     waiting = (trial for trial in trials if is_interrupted(trial) and trial.number not in redone)
     return [replace(trial.plan, redo_of=trial.number) for trial in waiting]
@@ -84,7 +84,7 @@ def next_plans(history: History, plans: Sequence[Plan], count: int) -> list[Plan
 
 
 def _proposed(history: History, chosen: Sequence[Plan], count: int) -> list[Plan]:
-    """Points of the method up to the next repeat, given those that are chosen already."""
+    """Points of the method up to the next replicate, given those that are already chosen."""
     taken = history.taken
     turns = range(taken + len(chosen) + 1, taken + count)
     free = 1 + next((at for at, turn in enumerate(turns) if repeat(history, turn)), len(turns))

@@ -1,6 +1,6 @@
 """From noisy trials to constants: the maximum of a fitted surface, with what cannot be told apart from it.
 
-The best observed trial is the luckiest of many; it is reported beside the recommendation, never instead of it.
+The best observed trial is the luckiest of many; it is reported next to the recommendation, never instead of it.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from search.scaling import Array, are_equal
 from search.threads import one_thread
 
 FINE_STEPS = 100
-"""Lattice on which the maximum is looked for."""
+"""Steps of the lattice on which the maximum is searched."""
 REGION_STEPS = 20
-"""Lattice on which the region is given."""
+"""Steps of the lattice on which the region is given."""
 _DRAWS = 1000
 _BLUR = 0.5
-"""Part of the draws whose optimum is spread over its neighbours on the lattice: no surface is right to a step. Chosen
-on random landscapes (``benchmarks/bench_search.py``), where it lifts the region's hold from 0.8 to 0.9."""
+"""Part of the draws whose optimum is spread over its neighbours on the lattice, because no surface is exact to one
+step. Chosen on random landscapes (``benchmarks/bench_search.py``), where it lifts the region's hold from 0.8 to 0.9."""
 FEWEST = 8
-"""Networks below which no surface is fitted."""
+"""With fewer networks, no surface is fitted."""
 _Z90 = 1.6449
 _MOST_TIMES = 20
-"""Times as many trainings of every network beyond which more of them are no advice."""
+"""If more than this factor of trainings of every network is needed, more trainings are not advised."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """Whether the constants could be recommended for the horizon that was asked for."""
+    """Whether the constants could be recommended for the requested horizon."""
 
     images: int
     """The horizon, in images seen."""
@@ -54,7 +54,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Constants, and how sure they are."""
+    """Constants, and how certain they are."""
 
     constants: ScalingConstants
     shares: Shares
@@ -71,7 +71,7 @@ class Recommendation:
     length: int | None = None
     """Images seen of the training that the constants are for; None where training length plays no part."""
     outlook: Outlook | None = None
-    """Of the horizon that was asked for; None where none was."""
+    """For the requested horizon; None if there is none."""
     leads: tuple[Lead, ...] = ()
     """Over every measured rule; empty without a surface."""
 
@@ -89,10 +89,7 @@ class Prediction:
 
 
 def predict(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim, *, steps: int = 60) -> Prediction | None:
-    """The surface at the horizon on a lattice of ``steps``, for pictures.
-
-    None where too few networks or equal scores show none.
-    """
+    """The surface at the horizon on a lattice of ``steps``, for pictures. None for too few networks or equal scores."""
     if len(rows) < FEWEST or are_equal(np.array(_evaluations(rows))):
         return None
     points = as_array(lattice(steps, cost_model))
@@ -120,7 +117,7 @@ def surface_at(rows: Sequence[Measurement], aim: Aim) -> tuple[Fitted, Scale]:
 
 
 def _counting_error(scores: Array, aim: Aim) -> float | None:
-    """Standard deviation of the best of these accuracies for being counted on so many images; None for other scores."""
+    """Standard deviation of the best of these accuracies from counting that many images; None for other scores."""
     if aim.counted is None:
         return None
     part = float(np.clip(scores.max(), 0.5 / aim.counted, 1 - 0.5 / aim.counted))
@@ -146,7 +143,7 @@ def _observed(rows: Sequence[Measurement]) -> tuple[Array, Array, tuple[int, ...
 def recommend(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> Recommendation:
     """The recommendation for the horizon from all measured networks.
 
-    Where the horizon cannot be determined it is for the longest rung, and ``outlook`` says so. Raises ``StudyError``
+    If the horizon cannot be determined, it is for the longest rung, and ``outlook`` says so. Raises ``StudyError``
     where there is no measurement.
     """
     if not rows:
@@ -217,7 +214,7 @@ def _outlook(horizon: int, lengths: Sequence[int], checked: Hindcast | None, see
 
 
 def _undecided(rows: Sequence[Measurement], cost_model: CostModel, observed: Observed) -> Recommendation:
-    """The middle of the triangle, and the whole of it as region, where all networks score the same."""
+    """The middle of the triangle, with the whole triangle as region, if all networks score the same."""
     axes = active_axes(cost_model)
     middle = Shares(*(1 / len(axes) if axis in axes else 0.0 for axis in range(3)))
     note = (
@@ -274,7 +271,7 @@ def _weights(surface: Fitted) -> dict[str, float]:
 
 
 def _highest(surface: Fitted, cost_model: CostModel) -> Shares:
-    """The point of the fine lattice where the surface is highest, looked for around the best of the coarse one."""
+    """The point of the fine lattice where the surface is highest, searched around the best of the coarse one."""
     coarse = lattice(REGION_STEPS, cost_model)
     best = as_array([coarse[int(np.argmax(surface.means(as_array(coarse))))]])
     points = lattice(FINE_STEPS, cost_model)
@@ -307,8 +304,8 @@ def optimum_region(
 ) -> tuple[tuple[Shares, ...], float]:
     """The fewest lattice points that hold the surface's maximum with ``probability``, likeliest first, and the gain.
 
-    Of the optima of drawn surfaces half count for their neighbours too. The gain is what knowing the surface without
-    error would add to the score at ``recommended``, in expectation.
+    Half of the optima of drawn surfaces also count for their neighbours. The gain is the expected rise of the score at
+    ``recommended`` if the surface were known exactly.
     """
     points = lattice(REGION_STEPS, cost_model)
     draws = surface.draws(as_array([*points, recommended]), _DRAWS, seed=0)

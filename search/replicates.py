@@ -11,10 +11,9 @@ _SURE = 1.6449
 
 
 def repeat(history: History, turn: int) -> Plan | None:
-    """The network to measure again at this turn; None where it is not the turn of one.
-
-    Of the networks that may be the best (their upper 90 % bound reaches the highest expected score) it is the one with
-    the fewest evaluations, and of these the one that is expected to score highest. A grid is repeated when it is done.
+    """The network to measure again in this trial; None if this trial is not a replicate. Candidates are networks that
+    may be the best: their upper 90 % bound reaches the highest expected score. The one with the fewest evaluations is
+    taken, and among equals the one with the highest expected score. A grid is repeated when it is done.
     """
     import numpy as np
 

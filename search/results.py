@@ -90,7 +90,7 @@ def _as_confirmed(record: SearchRecord, folder: Path) -> SearchRecord:
 def with_confirmation(record: SearchRecord, confirmation: Mapping[str, Any]) -> SearchRecord:
     """The record with what ``phiscale confirm`` found.
 
-    A score that it expects takes the place of that of the search, which the confirmation keeps as ``searched``.
+    Its expected score replaces that of the search, which the confirmation keeps as ``searched``.
     """
     searched = searched_estimate(record)
     confirmed = _possible(_estimate(confirmation.get("expected")), record.score_name)
@@ -105,7 +105,7 @@ def searched_estimate(record: SearchRecord) -> Estimate | None:
 
 
 def _estimate(value: object) -> Estimate | None:
-    """An estimate out of the free part of a record; None where there is none, or another thing."""
+    """An estimate from the free part of a record; None if there is none, or if it has another form."""
     try:
         return Estimate(**value) if isinstance(value, dict) else None
     except (TypeError, RecordError):
@@ -113,7 +113,8 @@ def _estimate(value: object) -> Estimate | None:
 
 
 def say_the_same(one: SearchRecord, other: SearchRecord) -> bool:
-    """Whether two records recommend the same constants for the same purpose: what confirms one confirms the other."""
+    """Whether two records recommend the same constants for the same purpose, so that one confirmation is valid for
+    both."""
     return _said(one) == _said(other)
 
 
@@ -125,7 +126,7 @@ def _said(record: SearchRecord) -> tuple[Any, ...]:
 def families(record: SearchRecord, base: NetworkSpec) -> dict[str, Any]:
     """The family at phi 0 to 7, by the formula and at matched real cost, as JSON values.
 
-    ``matched`` is a sentence in place of the rows where a member cannot be reached.
+    ``matched`` is a sentence instead of rows if a member cannot be reached.
     """
     result: dict[str, Any] = {}
     for budget in ("nominal", "matched"):
@@ -144,7 +145,7 @@ def make_record(
     cost_model: CostModel,
     settings: SearchSettings | None,
 ) -> SearchRecord:
-    """The record of a study from its measured rows and the recommendation made of them.
+    """The record of a study from its measured rows and the recommendation.
 
     ``settings`` are those of the latest run, None where they are not known.
     """
@@ -207,7 +208,7 @@ def _horizon(recommendation: Recommendation) -> Horizon | None:
 
 
 def _possible(estimate: Estimate | None, score_name: str) -> Estimate | None:
-    """The estimate within what the score can be: an accuracy is a part of 1, a loss is not negative."""
+    """The estimate limited to possible scores: an accuracy lies in 0 to 1, a loss is not negative."""
     if estimate is None or score_name not in ("accuracy", "log_loss", "train_loss"):
         return estimate
     most = 1.0 if score_name == "accuracy" else math.inf

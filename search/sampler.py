@@ -49,10 +49,10 @@ class ConstantsSampler(BaseSampler):
     """Draws ``alpha``, ``beta`` and ``gamma`` with ``alpha * beta**2 * gamma**2 == 2``, or on another cost model.
 
     ``method`` is gp (default), qmc, random, tpe, cmaes, grid or lattice, and ``step`` and ``tolerance`` are those of a
-    grid, see ``search.settings.SearchSettings``. Trials that run count as pending, those that were pruned or failed as
-    tried without a score. Further parameters of the person's own are drawn by ``inner``, by default at random. Where a
-    trial was enqueued with one or two of the three constants, the others are chosen to fit. The study ends once all
-    points of a grid or lattice have been tried. The cost model is stored with the study. Raises ``SettingsError``.
+    grid, see ``search.settings.SearchSettings``. Running trials count as pending; pruned or failed ones count as tried
+    without a score. ``inner`` draws further parameters of the user, by default at random. If a trial was enqueued with
+    one or two of the three constants, the others are chosen to fit. The study ends once all points of a grid or lattice
+    have been tried. The cost model is stored with the study. Raises ``SettingsError``.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class ConstantsSampler(BaseSampler):
         self._inner = inner or RandomSampler(seed=seed)
         self._lock = threading.Lock()
         self._proposed: dict[tuple[str, int], Plan] = {}
-        """Points of trials that have not stored their parameters yet, by study and number."""
+        """Points of trials whose parameters are not yet stored, by study and number."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and other processes, which have a lock of their own."""
+        """For copies and other processes, which have their own lock."""
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -104,7 +104,8 @@ class ConstantsSampler(BaseSampler):
         return {**further, **self._fitted(trial, parameters_of(plan.constants, self._model))}
 
     def _fitted(self, trial: FrozenTrial, proposed: dict[str, float]) -> dict[str, float]:
-        """The proposal for the constants that were not enqueued; without room as it is, which is Optuna's own rule."""
+        """The proposal for the constants that were not enqueued. If they leave no room it is unchanged, which is
+        Optuna's rule."""
         given = {name: trial.system_attrs.get("fixed_params", {}).get(name) for name in PARAMETERS}
         fixed = {name: value for name, value in given.items() if isinstance(value, (int, float)) and value > 0}
         try:
@@ -116,13 +117,13 @@ class ConstantsSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A parameter of the person's own. Raises ``SettingsError`` for a constant, which has another range."""
+        """A further parameter of the user. Raises ``SettingsError`` for a constant, which has another range."""
         if param_name in PARAMETERS:
             raise range_error(param_name, param_distribution, distributions_of(self._model)[param_name])
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Store the cost model with the study. Raises ``SettingsError`` where it has another one, or several values."""
+        """Store the cost model with the study. Raises ``SettingsError`` if it has another one, or several values."""
         if len(study.directions) > 1:
             raise SettingsError(
                 f"expected a study of one objective for ConstantsSampler, got one of {len(study.directions)}"
@@ -133,8 +134,8 @@ class ConstantsSampler(BaseSampler):
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """For the inner sampler; ends ``Study.optimize`` after the last point of a grid.
 
-        Raises ``SettingsError`` for a finished trial without its three constants: nothing could be learnt from it, and
-        the next one would get the same point.
+        Raises ``SettingsError`` for a finished trial without its three constants: it teaches nothing, and the next one
+        would get the same point.
         """
         self._inner.after_trial(study, trial, state, values)
         with self._lock:
@@ -143,11 +144,11 @@ class ConstantsSampler(BaseSampler):
                 check_suggested(trial.params)
             is_done = self._settings.is_grid and not methods.propose(self._history(study), 1)
         if is_done:
-            with contextlib.suppress(RuntimeError):  # outside of optimize there is nothing to stop
+            with contextlib.suppress(RuntimeError):  # outside optimize there is nothing to stop
                 study.stop()
 
     def _plan(self, study: Study, trial: FrozenTrial) -> Plan:
-        """The next point; of a grid that has none left the one that was tried least often."""
+        """The next point; if a grid has none left, the one that was tried least often."""
         history = self._history(study, trial.number)
         plans = methods.propose(history, 1)
         if plans:
@@ -157,7 +158,7 @@ class ConstantsSampler(BaseSampler):
         return Plan(constants=min(points, key=lambda c: tried[point_key(shares_of_constants(c, self._model))]))
 
     def _history(self, study: Study, number: int | None = None) -> History:
-        """All trials but that of ``number``; each takes one place of the even spread."""
+        """All trials except ``number``; each takes one position of the even spread."""
         stored = trials_of(study.get_trials(deepcopy=False), self._model, ours=is_ours(study))
         known = {trial.number for trial in stored}
         asked = {n: plan for (name, n), plan in self._proposed.items() if name == study.study_name and n not in known}
@@ -175,7 +176,7 @@ class ConstantsSampler(BaseSampler):
 
 
 _FAILED = Failure(kind="", reason="")
-"""Of a trial that another program marked as failed."""
+"""The error for a trial that another program marked as failed."""
 
 
 def suggest_constants(trial: BaseTrial, cost_model: CostModel = FLOPS) -> ScalingConstants:
@@ -186,9 +187,8 @@ def suggest_constants(trial: BaseTrial, cost_model: CostModel = FLOPS) -> Scalin
 
 
 def fit_to(fixed: Mapping[str, float], proposed: Mapping[str, float], cost_model: CostModel) -> dict[str, float]:
-    """Constants of which some are fixed: the others share what is left as they do in the proposal.
-
-    Raises ``SettingsError`` where the fixed ones leave nothing, or are below 1.
+    """Constants of which some are fixed: the others share the rest in the ratio of the proposal. Raises
+    ``SettingsError`` if the fixed ones leave nothing, or are below 1.
     """
     exponents = dict(zip(PARAMETERS, cost_model.exponents, strict=True))
     left = room_left(fixed, cost_model)
@@ -201,7 +201,8 @@ def fit_to(fixed: Mapping[str, float], proposed: Mapping[str, float], cost_model
 
 
 def room_left(fixed: Mapping[str, float], cost_model: CostModel) -> float:
-    """What fixed constants leave of the triangle to the others, at most 1. Raises ``SettingsError`` for nothing."""
+    """The part of the growth that fixed constants leave to the others, at most 1. Raises ``SettingsError`` if nothing
+    is left."""
     exponents = zip(PARAMETERS, cost_model.exponents, strict=True)
     left = 1 - math.fsum(_log_share(fixed[name], power, cost_model) for name, power in exponents if name in fixed)
     if len(fixed) < len(PARAMETERS) and not -_ROUNDING <= left <= 1 + _ROUNDING:

@@ -1,7 +1,7 @@
 """From scores to values of mean 0 and variance 1 that a surface can be fitted to, and back.
 
-Scores far from the middle of all scores are drawn in by a logarithm, so that a diverged training or a heavy tail does
-not set the scale of the others. A warp presses poor scores together, which gives the top more room.
+Scores far from the median of all scores are compressed by a logarithm, so that a diverged training or a heavy tail does
+not set the scale of the others. A warp compresses poor scores, which gives the top more resolution.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ Array = NDArray[np.float64]
 _WARP = 0.7
 """Strength of the warp: scores in standard deviations go through exp(0.7 x)."""
 _LINEAR = 3.0
-"""Robust standard deviations from the middle up to which scores are taken as they are."""
+"""Up to so many robust standard deviations from the median, scores are unchanged."""
 _ROUNDING_ERROR = 1e-12
-"""Part of a score by which sums of equal numbers may differ."""
+"""Relative rounding error by which sums of equal numbers may differ."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """From scores to the values that a model is fitted to: centred, scaled, limited, perhaps warped."""
+    """From scores to the values to which a model is fitted: centred, scaled, limited, and warped if asked for."""
 
     centre: float
     scale: float
     warped: bool
     lowest: float
     highest: float
-    """Robust standard deviations from the middle, drawn in, of the poorest and the best of all scores: beyond these
-    scores grow as fast as there, so that a surface that extrapolates does not run away."""
+    """The poorest and the best of all scores, in compressed robust standard deviations from the median. Beyond these,
+    scores grow at the same rate as there, so that an extrapolating surface does not run away."""
     shift: float = 0.0
     stretch: float = 1.0
 
@@ -47,12 +47,12 @@ class Scaling:
         return self._unlimited(values)[0] * self.scale + self.centre
 
     def slope(self, values: Array) -> Array:
-        """How fast the score changes with the value, always positive; among poor scores that were drawn in, as before
-        these: how poor a diverged training is says nothing about where the best lies."""
+        """How fast the score changes with the value, always positive. Compressed poor scores use the rate before them,
+        because how poor a diverged training is says nothing about where the best one lies."""
         return self._unlimited(values)[1] * self.scale
 
     def jacobian(self, scores: Array) -> float:
-        """Logarithm of the volume by which the values of these scores are spread out."""
+        """Logarithm of the factor by which the values of these scores change volume."""
         standard = _limit((scores - self.centre) / self.scale)
         warp = float((math.log(_WARP) + _WARP * standard).sum()) if self.warped else 0.0
         return warp - len(scores) * math.log(self.stretch)
@@ -62,7 +62,7 @@ class Scaling:
         return float(self.slope(self.to_values(np.array([score])))[0])
 
     def _unlimited(self, values: Array) -> tuple[Array, Array]:
-        """Scores in robust standard deviations from the middle, and their derivative."""
+        """Scores in robust standard deviations from the median, and their derivative."""
         standard, slope = values * self.stretch + self.shift, np.full_like(values, self.stretch)
         if self.warped:
             standard, slope = (
@@ -76,13 +76,13 @@ class Scaling:
 
 
 def _limit(standard: Array) -> Array:
-    """The same up to some distance from 0, its logarithm beyond."""
+    """Unchanged up to some distance from 0, logarithmic beyond."""
     beyond = np.maximum(np.abs(standard) - _LINEAR, 0.0)
     return np.asarray(standard - np.sign(standard) * (beyond - np.log1p(beyond)))
 
 
 def are_equal(scores: Array) -> bool:
-    """Whether scores (n,) differ by no more than the error of arithmetic, so that there is nothing to fit."""
+    """Whether scores (n,) differ by no more than rounding error, so that there is nothing to fit."""
     return bool(np.ptp(scores) <= _ROUNDING_ERROR * np.abs(scores).max())
 
 

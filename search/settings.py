@@ -13,7 +13,7 @@ from search.methods import method_names
 Replicate = Literal["none", "auto"]
 DEFAULT_TRIALS = 40
 SPREAD_FIRST = 12
-"""Evaluations, of baselines and an even spread, before the method gp models."""
+"""Evaluations of published rules and an even spread before the method gp uses its model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +21,11 @@ class SearchSettings:
     """Which constants a study measures, and how often."""
 
     method: str = "gp"
-    """gp: where a fitted surface expects to learn most, and an even spread in turn; tpe, cmaes: by the scores of the
-    longest rung, whatever the horizon; qmc: an even spread; grid: the paper's steps; lattice: even shares."""
+    """How points are chosen. gp: where a fitted surface expects to learn most, alternating with an even spread. tpe,
+    cmaes: by the scores of the longest rung, whatever the horizon. qmc: an even spread. random: at random. grid: the
+    paper's steps. lattice: even shares."""
     trials: int | None = None
-    """Trials in total, earlier runs and baselines included. Default: 40, or all points of a grid."""
+    """Trials in total, including earlier runs and published rules. Default: 40, or all points of a grid."""
     seeds: int = 1
     """Trainings per trial, with seeds that all trials share; the score is their mean."""
     replicate: Replicate = "none"
@@ -32,11 +33,11 @@ class SearchSettings:
     until_region: float | None = None
     """Stop when the 90 % region is at most this part of the triangle, e.g. 0.05."""
     until_gain: float | None = None
-    """Stop when perfect knowledge would be expected to add at most this to the score, e.g. 0.002."""
+    """Stop when more trials are expected to add at most this to the score, e.g. 0.002."""
     seed: int = 0
     """Seed of the search and of the trainings."""
     baselines: str = "all"
-    """all, none, or names of published rules with commas between, e.g. paper,equal: measured first. A wrong name lists
+    """Published rules to measure first: all, none, or names with commas between, e.g. paper,equal. A wrong name lists
     them."""
     step: float = 0.05
     """Spacing of --method grid (in alpha, beta, gamma) and lattice (in shares; must divide 1)."""
@@ -44,7 +45,7 @@ class SearchSettings:
     """Largest distance of a grid point's product from the target (--method grid only)."""
     horizon_epochs: float | None = None
     """Length for which constants are recommended, in epochs of your whole training set: the training you will really
-    run. Default: the longest rung. At most 4 times the longest rung can be said."""
+    run. Default: the longest rung. At most 4 times the longest rung."""
     horizon_images: int | None = None
     """The same length as a number of images seen."""
 

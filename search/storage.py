@@ -1,6 +1,6 @@
-"""Opening the database of a study, and keeping its secrets: the one way into storage.
+"""Opening the database of a study, and protecting its secrets. Every storage is opened here.
 
-A storage is named by nothing (SQLite in the folder of the study), by the path of a journal file (``*.journal``), or by
+A storage is given by nothing (SQLite in the folder of the study), by the path of a journal file (``*.journal``), or by
 any URL that Optuna takes. Passwords in a URL are never printed or written down.
 """
 
@@ -32,22 +32,21 @@ Result = TypeVar("Result")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds."""
 _PAUSES = (0.1, 0.3, 1.0, 3.0)
-"""Seconds between tries to open a database that another process makes."""
+"""Seconds between attempts to open a database that another process is creating."""
 _SECRET_NAME = re.compile(r"(?i)pass|pwd|secret|token|key|odbc_connect")
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
 _NO_SCHEME = re.compile(r":.*@|[?&;].*=", re.DOTALL)
-"""What may hold a secret in a name that is no URL."""
+"""Parts of a name that may hold a secret although it is not a URL."""
 _IN_MEMORY = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
 _LOCAL = ("btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
-"""File systems of this machine alone, unless it shares them with others itself."""
+"""Local file systems, unless this machine itself shares them with others."""
 _UNENCODED = re.compile(r"[^:/?#]*://.*[@/?#\s].*@", re.DOTALL)
-"""A URL whose name and password, up to the last @, hold what ends them: part of them would be taken for the host."""
+"""A URL whose name or password, up to the last @, holds a character that ends it: a part would be read as the host."""
 
 
 def redact(name: str) -> str:
-    """The name of a storage without secrets, for messages and records; so for a word that ends in one.
-
-    Of a URL that is not written as it should be the scheme alone is left: nobody can tell what in it is secret.
+    """The name of a storage without secrets, for messages and records; also for a word that ends in one. Of a malformed
+    URL only the scheme is left, because it is unknown which part is secret.
     """
     scheme = _SCHEME.search(name)
     if scheme is None:
@@ -65,7 +64,7 @@ def redact(name: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """A message without the secrets of the storages that it quotes, on one line."""
+    """A message on one line, without the secrets of the storages that it quotes."""
     return " ".join(map(redact, text.split()))
 
 
@@ -88,7 +87,7 @@ def secrets_in(name: str) -> list[str]:
 
 
 def _parsed(url: str) -> URL | None:
-    """The parts of a URL; None where it cannot be parsed, or holds unencoded what would end its parts."""
+    """The parts of a URL; None if it cannot be parsed, or if a part holds an unencoded character that would end it."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -101,21 +100,21 @@ def _parsed(url: str) -> URL | None:
 
 
 def storage_url(name: str | None, folder: Path | None) -> str:
-    """The full name of a storage: the folder's own SQLite file where none is given, memory without a folder."""
+    """The full name of a storage: the folder's SQLite file if none is given, memory without a folder."""
     if name is not None:
         return name
     return sqlite_url(folder / "study.db") if folder else "memory"
 
 
 def absolute_name(name: str | None) -> str | None:
-    """The name of a storage that stays the same when a person's code changes the current folder."""
+    """The name of a storage, absolute, because a user's code may change the current folder."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     if name is None or _is_journal(name):
         return name and str(Path(name).absolute())
     if name.startswith("sqlite"):
-        with contextlib.suppress(ArgumentError):  # said when it is opened
+        with contextlib.suppress(ArgumentError):  # reported when it is opened
             file = make_url(name).database
             if file and not file.startswith((":", "file:")):
                 return make_url(name).set(database=str(Path(file).absolute())).render_as_string(hide_password=False)
@@ -136,9 +135,9 @@ def _is_journal(name: str) -> bool:
 def open_storage(name: str | None, folder: Path | None, *, to_write: bool = False) -> BaseStorage:
     """The storage of a study in ``folder``. Raises ``StudyError`` with the reason.
 
-    ``to_write`` is for the driver: what is not there is made, and a SQLite file keeps a log, see ``put_log_away``. A
-    look makes nothing. For it a SQLite file that is still being made is none: opening it would make the tables too, and
-    end the search that makes them.
+    ``to_write`` is for the driver: a missing database is created, and a SQLite file keeps a log, see ``put_log_away``.
+    Otherwise nothing is created. A SQLite file that is still being created then counts as missing: opening it would
+    create the tables too, and end the search that creates them.
     """
     import optuna
     import sqlalchemy.exc
@@ -181,11 +180,11 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
 
 
 def _database(url: str, options: dict[str, Any]) -> RDBStorage:
-    """The database, opened again where another process, which began at the same time, makes the same tables."""
+    """The database; opened again if another process that began at the same time creates the same tables."""
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import DBAPIError, IntegrityError
 
-    plain = url.replace("{", "{{").replace("}", "}}")  # Optuna takes braces for a place to fill in
+    plain = url.replace("{", "{{").replace("}", "}}")  # Optuna treats braces as a placeholder
     for pause in _PAUSES:
         try:
             return RDBStorage(plain, engine_kwargs=options)
@@ -205,7 +204,7 @@ def lies_in(folder: Path, name: str | None) -> bool:
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pause the garbage collector while a study is read: it would look again and again at all that is new."""
+    """Pause the garbage collector while a study is read, because it would scan all new objects again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -220,15 +219,14 @@ def _is_database(url: str) -> bool:
 
 
 class _LoggedConnection(sqlite3.Connection):
-    """A connection that keeps a write-ahead log, and does not wait for the disk at every commit.
-
-    A commit then outlasts the end of any process. A power cut may take the last trials; the rest stays whole. The log
-    needs memory that all processes share, which a network folder has not. Source: sqlite.org/wal.html.
+    """A connection that keeps a write-ahead log, and does not wait for the disk at every commit. A commit then survives
+    the end of any process. A power cut may lose the last trials, but the rest stays intact. The log needs memory that
+    all processes share, which a network folder does not offer. Source: sqlite.org/wal.html.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        with contextlib.suppress(sqlite3.OperationalError):  # one that another process is writing stays as it is
+        with contextlib.suppress(sqlite3.OperationalError):  # one that another process is writing stays unchanged
             (patience,) = self.execute("PRAGMA busy_timeout").fetchone()
             self.execute("PRAGMA busy_timeout=0")
             try:
@@ -240,7 +238,7 @@ class _LoggedConnection(sqlite3.Connection):
 
 
 def on_local_disk(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
-    """Whether the file lies on a file system of this machine alone; False where that cannot be told."""
+    """Whether the file lies on a local file system; False if that is unknown."""
     try:
         lines = [line.split() for line in mounts.read_text().splitlines()]
         place = path.resolve()
@@ -251,7 +249,7 @@ def on_local_disk(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
         for at, (_, point, kind, *_) in enumerate(lines)
         if place.is_relative_to(_unescaped(point))
     ]
-    return bool(kinds) and max(kinds)[2] in _LOCAL  # of two on one place the later hides the earlier
+    return bool(kinds) and max(kinds)[2] in _LOCAL  # of two at one mount point the later hides the earlier
 
 
 def _unescaped(point: str) -> str:
@@ -259,7 +257,7 @@ def _unescaped(point: str) -> str:
 
 
 def _file_of(url: str) -> Path | None:
-    """The file of a SQLite database or a journal; None for what lives on a server."""
+    """The file of a SQLite database or a journal; None for a server."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -267,12 +265,13 @@ def _file_of(url: str) -> Path | None:
         return Path(url) if _is_journal(url) else None
     try:
         return Path(make_url(url).database or "")
-    except ArgumentError:  # opening it says what is wrong
+    except ArgumentError:  # opening it reports what is wrong
         return None
 
 
 def _is_unfinished(path: Path) -> bool:
-    """Whether a SQLite file lacks what Optuna writes last when it makes one; what cannot be read is not unfinished."""
+    """Whether a SQLite file lacks what Optuna writes last when it creates one. An unreadable file does not count as
+    unfinished."""
     if not path.is_file():
         return False
     try:
@@ -285,9 +284,8 @@ def _is_unfinished(path: Path) -> bool:
 
 
 def put_log_away(study: Study, name: str | None, folder: Path) -> None:
-    """Leave the SQLite file of a study that no other process has open whole in itself, readable on any disk.
-
-    The study can be used afterwards: it opens the file anew.
+    """Merge the log into the SQLite file of a study if no other process has it open, so that any disk can hold it. The
+    study can be used afterwards: it opens the file again.
     """
     url = storage_url(name, folder)
     file = None if _is_journal(url) else _file_of(url)
@@ -300,9 +298,8 @@ def put_log_away(study: Study, name: str | None, folder: Path) -> None:
 
 
 def begin_trial(study: Study, plan: Plan, cost_model: CostModel, attributes: dict[str, Any]) -> Trial:
-    """A running trial, written as a whole in one transaction.
-
-    It does what ``Study.add_trial`` does, which does not say which trial it made.
+    """A running trial, written in one transaction. It does what ``Study.add_trial`` does, which does not return the
+    trial.
     """
     import optuna
 
@@ -316,7 +313,7 @@ def begin_trial(study: Study, plan: Plan, cost_model: CostModel, attributes: dic
 
 
 def fail_trial(study: Study, trial: FrozenTrial, attributes: dict[str, Any]) -> None:
-    """Mark a stored trial as failed, whatever it holds; a ``Trial`` of Optuna would read it first."""
+    """Mark a stored trial as failed, whatever it holds; Optuna's ``Trial`` would read it first."""
     from optuna.trial import TrialState
 
     for name, value in attributes.items():
@@ -325,28 +322,28 @@ def fail_trial(study: Study, trial: FrozenTrial, attributes: dict[str, Any]) -> 
 
 
 def end_transactions(study: Study) -> None:
-    """Roll back what Ctrl-C left open in the middle of a write: it would lock the database against the next one."""
+    """Roll back a write that Ctrl-C interrupted: it would lock the database against the next one."""
     study._storage.remove_session()
 
 
 def system_attributes(study: Study) -> dict[str, Any]:
-    """What other programs, such as the dashboard, keep with the study."""
+    """What other programs, such as the dashboard, store with the study."""
     return study._storage.get_study_system_attrs(study._study_id)
 
 
 def set_system_attribute(study: Study, name: str, value: Any) -> None:
-    """Keep something for another program with the study."""
+    """Store something for another program with the study."""
     study._storage.set_study_system_attr(study._study_id, name, value)
 
 
 class Patience:
-    """Tries again what fails because a database does not answer, with growing pauses, for ``seconds``."""
+    """Repeats work that fails because a database does not answer, with growing pauses, for ``seconds``."""
 
     def __init__(self, storage: str | None, seconds: float) -> None:
         self._seconds = seconds if storage and _is_database(storage) and not storage.startswith("sqlite") else 0.0
 
     def __call__(self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs) -> Result:
-        """The result of the work, which has to be harmless when it is done twice."""
+        """The result of the work, which must be safe to do twice."""
         pause, end = _FIRST_PAUSE, time.monotonic() + self._seconds
         while True:
             try:
@@ -360,7 +357,7 @@ class Patience:
 
 
 def _is_passing(error: BaseException | None) -> bool:
-    """Whether the error is that of a connection that may come back."""
+    """Whether the error is a lost connection that may return."""
     from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
     while error is not None:
@@ -381,7 +378,7 @@ def _cannot_open(url: str, reason: str) -> str:
 
 @contextlib.contextmanager
 def storage_errors(name: str | None, folder: Path | None, advice: str) -> Iterator[None]:
-    """Turn an error of the database underneath into ``StudyError``: which storage, why, and ``advice``."""
+    """Turn an error of the database into ``StudyError``: which storage, why, and ``advice``."""
     try:
         yield
     except Exception as error:

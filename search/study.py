@@ -31,7 +31,7 @@ SETTINGS_KEY = "settings"
 STOPPED = "stopped"
 """User attribute of a study: why its last run ended."""
 _MODEL = "phiscale:cost_model"
-"""System attribute of a person's own study: the surface on which ``ConstantsSampler`` draws."""
+"""System attribute of a user's own study: the surface on which ``ConstantsSampler`` draws."""
 _OLD_PARAMETERS = {"u", "v"}
 _UNREADABLE = "free the disk or allow writing if that is why, restore it from a copy, or choose another --study"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -52,9 +52,9 @@ def open_study(
 ) -> Study:
     """The study, created or resumed; in memory where it has neither folder nor storage.
 
-    ``comparable`` holds the settings under which scores can be compared, as JSON values. Raises ``StudyError`` where
-    the study exists with other ones (it names each difference), with another direction, or was not made by phiscale,
-    and where the folder has another study.
+    ``comparable`` holds the settings under which scores can be compared, as JSON values. Raises ``StudyError`` if the
+    study exists with other settings (it names each difference), has another direction, or was not made by phiscale, and
+    if the folder has another study.
     """
     import optuna
 
@@ -71,7 +71,7 @@ def open_study(
         trials = study.get_trials(deepcopy=False)
     found = [each.name.lower() for each in study.directions]
     _refuse_old(name, trials)
-    if stored is None and all(trial.state.name == "WAITING" for trial in trials):  # a person may enqueue before
+    if stored is None and all(trial.state.name == "WAITING" for trial in trials):  # a user may enqueue trials before
         _refuse_direction(name, found, direction)
         study.set_user_attr(SETTINGS_KEY, dict(comparable))
     elif stored is None or not is_ours(study):
@@ -94,7 +94,7 @@ def _refuse_direction(name: str, found: list[str], direction: str) -> None:
 
 
 def _refuse_another(name: str, folder: Path, held: Iterable[str]) -> None:
-    """Raise ``StudyError`` where the folder has another study, whose results would be overwritten."""
+    """Raise ``StudyError`` if the folder has another study, whose results would be overwritten."""
     try:
         recorded = [SearchRecord.load(folder / "constants.json").study]
     except RecordError:  # none, or not of a search
@@ -108,7 +108,7 @@ def _refuse_another(name: str, folder: Path, held: Iterable[str]) -> None:
 
 
 def load_study(name: str, folder: Path, storage: str | None) -> Study:
-    """An existing study, for looking at. Raises ``StudyError`` where there is none."""
+    """An existing study, for reading. Raises ``StudyError`` if there is none."""
     import optuna
 
     where = redact(storage_url(storage, folder))
@@ -124,7 +124,7 @@ def load_study(name: str, folder: Path, storage: str | None) -> Study:
 
 
 def is_ours(study: Study) -> bool:
-    """Whether phiscale's driver made the study: in another one attributes of the same names are a person's own."""
+    """Whether phiscale's driver made the study; in any other study, attributes of the same names belong to the user."""
     return _stated_cost_model(study) is not None
 
 
@@ -146,7 +146,7 @@ def agreed_cost_model(study: Study, asked: CostModel | None) -> CostModel:
 
 
 def keep_cost_model(study: Study, cost_model: CostModel) -> None:
-    """Store the surface on which a person's own study searches. Raises ``SettingsError`` where it has another one."""
+    """Store the surface on which a user's own study searches. Raises ``SettingsError`` if it has another one."""
     agreed_cost_model(study, cost_model)
     if not is_ours(study) and _MODEL not in system_attributes(study):
         set_system_attribute(study, _MODEL, dataclasses.asdict(cost_model))

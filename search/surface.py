@@ -1,12 +1,11 @@
-"""A response surface over the triangle of shares, fitted to noisy scores, with everything that is not known of it.
+"""A response surface over the triangle of shares, fitted to noisy scores, with its full uncertainty.
 
 The surface is a Gaussian process: a Matern 5/2 kernel of some length-scale, or a quadratic or cubic polynomial kernel,
-which are the Bayesian forms of Scheffe's mixture polynomials; on the scores as they are, or warped so that poor ones
-are pressed together (near a corner of the triangle accuracy falls off a cliff, and a surface that follows the cliff
-sees less of the top). None of kernel, length-scale, warp, height of the signal and noise is chosen: predictions are
-averages over all of them by their posterior weights, since an interval that takes the likeliest ones as known is too
-narrow with few trials. Signal and noise are summed over a grid in the eigenbasis of each kernel, which costs less than
-looking for the likeliest ones.
+which are the Bayesian forms of Scheffe's mixture polynomials; on plain scores, or on warped ones, which compress poor
+scores. Near a corner of the triangle accuracy drops steeply, and a surface that follows the drop resolves the top less
+well. Kernel, length-scale, warp, signal height and noise are not chosen: predictions are averages over all of them by
+their posterior weights. An interval that takes the most likely ones as known is too narrow with few trials. Signal and
+noise are summed over a grid in the eigenbasis of each kernel, which costs less than searching the most likely ones.
 
 Symbols: N networks, m evaluations of a network, n points, J nodes of the grid of signal and noise.
 
@@ -43,13 +42,13 @@ _WHITE_PRIOR = (math.log(0.1), 2.0)
 _COUNTED_DEVIATION = 0.7
 """The same standard deviation where the counting error of the score is known: a factor of 1.4 of the noise."""
 _NETWORK_PARTS = (0.0, 0.03)
-"""Variance of a network's own effect, which rounding gives it and no repetition averages out, as a part of the
-signal's: none, or about that of the lattice of CIFAR-10."""
+"""Variance of a network's own effect, as a part of the signal's. Rounding causes it, and repetition does not average it
+out: none, or about that of the lattice of CIFAR-10."""
 _SEED_PART = 0.15
-"""Variance of what a seed does to all networks, in the same unit: 0.56, 0.06, 0.01 and 0 there."""
+"""Variance of the common effect of a seed on all networks, in the same unit: 0.56, 0.06, 0.01 and 0 there."""
 
 _LIGHTEST = 1e-3
-"""Nodes and models of less weight than this, as a part of the heaviest, are left out."""
+"""Nodes and models with less than this part of the largest weight are left out."""
 _Z90 = 1.6449
 
 
@@ -123,7 +122,7 @@ class Model:
         return across @ (self._projected * (self.parts @ self._shrinks)), np.sqrt(np.maximum(variance, 0.0))
 
     def _middle(self) -> Array:
-        """What the scores change of the prior covariance, in the eigenbasis: (N, N)."""
+        """How the scores change the prior covariance, in the eigenbasis: (N, N)."""
         means = self._projected * self._shrinks
         average = self.parts @ means
         spread = (means * self.parts[:, None]).T @ means - np.outer(average, average)
@@ -146,12 +145,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How well the surface foretells a network it was not given."""
+    """How well the surface predicts a network that was left out."""
 
     coverage: float
     """Part of networks inside their 90 % leave-one-out interval."""
     spread: float
-    """Root mean square of the errors over their foretold standard deviation: 1 if calibrated, above 1 if too sure."""
+    """RMS of standardised leave-one-out errors: 1 is calibrated, above 1 overconfident."""
 
 
 @dataclass(frozen=True)
@@ -163,9 +162,9 @@ class Surface:
     noise: float
     """Standard deviation of one evaluation, near the upper end of the scores."""
     network_effect: float
-    """Standard deviation by which the expected score of a network leaves the surface, there."""
+    """Standard deviation of a network's expected score from the surface, there."""
     seed_effect: float
-    """Standard deviation of what one seed does to all scores together, there."""
+    """Standard deviation of the common effect of one seed on all scores, there."""
     calibration: Calibration
 
     def means(self, shares: Array) -> Array:
@@ -221,9 +220,9 @@ class _Observed:
 
 
 def fit_surface(shares: Array, scores: Array, counting_error: float | None = None) -> Surface:
-    """Fit ``scores`` (n,), larger is better, at ``shares`` (n, 3); the same shares may stand several times.
+    """Fit ``scores`` (n,), larger is better, at ``shares`` (n, 3); the same shares may occur several times.
 
-    ``counting_error`` is the standard deviation that a score has because it was counted on finitely many images.
+    ``counting_error`` is the standard deviation of a score from counting a finite number of images.
     """
     places, network, counts = np.unique(np.round(shares, 9), axis=0, return_inverse=True, return_counts=True)
     seen = _Observed(places, network.ravel(), scores, counts.astype(float))

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep linear algebra on one thread: on small matrices more threads wait for each other, and for other workers."""
+    """Keep linear algebra on one thread: with small matrices, more threads wait for each other and for other
+    workers."""
     with _thread_pools(len(sys.modules)).limit(limits=1):
         yield
 
 
 @functools.lru_cache(maxsize=1)
 def _thread_pools(_modules: int) -> ThreadpoolController:
-    """All libraries with threads of their own; looked for again, which takes 3 ms, once modules have been imported."""
+    """All libraries with their own threads; searched again, which takes 3 ms, after modules were imported."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

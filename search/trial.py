@@ -1,4 +1,4 @@
-"""What a trial is: the one file that knows under which names a study stores it.
+"""What a trial is. Only this file knows the names under which a study stores it.
 
 A trial is a plan (which constants, why these), the network that they stand for, and a result or a failure. Its
 parameters are alpha, beta and gamma; its intermediate values are the scores at the rungs (step: images seen);
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 PARAMETERS = ("alpha", "beta", "gamma")
 """Parameters of a study, in the order of ``ScalingConstants``."""
 LARGEST_SCORE = 1e50
-"""Beyond this a score has diverged: its square, and the square of that, would be no number."""
+"""Larger scores have diverged: their fourth power would overflow."""
 NEAR_SURFACE = 0.1
-"""Trials of other programs whose log product is this part or more of the target's off it measure another cost."""
+"""Trials of other programs measure another cost if their log product differs from the target by this part of it or
+more."""
 _FAILURE, _KIND = "failure", "failure_kind"
 
 
@@ -44,11 +45,11 @@ class Plan:
     """Which constants a trial measures, and why these."""
 
     constants: ScalingConstants
-    """On the surface; those of the paper's grid only within its tolerance of it."""
+    """On the surface; those of the paper's grid only within its tolerance."""
     names: tuple[str, ...] = ()
     """Rules and grid points that stand for this network, e.g. ``paper`` or ``grid:1.2/1.1/1.15``."""
     place: int | None = None
-    """Place in the even spread of the study; None for a point that is not of it."""
+    """Position in the even spread of the study; None for other points."""
     repeats: int | None = None
     """Number of the trial whose network is measured again."""
     redo_of: int | None = None
@@ -56,7 +57,7 @@ class Plan:
     lost: int = 0
     """Evaluations of this trial that were lost so far (worker killed, node lost, out of time)."""
     raised: int = 0
-    """How often a person's code has ended this trial by an exception that is no ``TrialError``."""
+    """How often a user's code has ended this trial by an exception other than ``TrialError``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What the evaluations of a trial gave, one for each seed."""
+    """The results of a trial's evaluations, one for each seed."""
 
     scores: tuple[float, ...]
     """Per seed; at the longest rung where there are rungs."""
@@ -111,7 +112,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a trial failed for a reason of its own. An interrupted one has none."""
+    """Why a trial failed. An interrupted trial has no reason."""
 
     kind: str
     """That of ``TrialError``, or ``lost`` or ``exception``."""
@@ -139,17 +140,17 @@ class Trial:
 
     @property
     def is_attempt(self) -> bool:
-        """Whether it counts: finished, pruned, or failed for a reason of its own (not interrupted)."""
+        """Whether it counts: finished, pruned, or failed with a reason (not interrupted)."""
         return self.state in ("COMPLETE", "PRUNED") or (self.state == "FAIL" and self.failure is not None)
 
     @property
     def is_running(self) -> bool:
-        """Whether it has begun and not ended."""
+        """Whether it is running."""
         return self.state == "RUNNING"
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has ended, however it did."""
+        """Whether it has ended, in any way."""
         return self.state not in ("RUNNING", "WAITING")
 
     @property
@@ -159,7 +160,8 @@ class Trial:
 
 
 def distributions_of(cost_model: CostModel) -> dict[str, FloatDistribution]:
-    """Range of each parameter: from 1 to where it alone reaches the target; 1 where it does not enter the cost."""
+    """Range of each parameter: from 1 to the value at which it alone reaches the target; 1 if it does not enter the
+    cost."""
     from optuna.distributions import FloatDistribution
 
     highest = (cost_model.target ** (1 / exponent) if exponent else 1.0 for exponent in cost_model.exponents)
@@ -174,7 +176,7 @@ def parameters_of(constants: ScalingConstants, cost_model: CostModel) -> dict[st
 
 
 def point_key(shares: Shares) -> tuple[float, ...]:
-    """Equal for shares that differ by rounding alone."""
+    """Equal for shares that differ only by rounding."""
     return tuple(round(share, 9) for share in shares.as_tuple())
 
 
@@ -196,7 +198,7 @@ def plan_attributes(plan: Plan) -> dict[str, Any]:
 def point_attributes(
     constants: ScalingConstants, cost_model: CostModel, fingerprint: str, seeds: Iterable[int], sizes: Sizes | None
 ) -> dict[str, Any]:
-    """What is known of a trial before its evaluation as user attributes."""
+    """What is known of a trial before its evaluation, as user attributes."""
     plain: dict[str, Any] = {"fingerprint": fingerprint, "seeds": list(seeds), "product": constants.product(cost_model)}
     plain |= {f"share_{axis}": share for axis, share in asdict(shares_of_constants(constants, cost_model)).items()}
     if sizes is not None:
@@ -219,11 +221,10 @@ def failure_attributes(failure: Failure) -> dict[str, Any]:
 
 
 def trial_of(frozen: FrozenTrial, cost_model: CostModel, *, ours: bool = True) -> Trial | None:
-    """A stored trial; None for one without alpha, beta and gamma (the trials of an old study, say).
-
-    So is one that a person gave user attributes of these names, with values of another kind. ``ours`` is whether
-    phiscale's driver made the study. The attributes of another one are its person's own and are not read; there None
-    stands for trials off the surface too, and a value that is not finite for a failed measurement.
+    """A stored trial; None for one without alpha, beta and gamma, such as a trial of an old study. None also if a user
+    gave it attributes of these names with values of another kind. ``ours`` tells whether phiscale's driver made the
+    study. The attributes of any other study belong to the user and are not read. There None also stands for trials off
+    the surface, and a value that is not finite for a failed measurement.
     """
     stored = frozen.user_attrs if ours else {}
     constants = _constants(frozen, stored)
@@ -267,7 +268,7 @@ def trials_of(frozen: Iterable[FrozenTrial], cost_model: CostModel, *, ours: boo
 
 
 def enqueued_parameters(frozen: FrozenTrial) -> dict[str, Any]:
-    """What a person enqueued of a trial that has not failed for a reason of its own."""
+    """The constants that a user enqueued, of a trial that has not failed with a reason."""
     held: dict[str, Any] = frozen.system_attrs.get("fixed_params", {})
     return {} if _failure(frozen.user_attrs) else held
 
@@ -287,7 +288,7 @@ def redo_attributes(number: int) -> dict[str, Any]:
 
 
 def _constants(frozen: FrozenTrial, stored: Mapping[str, Any]) -> ScalingConstants | None:
-    """Those asked for where they are stated, else the parameters; of a waiting trial those it will have."""
+    """The requested ones if they are stated, else the parameters; for a waiting trial those it will have."""
     stated = stored.get("constants")
     held = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
     if not stated and not all(isinstance(held.get(name), (int, float)) for name in PARAMETERS):
@@ -321,7 +322,7 @@ def _sizes(stored: Mapping[str, Any]) -> Sizes | None:
 
 
 def _result(value: float, stored: Mapping[str, Any]) -> Result:
-    """Of a finished trial. One that another program told has its value as its only score."""
+    """The result of a finished trial. One from another program has its value as its only score."""
     return Result(
         scores=tuple(stored.get("scores", (value,))),
         rungs=tuple(stored.get("rungs", ())),
@@ -370,4 +371,4 @@ COLUMNS = (
 RESERVED = {*COLUMNS, "asked", "constants", "curves", "product", "raised", "realised", "repeats", "spread"} - {
     "redo_of"
 }
-"""User attributes that a person cannot enqueue a trial with."""
+"""User attributes with which a user cannot enqueue a trial."""

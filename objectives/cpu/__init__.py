@@ -17,8 +17,8 @@ from objectives.training.settings import TrainSettings
 def fit_to_device(network: nn.Module, device: torch.device, settings: TrainSettings) -> None:
     """Join the layers of a spec's network in place where that makes training faster: on a CPU, in float32.
 
-    Not where torch is to compile the network, which would find no layers of its own; nor one that a factory made, whose
-    modules may do more than their order in it says.
+    A network that torch will compile is left as it is, because torch would not find its own layers. So is a network of
+    a factory, because its modules may do more than run in order.
     """
     if device.type != "cpu" or is_halved(device, settings) or settings.compile or not isinstance(network, Network):
         return

@@ -34,13 +34,13 @@ _LOG2_E = np.float32(math.log2(math.e))
 # ln(2)^k / k!, from k = 6 down: the Taylor polynomial of 2^x, of relative error 1e-7 between -0.5 and 0.5
 _T6, _T5, _T4, _T3, _T2, _T1 = (np.float32(math.log(2) ** k / math.factorial(k)) for k in range(6, 0, -1))
 _OPTIONS = {
-    "fastmath": {"reassoc", "contract", "arcp", "nsz"},  # but not those by which a NaN may be lost
-    "error_model": "numpy",  # a check of every division would leave no loop to vectors
+    "fastmath": {"reassoc", "contract", "arcp", "nsz"},  # all but those that may lose a NaN
+    "error_model": "numpy",  # checking every division would prevent vectorised loops
 }
 
 
 class _Files(FunctionCache):  # type: ignore[misc]
-    """Files of machine code that may be lost: a disk is full, or a power cut left them short."""
+    """Files of machine code that may be missing or incomplete, after a full disk or a power cut."""
 
     def load_overload(self, *arguments: Any) -> Any:
         try:
@@ -65,9 +65,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., None]:
 
 
 def _without_interruption(compile_: Callable[..., Any]) -> Callable[..., Any]:
-    """Let what raises at a signal, as Ctrl-C does, wait for the end of a compilation, some seconds at most.
+    """Delay exceptions that signals raise, as Ctrl-C does, until the end of a compilation: some seconds at most.
 
-    In the middle of one it would be lost inside of LLVM, and numba would fail for want of the code later.
+    In the middle of one they would be lost inside LLVM, and numba would fail later because the code is missing.
     """
 
     def compiling(*arguments: Any) -> Any:
@@ -103,7 +103,7 @@ def pointer(_: Any, address: Any) -> Any:
 
 @intrinsic
 def _floor(_: Any, __: Any) -> Any:
-    """The next whole float32 below; numpy's is not taken for a whole vector."""
+    """The largest whole float32 that is not larger; numpy's function is not vectorised."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return builder.call(builder.module.declare_intrinsic("llvm.floor", [ir.FloatType()]), arguments)

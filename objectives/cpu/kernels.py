@@ -47,7 +47,7 @@ def depthwise_weight_gradient(
                 gradients = dy[image, out // stride]
                 for right in range(kernel):
                     if right - pad >= width or (wide - 1) * stride + right < pad:
-                        continue  # nothing but padding
+                        continue  # only padding
                     start = right // stride * channels
                     values, total = padded[right % stride, start : start + run], sums[down * kernel + right]
                     for j in range(run):

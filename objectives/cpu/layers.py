@@ -1,8 +1,8 @@
 """Layers that train fast on a CPU: convolution, batch normalisation and activation as one; squeeze-excitation.
 
 The same functions and gradients as torch's layers, up to rounding: a 1 x 1 convolution is one matrix product over all
-pixels, the rest are the compiled loops of this folder, and each is one node of the graph of gradients. In
-evaluation torch's layers run as they are.
+pixels, the rest are the compiled loops of this folder, and each is one autograd node. In evaluation torch's layers run
+as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LAYOUT = torch.channels_last
 
 
 def join_layers(network: nn.Module) -> None:
-    """Join the layers of a network in place; not where numba is told to compile nothing.
+    """Join the layers of a network in place, unless numba is told to compile nothing.
 
     Parameters and buffers stay the same.
     """
@@ -41,7 +41,7 @@ class ConvNorm(nn.Sequential):
     def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d, *activation: nn.Module) -> None:
         super().__init__(convolution, norm, *activation)
         kind = _KINDS[type(activation[0])] if activation else loops.PLAIN
-        # in tuples, where a module looks for no parameters, and finds them faster than among its own
+        # in tuples: a module does not search these for parameters, and access is faster
         self._layers = convolution, norm
         self._tensors = convolution.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var
         self._normalise = NORMALISATIONS[kind]
@@ -93,7 +93,7 @@ class ConvNorm(nn.Sequential):
 
 
 class Excitation(nn.Module):
-    """Squeeze-excitation that reads every image twice on the way forward and twice on the way back."""
+    """Squeeze-excitation that reads every image twice in the forward and twice in the backward pass."""
 
     def __init__(self, plain: SqueezeExcitation) -> None:
         super().__init__()

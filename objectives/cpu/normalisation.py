@@ -1,7 +1,7 @@
 """Batch normalisation with the activation after it, over channels-last images, compiled by numba.
 
-Torch's goes through the channels of one pixel at a time, which for the few channels of a proxy leaves most of a vector
-register empty. Tensors are given by address: float32, contiguous in the order (n, height, width, channels), weights
+Torch's loop handles the channels of one pixel at a time. For the few channels of a proxy, most of a vector register
+then stays empty. Tensors are given by address: float32, contiguous in the order (n, height, width, channels), weights
 (channels,).
 """
 
@@ -157,7 +157,7 @@ def _backward(kind: int) -> Callable[..., None]:
                 off = values[j] - mean[j]
                 gradient = gradient_before(kind, gradients[j], off * scale[j] + shift[j])
                 if kind == SILU:
-                    out[j] = gradient  # costly enough to be kept
+                    out[j] = gradient  # takes long enough to be worth keeping
                 sums[j] += gradient
                 weighted_sums[j] += gradient * off
             if row % SHORT == SHORT - 1:
@@ -191,7 +191,7 @@ def _backward(kind: int) -> Callable[..., None]:
 
 
 def _of_kind(function: Callable[..., None], kind: int) -> Callable[..., None]:
-    """Compiled, in a file of its own: what processes store at once would mix."""
+    """Compiled, in a file of its own, because several processes may store at the same time."""
     function.__qualname__ += f".{kind}"
     return compiled(function)
 

@@ -48,10 +48,10 @@ class _Header:
 
 
 def read_arrays(path: Path, side: int | None = None) -> LabelledArrays:
-    """Read ``images`` and ``labels``, and where they are there ``classes`` and the labels of the test part.
+    """Read ``images`` and ``labels``, and ``classes`` and the labels of the test part if they exist.
 
-    Images: uint8 in 0..255 or float in 0..1, (n, h, w), (n, h, w, c) or (n, c, h, w) with c of 1, 3 or 4, the fourth
-    being opacity, composited on white; the middle square is kept, and resized where ``side`` asks for it. Labels: whole
+    Images: uint8 in 0..255 or float in 0..1, (n, h, w), (n, h, w, c) or (n, c, h, w) with c of 1, 3 or 4; the fourth is
+    opacity, composited on white. The middle square is kept, and resized to ``side`` if that is given. Labels: whole
     numbers from 0, (n,). Raises ``DataError``.
     """
     with _opened(path) as file:
@@ -212,7 +212,7 @@ def _middle(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _eight_bit(images: npt.NDArray[Any], name: str, path: Path) -> Images:
-    """uint8 as it is; float in 0..1 times 255."""
+    """uint8 unchanged; float in 0..1 times 255."""
     if images.dtype == np.uint8:
         return images
     whole = np.empty(images.shape, np.uint8)
@@ -230,7 +230,7 @@ def _eight_bit(images: npt.NDArray[Any], name: str, path: Path) -> Images:
 
 
 def _three_channels(images: Images) -> Images:
-    """(n, 3, side, side): grey three times, and what is not opaque on white, as for image files."""
+    """(n, 3, side, side): grey repeated three times, transparency composited on white, as for image files."""
     if images.shape[1] == 1:
         return np.repeat(images, 3, axis=1)
     if images.shape[1] == 3:

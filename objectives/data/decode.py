@@ -24,11 +24,11 @@ LARGEST_COMMON_SIDE = 256
 """Images are stored no larger than this unless a side is given, in pixels."""
 _MEMORY_PART = 0.6
 _DEFAULT_PART = 1 / 8
-"""Part of the machine's memory that the images take where nobody says how many; every worker holds them twice."""
+"""Part of the machine's memory for the images if no number is given; every worker holds them twice."""
 _SAMPLED = 200
-"""Files whose side is read to estimate that of all."""
+"""Number of files whose side is read, to estimate the side of all."""
 _DARK = 64
-"""Of 255: what colours of 14 bits stay below when they are read as 16."""
+"""Of 255: colours of 14 bits stay below this when they are read as 16 bits."""
 _CACHE_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
 
 
@@ -54,7 +54,7 @@ def decode_files(
     """The images: the shorter side is resized, antialiased, and the middle kept; ``picture`` has the rules of pixels.
 
     Without ``side`` it is the commonest shorter side (the median where none has half of the images), at most 256.
-    ``ranges`` are those of the images that these are compared with. Later calls with the same unchanged files read
+    ``ranges`` are those of the images with which these are compared. Later calls with the same unchanged files read
     ``cache``. Raises ``DataError`` that names the file that cannot be decoded.
     """
     folder = default_cache() if cache is None else cache
@@ -105,7 +105,7 @@ def _decode(files: Sequence[Path], side: int | None, given: Ranges) -> Decoded:
 
 
 def _check_deep_colours(files: Sequence[Path], headers: Sequence[Header], images: Images) -> None:
-    """Of colours of 16 bits Pillow gives the upper 8; where these are nearly empty, the values are in the others."""
+    """Pillow gives the upper 8 bits of 16-bit colours. If these are nearly empty, the values are in the lower ones."""
     deep = [index for index, header in enumerate(headers) if header.mode == "RGB;16"]
     if deep and max(images[index].max() for index in deep) < _DARK:
         raise DataError(
@@ -158,7 +158,7 @@ def _read(stored: Path, count: int) -> Decoded | None:
 
 
 def _write(stored: Path, decoded: Decoded) -> None:
-    """A cache that cannot be written costs time at the next start and nothing else."""
+    """If the cache cannot be written, the next start takes longer; nothing else changes."""
     temporary = None
     try:
         stored.parent.mkdir(parents=True, exist_ok=True)

@@ -6,12 +6,11 @@ says nothing about photographs. Fourteen classes of two families share one softm
 - Layouts: a class is an arrangement of 2 x 2 symbols, a symbol one of two arrangements of 2 x 2 oriented gratings.
   To tell the six apart, a network must combine parts twice: depth.
 - Figures: a lobed figure, slightly brighter than its ground, is filled with a fine grating of one of eight
-  orientations, and the ground with another. The orientation inside the figure is the class. The gratings are lost
-  below about 28 pixels a side (resolution), and there are many of them to tell apart at every place (width).
+  orientations, and the ground with another. The orientation inside the figure is the class. Below about 28 pixels a
+  side the gratings disappear (resolution), and many of them must be told apart at every place (width).
 
-No augmentation keeps the labels: a flip turns one orientation into another, and so does the border that a shift
-reflects into the image. Random hierarchies: Cagnetta et al.
-2024 (arXiv 2307.02129).
+No augmentation keeps the labels. A flip turns one orientation into another, and so does the border that a shift
+reflects into the image. Random hierarchies: Cagnetta et al. 2024 (arXiv 2307.02129).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An ImageFolder tree on disk: which files belong to which class. No image is opened here.
 
-Two layouts are known: a folder with a training part in it, whose folders are the classes, and a folder whose folders
-are the classes themselves. Parts are recognised by their names: ``train``, ``Training``, ``seg_train``,
+There are two layouts: a folder with a training part, whose folders are the classes, and a folder whose folders are the
+classes. Parts are recognised by their names: ``train``, ``Training``, ``seg_train``,
 ``train_images``. What lies next to the training part is never part of the training images.
 """
 
@@ -48,13 +48,13 @@ class ImageTree:
     labels: Labels
     """int64, (n,): index into ``classes``."""
     classes: tuple[str, ...]
-    """Names of the class folders; what cannot be printed in them is escaped."""
+    """Names of the class folders; characters that cannot be printed are escaped."""
     left_alone: Mapping[str, int] = field(default_factory=dict)
     """Files that are not read, by the reason."""
 
 
 def training_tree(root: Path) -> ImageTree:
-    """The training files under ``root``. Raises ``DataError`` where they are not two classes or more with images."""
+    """The training files under ``root``. Raises ``DataError`` unless there are two or more classes with images."""
     root = _training_part(_inside(root))
     folders = _folders(root)
     if len(folders) < 2:
@@ -100,7 +100,7 @@ def _words(name: str) -> list[str]:
 
 
 def _is_bare(name: str) -> bool:
-    """Whether the name is that of a part and of nothing else: ``Testing``, ``train2017``, ``test_images``."""
+    """Whether the name is only the name of a part: ``Testing``, ``train2017``, ``test_images``."""
     return role_of(name) is not None and all(word in _ROLE_OF or word in _GENERAL for word in _words(name))
 
 
@@ -110,7 +110,7 @@ def _named(folders: list[str], role: str) -> list[str]:
 
 
 def _inside(root: Path) -> Path:
-    """The folder itself, or the one folder in it, as archives make them, where that one holds the folders."""
+    """The folder itself, or the single folder in it that holds the others, as archives often have it."""
     while len(folders := _folders(root)) == 1 and (below := _folders(root / folders[0])):
         part = role_of(folders[0]) not in (None, role_of(root.name))
         if part or below == folders or any(_is_image(entry) for entry in _entries(root)):
@@ -141,7 +141,7 @@ def _training_part(root: Path) -> Path:
 
 
 def _refuse_parts(root: Path, folders: list[str]) -> None:
-    """Raise ``DataError`` where the folders look like parts of the data or as if each class had parts of its own."""
+    """Raise ``DataError`` if the folders look like parts of the data, or if each class seems to have its own parts."""
     inside = [names for name in folders if (names := set(_folders(root / name)))]
     shared = sorted(set.intersection(*inside)) if len(inside) > 1 else []
     if len(shared) > 1 or any(role_of(name) for name in shared):
@@ -162,7 +162,7 @@ def _tree(root: Path, folders: Mapping[str, str | None]) -> ImageTree:
 
 
 def _reason(entry: os.DirEntry[str]) -> str:
-    """Why a file next to the class folders, or in them, is left alone."""
+    """Why a file next to the class folders, or in them, is skipped."""
     if not (entry.is_file() or entry.is_symlink()):
         return "no plain file"
     if _is_image(entry):

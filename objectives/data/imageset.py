@@ -25,7 +25,7 @@ AUGMENTATIONS = frozenset({"flip", "crop"})
 """Every augmentation that training knows."""
 _VALIDATION_PART = 5
 _FEW_SHADES = 3
-"""Of 255: no network can be trained on images that differ by less."""
+"""Of 255: no network can learn from images that differ by less."""
 _ALL_BUT_A_TENTH = 0.9
 _FEW = 0.1
 """A larger part of the images is worth a warning."""
@@ -52,9 +52,9 @@ class ImageSet:
     epoch_images: int = 0
     """Images in the whole training part from which these were drawn: what people call an epoch. Default: those here."""
     notes: tuple[str, ...] = ()
-    """What was done to the images and which files were left alone, for people."""
+    """What was done to the images and which files were skipped, as text."""
     warnings: tuple[str, ...] = ()
-    """The part of it that a person should look at."""
+    """The part of it that the user should check."""
     ranges: Ranges | None = None
     """What was black and white in files of more than 8 bits, see ``picture.Ranges``."""
 
@@ -115,7 +115,7 @@ class ImageSet:
 
 
 def check_content(name: str, images: Images) -> None:
-    """Raise ``DataError`` where most images are copies of others, or all of them nearly one shade."""
+    """Raise ``DataError`` if most images are copies of others, or if all of them have nearly one shade."""
     if images.size and int(images.max()) - int(images.min()) < _FEW_SHADES:
         raise DataError(
             f"expected images in {name}, got {len(images):,} of one shade, {images.min()} of 255: "

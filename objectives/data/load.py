@@ -55,7 +55,7 @@ def load_image_folder(
     side: int | None = None,
     cache: str | Path | None = None,
 ) -> ImageSet:
-    """An ImageFolder tree: ``path/train/<class>/...`` or ``path/<class>/...``; what lies beside ``train`` is not read.
+    """An ImageFolder tree: ``path/train/<class>/...`` or ``path/<class>/...``; what lies next to ``train`` is not read.
 
     Only the images that are used are decoded, to ``side`` pixels (default: the commonest shorter side, at most 256),
     once: ``cache`` (default ``~/.cache/phiscale``) keeps them. Flips and shifts count as keeping the labels.
@@ -143,9 +143,9 @@ def load_test_part(
 ) -> ImageSet:
     """The training part of ``searched``, scored on at most ``images`` images that the search has not seen.
 
-    These are fresh embedded images; ``test/``, ``val/`` or ``validation/`` beside ``train/`` where it has the same
-    classes; ``test_images`` of an .npz file; or else the training images that the search left out, for which the
-    sizes and the seed must be those of ``load_data``. Raises ``DataError`` where there are none.
+    These are fresh embedded images; or ``test/``, ``val/`` or ``validation/`` next to ``train/`` with the same classes;
+    ``test_images`` of an .npz file; or else the training images that the search left out, for which the sizes and the
+    seed must be those of ``load_data``. Raises ``DataError`` where there are none.
     """
     if source is None or source == EMBEDDED:
         return searched.scored_on(*embedded_test_part(images, seed=seed))

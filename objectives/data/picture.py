@@ -37,11 +37,11 @@ _FLAT = frozenset({"1", "L", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
 _TRANSPARENT = frozenset({"LA", "La", "P", "PA", "RGBA", "RGBa"})
 _INTEGERS = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _BITS = (8, 10, 12, 14, 16)
-"""Depths of sensors; beyond them as many bits as the largest value has."""
+"""Usual bit depths of sensors; larger values count with as many bits as they have."""
 _LARGEST_JPEG = 2**29
-"""Pixels; a JPEG is reduced while it is decoded, so that it may have more of them than Pillow's limit."""
+"""Pixels. A JPEG is reduced while it is decoded, so it may have more of them than Pillow's limit."""
 _ALONE = 2**24
-"""Images of more pixels are decoded one after another, for their memory."""
+"""Images of more pixels are decoded one after another, to save memory."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -149,13 +149,13 @@ def fit_square(image: Image.Image, side: int) -> Image.Image:
 
 
 def quiet_pillow() -> contextlib.AbstractContextManager[Any]:
-    """Without Pillow's warnings, in all threads: what is wrong with a file is an error or harmless."""
+    """Without Pillow's warnings, in all threads: each problem of a file is either an error or harmless."""
     return warnings.catch_warnings(action="ignore")
 
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
-    """The image, its size checked. Raises ``DataError`` for everything that goes wrong with it."""
+    """The image, its size checked. Raises ``DataError`` for every failure."""
     try:
         if not file.is_file():  # opening a pipe or a device could wait for ever
             file.stat()

@@ -32,8 +32,8 @@ def build_network(spec: NetworkSpec | FactoryMember, seed: int | torch.Generator
 class Network(nn.Module):
     """Stem, stages, head, pooling and classifier of a spec.
 
-    Input: float, (n, in_channels, resolution, resolution). Output: logits, (n, classes). Any other side from the
-    spec's ``smallest_resolution`` up works too. Construct it through ``build_network``, or under
+    Input: float, (n, in_channels, resolution, resolution). Output: logits, (n, classes). Any other side of at least the
+    spec's ``smallest_resolution`` works too. Construct it through ``build_network``, or under
     ``torch.device("meta")`` to count.
     """
 
@@ -57,8 +57,8 @@ class Network(nn.Module):
 def folded(network: nn.Module) -> nn.Module:
     """The network for scoring: a copy whose batch normalisations are part of the convolutions before them.
 
-    The same function up to rounding, and much faster on a CPU. ``network`` is in evaluation mode. One that a factory
-    made is returned as it is: its modules may do more than their order in it says.
+    The same function up to rounding, and much faster on a CPU. ``network`` is in evaluation mode. A network of a
+    factory is returned unchanged, because its modules may do more than run in order.
     """
     if not isinstance(network, Network):
         return network
@@ -93,8 +93,8 @@ def _blocks(spec: NetworkSpec) -> list[Block]:
 
 
 def _initialise(network: Network, generator: torch.Generator) -> None:
-    """He normal over outputs for convolutions, over inputs for linear layers; every residual branch starts at 0,
-    but for those that end in layer scale, which start at its small first value, or in an activation."""
+    """He normal over outputs for convolutions, over inputs for linear layers; every residual branch starts at 0.
+    Exceptions are branches that end in a layer scale, which start at its small first value, or in an activation."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups

@@ -1,9 +1,9 @@
-"""A person's own networks as a baseline that grows: sizes that can be built, matched to a cost by the count alone.
+"""A user's own networks as a baseline: sizes that can be built, matched to a cost by the count alone.
 
 A factory is ``build(depth, width, resolution, classes) -> nn.Module`` with multipliers of depth and width, pixels and
 outputs; the baseline is ``build(1.0, 1.0, resolution, classes)``. It rounds layers and channels in its own way, and
-takes images of float, (n, 3, resolution, resolution), to logits, (n, classes). Sizes that it cannot build are holes:
-the nearest ones take their place. Nothing here loads torch before a network is built.
+takes images of float, (n, 3, resolution, resolution), to logits, (n, classes). Sizes that it cannot build are replaced
+by the nearest ones that it can. Nothing here loads torch before a network is built.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FactoryNetwork(CountedNetwork):
 
 @dataclass(frozen=True, kw_only=True)
 class Factory:
-    """A person's function with the resolution of its baseline."""
+    """A user's function with the resolution of its baseline."""
 
     name: str
     """``package.module:attribute``, or ``library:model``."""
@@ -59,7 +59,8 @@ class Factory:
 
     @classmethod
     def fit(cls, name: str, build: Build, most: int) -> Factory:
-        """The factory whose baseline has the largest usual side up to ``most`` pixels, or the next, that works."""
+        """The factory whose baseline has the largest usual side of at most ``most`` pixels that works, else the next
+        larger one."""
         step = _stated_step(name, build)
         steps = _COMMON_MULTIPLES if step is None else (step,)
         sides = sorted(
@@ -101,14 +102,14 @@ class Factory:
         return self.member(_ONE, self.resolution)
 
     def describe(self) -> dict[str, Any]:
-        """JSON values that tell factories apart, those of the same name and another baseline too."""
+        """JSON values that differ between factories, also between baselines of the same name."""
         cost, fingerprint = count_member(self.baseline)
         plain = {"name": self.name, "resolution": self.resolution, "classes": self.classes}
         coarse = {"resolution_multiple": self.step} if self.step > 1 else {}
         return {**plain, **coarse, **dataclasses.asdict(cost), "fingerprint": fingerprint}
 
     def buildable(self, point: Multipliers) -> Multipliers:
-        """The point, or where it cannot be built the one with the nearest depth and width that can."""
+        """The point, or if it cannot be built the one with the nearest depth and width that can."""
         if _can_be_built(self.member(point)):
             return point
         return dataclasses.replace(
@@ -166,7 +167,7 @@ def match_factory(
 ) -> FactoryNetwork:
     """The network near the ray of ``constants`` that costs ``target ** phi`` times the baseline, within ``tolerance``.
 
-    Counting takes long, so of the whole sizes near the ray the first that come near enough are taken. Raises
+    Counting takes long, so the first whole sizes near the ray that are close enough are taken. Raises
     ``BudgetError`` where there are none, ``ConstraintError`` where the constants do not change the cost.
     """
     asked = multipliers(constants, phi)
@@ -189,7 +190,7 @@ class _Scalable:
     cost_model: CostModel
     shrinks: bool
     problems: list[str] = field(default_factory=list)
-    """Why networks on the way could not be built."""
+    """Why networks along the ray could not be built."""
     halvings: ClassVar[int] = 14
     finest: ClassVar[float] = 2e-3
     is_exhaustive: ClassVar[bool] = False

@@ -20,8 +20,8 @@ from phiscale.spec import NetworkSpec
 def network_with_weights(network: nn.Module, path: str | Path | None) -> nn.Module:
     """The network with the state dictionary of ``path``, for evaluation.
 
-    Without a path every batch normalisation gets weight 1: a fresh network's residual branches are multiplied by 0,
-    and a file in which they do not matter could not be checked. Raises ``DataError`` for a file of other weights.
+    Without a path every batch normalisation gets weight 1. A fresh network multiplies its residual branches by 0, so
+    errors in them could not be detected. Raises ``DataError`` for a file of other weights.
     """
     if path is None:
         for module in network.modules():
@@ -88,7 +88,7 @@ def write_checked(network: nn.Module, spec: NetworkSpec, path: str | Path, *, se
 
 
 _LARGEST_DIFFERENCE = 1e-4
-"""Rounding in float32 stays far below it; a wrong layer does not."""
+"""Rounding in float32 stays far below this; a wrong layer exceeds it."""
 
 
 def _missing(error: ImportError) -> SettingsError:

@@ -1,8 +1,8 @@
-"""A person's own module: made by their function, its lazy layers given their shapes, its logits found, and counted.
+"""A user's own module: made by their function, with shapes for its lazy layers, its logits found, and counted.
 
-A module is made and run on the meta device, without memory or arithmetic. Where the function, or the module, looks at
-values of tensors or moves them, it is made on the CPU, and at last run there on one image. Nothing here loads torch
-before a network is built.
+A module is made and run on the meta device, without memory or arithmetic. If the function or the module reads values of
+tensors or moves them, it is made on the CPU, and if needed run there on one image. Nothing here loads torch before a
+network is built.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 Build = Callable[[float, float, int, int], "nn.Module"]
 _WAYS = (("meta", "meta"), ("cpu", "meta"), ("cpu", "cpu"))
-"""Where a network is made and where it is run to be counted; the next where the one before lacks values."""
+"""Where a network is made and where it is run to be counted; the next place is tried if the one before lacks values."""
 _NAMES = "logits", "out"
-"""Under which an output of several parts holds the logits; else they are its first part."""
+"""Names under which an output of several parts holds the logits; otherwise they are its first part."""
 _counted: dict[str, Cost] = {}
 """Cost by architecture."""
 _called: dict[str, tuple[Cost, str]] = {}
@@ -74,14 +74,14 @@ class FactoryMember:
         try:
             with torch.device(device):
                 module = self.build(self.depth, self.width, self.resolution, self.classes)
-        except Exception as error:  # a person's own function may raise anything
+        except Exception as error:  # a user's own function may raise anything
             raise BudgetError(
                 f"{self.name} and {self.resolution} pixels cannot be built: {first_line(error)}"
             ) from error
         if not isinstance(module, nn.Module):
             raise BudgetError(f"expected {self.factory} to return a torch.nn.Module, got {type(module).__name__}")
         if any(map(nn.parameter.is_lazy, itertools.chain(module.parameters(), module.buffers()))):
-            self._run(module.train(), 2, device)  # layers that only training uses get their shapes too
+            self._run(module.train(), 2, device)  # layers that only training uses also get their shapes
         module.register_forward_hook(functools.partial(_only_logits, self))
         return module
 
@@ -94,7 +94,7 @@ class FactoryMember:
                 module(torch.zeros(images, self.in_channels, self.resolution, self.resolution, device=device))
         except BudgetError:
             raise
-        except Exception as error:  # a person's own module may raise anything
+        except Exception as error:  # a user's own module may raise anything
             raise BudgetError(
                 f"{self.name} cannot take images of {self.resolution} pixels: {first_line(error)}"
             ) from error
@@ -107,7 +107,7 @@ class FactoryMember:
 
         outputs = _count_outputs(module)
         fast = mha.get_fastpath_enabled()
-        mha.set_fastpath_enabled(False)  # fused calls are not counted, nor is attention in one kernel of a CPU
+        mha.set_fastpath_enabled(False)  # neither fused calls nor the CPU's attention kernel are counted
         try:
             with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
                 self._run(module, 1, device)
@@ -173,7 +173,7 @@ def _counted_on(member: FactoryMember, made_on: str, run_on: str) -> tuple[Cost,
 
 @contextlib.contextmanager
 def _no_meta_warnings() -> Iterator[None]:
-    """A function that loads weights is told of each that the meta device has no room for them."""
+    """Loading weights on the meta device warns about each of them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*non-meta parameter")
         yield
@@ -219,7 +219,7 @@ def logits_of(output: Any) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """Kind and first line of an error, for a sentence; with the next line where the first only announces it."""
+    """Kind and first line of an error, for a sentence; with the next line if the first one only introduces it."""
     lines = [line.strip() for line in str(error).strip().splitlines()]
     more = f" {lines[1]}" if len(lines) > 1 and lines[0].endswith(":") else ""
     return f"{type(error).__name__}: {lines[0]}{more}" if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The same work on a device again and again: on a GPU as one CUDA graph instead of hundreds of launches.
+"""Repeat the same work on a device: on a GPU as one CUDA graph instead of hundreds of launches.
 
 A small network keeps a GPU waiting for its next kernel. All shapes of a training are fixed, so its step can be captured
 once and replayed: the same kernels on the same memory, launched together.
@@ -18,15 +18,16 @@ from objectives.networks.own_module import first_line
 _PLAIN_RUNS = 3
 """Runs before the capture, in which libraries choose kernels and optimisers make their state; they count as work."""
 _broken: list[torch.cuda.CUDAGraph] = []
-"""Graphs whose capture broke off. The allocator may still refer to such a graph, so it is kept, and nothing more is
+"""Graphs whose capture failed. The allocator may still refer to such a graph, so it is kept, and nothing more is
 captured in this process."""
 
 
 class Replayed:
     """Does the same work at every call; on a GPU, if ``wanted``, by a captured graph after the first few calls.
 
-    The work reads and writes tensors that stay where they are, and never waits for the device. Where it cannot be
-    captured it goes on plainly, with a line in the log. Source: PyTorch's "CUDA semantics", section "CUDA Graphs".
+    The work reads and writes tensors that stay where they are, and never waits for the device. If it cannot be
+    captured, it runs without a graph, with a line in the log. Source: PyTorch's "CUDA semantics", section "CUDA
+    Graphs".
     """
 
     def __init__(self, device: torch.device, *, wanted: bool) -> None:
@@ -36,7 +37,7 @@ class Replayed:
         self._runs = 0
 
     def __call__(self, work: Callable[[], None]) -> None:
-        """Do ``work``, which is not kept: its owner may keep this object without a cycle."""
+        """Do ``work``, which is not stored, so that its owner can store this object without a reference cycle."""
         if self._graph is None and self._may_capture() and self._runs >= _PLAIN_RUNS:
             self._capture(work)
         if self._graph is not None:
@@ -68,7 +69,7 @@ class Replayed:
             raise
         except RuntimeError as error:
             _broken.append(graph)
-            torch.cuda.set_stream(current)  # a capture that breaks off may leave its own behind
+            torch.cuda.set_stream(current)  # a failed capture may leave its own stream behind
             _end_capture_of_random_numbers(self._device)
             logger = logging.getLogger(__name__)
             logger.warning("all training steps from here on run without a CUDA graph, slower: %s", first_line(error))
@@ -77,9 +78,9 @@ class Replayed:
 
 
 def _end_capture_of_random_numbers(device: torch.device) -> None:
-    """Let dropout draw on: after a capture that breaks off the generator would refuse, as if it went on.
+    """Let dropout draw again: after a failed capture the generator refuses, as if the capture still ran.
 
-    A copy of its state has the same seed and place, and is not being captured.
+    A copy of its state has the same seed and position, and is not being captured.
     """
     with contextlib.suppress(AttributeError, RuntimeError):  # versions of torch without these functions
         index = torch.cuda.current_device() if device.index is None else device.index

@@ -16,18 +16,18 @@ from phiscale.errors import SettingsError, TrialError
 _THREADS = 1
 """Threads of one trial on a CPU, unless a number is given.
 
-Small layers gain nothing from a second thread and lose much where another process wants the core: at four times the
-proxy baseline a trial took 6.2 s on one thread and 9.5 s on two, by depth alone 9.0 s and 22.8 s (two cores, shared).
+Small layers gain nothing from a second thread, and lose much if another process needs the core: at four times the proxy
+baseline a trial took 6.2 s on one thread and 9.5 s on two, by depth alone 9.0 s and 22.8 s (two cores, shared).
 """
 _OUT_OF_MEMORY = (
     *("can't allocate memory", "not enough memory", "bad_alloc", "out of memory"),
     *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "HOST_ALLOCATION_FAILED", "DEVICE_ALLOCATION_FAILED"),
 )
-"""What torch's plain RuntimeErrors say where memory is used up: that of the CPU, and of a GPU inside its libraries."""
+"""Texts of torch's RuntimeErrors for memory that is used up, on a CPU or inside the libraries of a GPU."""
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is the GPU if there is one. Raises ``SettingsError``."""
+    """The device of this name; ``auto`` is the GPU if there is one. Raises ``SettingsError``."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -65,7 +65,8 @@ def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:
 
 @contextlib.contextmanager
 def reserved(device: torch.device, settings: TrainSettings, seed: int) -> Iterator[None]:
-    """Current GPU, threads, deterministic kernels and a seeded global random state inside; all as before outside."""
+    """Set the current GPU, threads, deterministic kernels and a seeded global random state; restore all of them at the
+    end."""
     threads = torch.get_num_threads()
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     devices = [device] if device.type == "cuda" else []
@@ -89,7 +90,7 @@ def reserved(device: torch.device, settings: TrainSettings, seed: int) -> Iterat
 def memory_errors(what: str, device: torch.device) -> Iterator[None]:
     """Turn running out of memory into ``TrialError`` of the kind ``out-of-memory``.
 
-    The traceback of that, and of a training that diverged, keeps no local variables: they would keep the memory.
+    Tracebacks of this error, and of a diverged training, keep no local variables, because these would keep the memory.
     """
     try:
         yield

@@ -13,11 +13,11 @@ from objectives.data.imageset import Images, Labels
 from objectives.training.memory import total_memory
 
 _CHUNK = 2**24
-"""Values that are moved to the device, and resized there, at a time."""
+"""Number of values that are moved to the device and resized there at a time."""
 _MAX_SHIFT = 1 / 8
 _MEMORY_PART = 0.25
-"""Part of the device's memory, free or not, that resized images may take; above it every batch is resized on its own,
-which gives other scores: they must not depend on what else runs."""
+"""Part of the device's total memory that resized images may take. Above it every batch is resized separately, which
+changes the scores, so the limit must not depend on what else runs."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class EpochPlan:
 class DeviceImages:
     """uint8 images, resized once where the memory allows it, with their labels; batches are normalised floats.
 
-    ``shades`` are the means and the standard deviations of the channels of the training images, in 0..255.
+    ``shades`` are the means and standard deviations of the training images' channels, in 0..255.
     """
 
     def __init__(

@@ -32,13 +32,13 @@ def free_memory(device: torch.device) -> float:
 
 
 def give_back(device: torch.device) -> None:
-    """Return to the device what the trainings of this process that have ended still keep for the next one.
+    """Return to the device the memory that finished trainings of this process still hold for the next one.
 
     The C library of Linux keeps half the peak of a training, PyTorch's allocator all that was ever used on a GPU.
     """
     gc.collect()
     if device.type == "cuda":
-        with contextlib.suppress(RuntimeError):  # after a capture that broke off some versions refuse
+        with contextlib.suppress(RuntimeError):  # some versions refuse after a failed capture
             torch.cuda.empty_cache()
     elif sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):  # other C libraries have no such function

@@ -23,9 +23,9 @@ _ALWAYS = {"cpu": 11 * 2**25, "cuda": 2**29}
 """Bytes of any training: code that libraries load or compile with the first one; on a GPU a guess of context and
 workspaces."""
 _TRAINED = 4.5
-"""Values kept or in work at the peak of a training step, per counted activation and pixel of the batch."""
+"""Values in memory at the peak of a training step, per counted activation and pixel of the batch."""
 _SCORED = 0.5
-"""The same while a batch is scored without gradients; what the allocator keeps of the training step comes on top."""
+"""The same while a batch is scored without gradients, in addition to what the allocator keeps of the training step."""
 _STATE = 24
 """Bytes per parameter: weight, gradient, momentum, a copy while they are made or rounded, and the trunk's state (weight
 and momentum) while a cooldown runs."""
@@ -43,7 +43,7 @@ def scoring_batch(resolution: int) -> int:
 def needed_bytes(
     spec: NetworkSpec | FactoryMember, settings: TrainSettings, data: ImageSet, device: torch.device
 ) -> int:
-    """Bytes of the device that training and scoring the network take, beside what the process holds before.
+    """Bytes of the device that training and scoring the network take, in addition to what the process already holds.
 
     Raises ``BudgetError`` for a factory's network that cannot be counted.
     """

@@ -6,10 +6,10 @@ Symbols
     y        (P, 3, S): scores, larger is better; m (P, 3): their means over the seeds
     x_p      where the quadratic through m_p is highest, in [-1, 1]
 
-One model for all shapes, "one best rate": shape p scores h_p - a_p (t - x)^2 with a_p >= 0 and a common x. What is left
-of m by least squares, over the residual of rates by seeds within the shapes, is an F ratio with P - 1 and 2 P (S - 1)
-degrees of freedom. With no difference it falls below p = 0.025 in at most 5 % of checks (simulated; x is searched on a
-grid, so the distribution is approximate).
+One model for all shapes, "one best rate": shape p scores h_p - a_p (t - x)^2 with a_p >= 0 and a common x. The residual
+of m by least squares, divided by the interaction of rates and seeds within the shapes, is an F ratio with P - 1 and 2 P
+(S - 1) degrees of freedom. With no difference it falls below p = 0.025 in at most 5 % of checks (simulated; x is
+searched on a grid, so the distribution is approximate).
 
 ``phiscale check`` writes the plane; ``phiscale search --rate-plane FILE`` trains every network at its rate.
 """
@@ -37,7 +37,7 @@ VERSION = 1
 FACTORS = (0.5, 1.0, 2.0)
 """Rates at which every shape is trained, as multiples of the middle one."""
 LEVEL = 0.025
-"""Probability below which the best rates of shapes are said to differ."""
+"""Probability below which the best rates of shapes count as different."""
 _LOGS = np.array([-1.0, 0.0, 1.0])
 _GRID = np.linspace(-3, 3, 121)
 """Common best rates that are tried, as log2 over the middle one."""

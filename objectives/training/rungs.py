@@ -1,8 +1,8 @@
 """Lengths of a training: the rungs at which it is scored, and the learning rate of every step. Imports no torch.
 
-A training is one trunk at constant rate after a warm-up. Before each rung the trunk is left for a cooldown branch, in
-which the rate falls to 0; the network is scored at its end, and the trunk goes on from where it was left. So four
-scores cost little more than the last one.
+A training is one trunk at constant rate after a warm-up. Before each rung a cooldown branches off, in which the rate
+falls to 0. The network is scored at its end, and the trunk continues from the branching point. So four scores cost
+little more than the last one.
 
 Source: Haegele et al. 2024, "Scaling laws and compute-optimal training beyond fixed training durations",
 arXiv 2405.18392.
@@ -17,11 +17,11 @@ from objectives.training.settings import TrainSettings
 from phiscale.errors import SettingsError
 
 REAL_LENGTHS = {"cpu": 60_000, "cuda": 500_000}
-"""Images seen up to the longest rung where nothing is asked for, by the kind of device."""
+"""Default length: images seen up to the longest rung, by kind of device."""
 
 
 LONGEST = 10**12
-"""Images seen in the longest training that can be asked for."""
+"""Images seen in the longest training that is allowed."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a proxy network is trained and scored: the settings, without the torch that obeys them."""
+"""How a proxy network is trained and scored: the settings, without torch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TrainSettings:
     weight_decay: float = 5e-4
     """L2 penalty on the weights of convolutions and linear layers; biases and batch normalisation have none."""
     label_smoothing: float = 0.0
-    """Part of the label that is spread over all classes while training."""
+    """Label smoothing: the part of the label that is spread over all classes in training."""
     warmup: float = 0.02
     """First part of the longest rung in which the learning rate rises linearly."""
     train_images: int | None = None
@@ -43,22 +43,24 @@ class TrainSettings:
     validation_images: int = 1500
     """Images split off the training part to score on; at most a fifth of the images is taken."""
     flip: bool = True
-    """Mirror training images at random, where the data set says that its labels survive it."""
+    """Mirror training images at random, if the data set allows it."""
     crop: bool = True
-    """Shift training images at random by up to an eighth of their side, where the labels survive it."""
+    """Shift training images at random by up to an eighth of their side, if the data set allows it."""
     score: Score = "accuracy"
     """What the study optimises: validation accuracy, validation log-loss, or training loss averaged over the run."""
     device: str = "auto"
     """Where to train: auto (the GPU if there is one), cpu, cuda, cuda:1, ..."""
     threads: int = 0
-    """CPU threads of one trial; 0 for one, because two trials side by side beat one trial on two threads."""
+    """CPU threads of one trial. 0 means one: two trials at a time are faster than one trial on two threads."""
     precision: Precision = "auto"
-    """Arithmetic: auto is bfloat16 on a GPU that has it, and float32 on a CPU, where bfloat16 is slower."""
+    """Number format: auto is bfloat16 on a GPU that supports it, and float32 on a CPU, where bfloat16 is slower."""
 
     compile: bool = False
-    """Compile every network with torch.compile: most of a minute for each, so worth it in long trainings only."""
+    """Compile every network with torch.compile. It takes most of a minute for each, so use it for long trainings
+    only."""
     cuda_graph: bool = True
-    """On a GPU: replay the training step as one CUDA graph; the scores stay. Never for networks of --factory."""
+    """On a GPU: replay the training step as one CUDA graph. Scores do not change. Never used for networks of
+    --factory."""
 
     def __post_init__(self) -> None:
         for name, low in (("rungs", 1), ("batch_size", 1), ("validation_images", 1), ("threads", 0)):
@@ -100,11 +102,12 @@ class TrainSettings:
 
     @property
     def augmentations(self) -> frozenset[str]:
-        """What is done to training images where the data set says that its labels survive it."""
+        """What is done to training images, if the data set says that its labels stay valid."""
         return frozenset(name for name, wanted in (("flip", self.flip), ("crop", self.crop)) if wanted)
 
     def describe(self) -> dict[str, object]:
-        """The settings that must be equal for two scores to be comparable: not where and by what means a trial runs.
+        """The settings that must be equal for two scores to be comparable. Where and how a trial runs is not one of
+        them.
 
         The length stands there in images seen, once it is known.
         """

@@ -22,7 +22,7 @@ from phiscale.errors import TrialError
 
 
 class TrainingSteps:
-    """The steps of one training, which may be left at any of them and taken up there again."""
+    """The steps of one training, which can be left after any step and continued there."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class TrainingSteps:
         self._module, self._device, self._draw = network, device, draw
         self._network: Callable[[torch.Tensor], torch.Tensor] = network
         if settings.compile:
-            torch.compiler.reset()  # of the networks before, after eight of which it would compile no more
+            torch.compiler.reset()  # torch keeps those of earlier networks, and stops compiling after eight
             self._network = torch.compile(network)
         self._images, self._settings = images, settings
         self._autocast = autocast(device, settings)
@@ -54,7 +54,7 @@ class TrainingSteps:
         self._first = torch.zeros(1, dtype=torch.int64, device=device)
         """Place of the first image of the next step within its epoch."""
         self._total = torch.zeros((), device=device)
-        # a person's own network may decide something anew at each step, which a graph would repeat
+        # a user's own network may decide anew at each step, and a graph would only repeat
         self._run = Replayed(device, wanted=settings.cuda_graph and isinstance(network, Network))
 
     def run(self, first: int, rates: Sequence[float]) -> None:
@@ -74,11 +74,11 @@ class TrainingSteps:
         return float(self._total) / int(self._step)
 
     def snapshot(self) -> Snapshot:
-        """The state at this step, to come back to."""
+        """The state at this step, for a later return."""
         return Snapshot.take(self._state(), self._device)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Come back to a state, in the memory where it was: a captured step goes on with it."""
+        """Return to a state, in the same memory, so that a captured step can use it."""
         snapshot.put_back(self._state(), self._device)
 
     def _state(self) -> list[torch.Tensor]:
@@ -138,7 +138,7 @@ class Snapshot:
 
 
 def _rate_type(device: torch.device) -> torch.dtype:
-    """The type in which fused SGD reads a learning rate that lies on the device."""
+    """The number type in which fused SGD reads a learning rate on the device."""
     return torch.float32 if device.type == "cuda" else torch.float64
 
 

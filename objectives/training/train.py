@@ -1,6 +1,6 @@
 """Train one proxy network from scratch and score it at every rung.
 
-Everything random comes from the seed, and the order of the images and their augmentation from nothing else, so trials
+Everything random comes from the seed. The order of the images and their augmentation depend on nothing else, so trials
 with one seed differ by their network alone. An evaluation that cannot be finished raises ``TrialError`` of the kind
 ``diverged``, ``out-of-memory`` or ``shape``.
 """
@@ -45,12 +45,12 @@ _SETTLED_PART = 6
 _SETTLED_RANGE = 250, 1000
 _TIMED_STEPS = 12
 _LARGE = 0.1
-"""Part of a device's memory beyond which what a training took is given back at its end."""
+"""A training that took more than this part of a device's memory gives it back at its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyRun:
-    """What one training gave."""
+    """The result of one training."""
 
     lengths: tuple[int, ...]
     """Images seen at each rung, shortest first."""
@@ -95,7 +95,7 @@ def try_training(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: Tr
 
 @contextlib.contextmanager
 def _trial_trainer(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> Iterator[_Trainer]:
-    """A trainer whose scores nobody asks for."""
+    """A trainer that is not used for scores."""
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
     rungs = plan_rungs(settings, len(data.train_labels))
@@ -109,7 +109,7 @@ def _memory_of(
 ) -> Iterator[None]:
     """Give a large training's memory back to the device. Raises ``TrialError`` where it does not fit."""
     try:
-        with memory_errors(f"{spec.name} at {spec.resolution} pixels", device):  # an error holds no memory afterwards
+        with memory_errors(f"{spec.name} at {spec.resolution} pixels", device):  # so that an error keeps no memory
             yield
     finally:
         if needed_bytes(spec, settings, data, device) > _LARGE * total_memory(device):
@@ -119,7 +119,7 @@ def _memory_of(
 def _train(
     spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings, device: torch.device, seed: int
 ) -> ProxyRun:
-    """Train. What it took is free again when it returns."""
+    """Train, and free all memory it took."""
     started = time.perf_counter()
     rungs = plan_rungs(settings, len(data.train_labels))
     curves: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "train_loss": []}
@@ -179,7 +179,7 @@ class _Trainer:
                 trunk = None  # before the next one is taken
 
     def estimate_seconds(self) -> float:
-        """Seconds of a whole training but its start; the network is of no use afterwards."""
+        """Seconds of a whole training without its start; the network cannot be used afterwards."""
         steps = min(_TIMED_STEPS, self._rungs[-1].steps // 2)
         self._network.train()
         self._steps.run(0, [0.0] * steps)  # libraries choose their kernels, a GPU captures the step
@@ -195,11 +195,11 @@ class _Trainer:
 
     @torch.no_grad()
     def try_out(self) -> None:
-        """One training step and one batch of scoring; the network is of no use afterwards."""
+        """One training step and one batch of scoring; the network cannot be used afterwards."""
         self._network.train()
         with torch.enable_grad():
             self._steps.run(0, [0.0])
-        self._steps.mean_loss()  # a GPU tells of errors when it is waited for
+        self._steps.mean_loss()  # a GPU reports errors when it is synchronised
         with self._autocast:
             self._network.eval()(self._validation.batch(self._scoring[0])[0])
 
@@ -213,7 +213,7 @@ class _Trainer:
 
     @torch.no_grad()
     def _settle(self) -> None:
-        """Set the statistics of batch normalisation to those of the weights as they are.
+        """Set the statistics of batch normalisation to those of the current weights.
 
         The moving averages lag behind weights that change quickly, and would score another network.
         """
@@ -225,7 +225,7 @@ class _Trainer:
             norm.train()
         for index, chosen in enumerate(self._settling):
             for norm in norms:
-                norm.momentum = 1 / (index + 1)  # the plain mean so far; torch's own way to it waits for the device
+                norm.momentum = 1 / (index + 1)  # the plain mean so far; torch's own option for it waits for the device
             with self._autocast:
                 self._network(self._train.batch(chosen)[0])
         for norm, momentum in zip(norms, momenta, strict=True):
@@ -235,7 +235,7 @@ class _Trainer:
     def _evaluate(self) -> tuple[float, float]:
         """Accuracy and mean log-loss (nats) on the validation images."""
         network = self._network.eval()
-        if not is_halved(self._device, self._settings):  # of halved weights, those that were scaled first are others
+        if not is_halved(self._device, self._settings):  # folding before rounding to bfloat16 changes the weights
             network = folded(network)
         totals = torch.zeros(2, dtype=torch.float64, device=self._device)
         for chosen in self._scoring:
@@ -252,7 +252,8 @@ class _Trainer:
 def _draw(images: int, augmentations: frozenset[str], seed: int, epoch: int) -> EpochPlan:
     """The order of the images of an epoch, from 0, and what is done to them.
 
-    No method of the trainer: in a cycle with its steps it would keep the memory until the next garbage collection.
+    Not a method of the trainer, because a reference cycle with its steps would keep the memory until the next garbage
+    collection.
     """
     generator = torch.Generator().manual_seed(stream_seed(seed, f"epoch {epoch + 1}"))
     return EpochPlan.draw(images, augmentations, generator)
@@ -261,8 +262,8 @@ def _draw(images: int, augmentations: frozenset[str], seed: int, epoch: int) -> 
 def settling_images(count: int, seed: int) -> torch.Tensor:
     """The images, of ``count``, on which batch normalisation settles: a sixth, but at least 250 and at most 1,000.
 
-    More would take up to a quarter of a short epoch's time: with 250 instead of 1,000 after epochs of 1,500 images the
-    accuracy is lower by half a percent for all, and spreads no further over seeds.
+    More would take up to a quarter of a short epoch's time. With 250 instead of 1,000 after epochs of 1,500 images, the
+    accuracy of all networks is lower by half a percent, with the same spread over seeds.
     """
     least, most = _SETTLED_RANGE
     shuffled = torch.randperm(count, generator=torch.Generator().manual_seed(stream_seed(seed, "settling")))
@@ -276,7 +277,7 @@ def stream_seed(seed: int, name: str) -> int:
 
 
 def _batches(indices: torch.Tensor, resolution: int) -> tuple[torch.Tensor, ...]:
-    """Batches of nearly equal size: one of a single image could not be normalised."""
+    """Batches of nearly equal size, because a batch of one image cannot be normalised."""
     return torch.tensor_split(indices, math.ceil(len(indices) / scoring_batch(resolution)))
 
 

@@ -1,7 +1,7 @@
-"""What every executor does: take jobs, and give back what became of each.
+"""What every executor does: take jobs, and return the outcome of each.
 
 The work, a function, is given once, with all data that the jobs share; a job holds the arguments of one call. A job
-that has no answer because its worker was killed, its node was lost or its time ran out comes back as lost: whoever
+without an answer, because its worker was killed, its node was lost or its time ran out, returns as lost. Whoever
 submitted it decides whether to submit it again.
 """
 
@@ -21,7 +21,7 @@ from phiscale.errors import PhiscaleError, SettingsError, StudyError, one_line
 
 Work = Callable[..., Any]
 MOST_LOST = 3
-"""Times that a job is submitted again after it was lost."""
+"""How often a lost job is submitted again."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Job:
     """One call of the work."""
 
     key: Any
-    """Names the job; hashable, and unique among those that have not come back."""
+    """Names the job; hashable, and unique among those that have not returned."""
     arguments: tuple[Any, ...]
     needed: int = 0
     """Bytes of memory that the call takes on its device."""
@@ -49,16 +49,16 @@ class Raised:
 
     key: Any
     error: PhiscaleError | None
-    """The exception, where it is one of phiscale's; that of a person's code is described by the rest."""
+    """The exception, if it is one of phiscale's; the other fields describe one of a user's code."""
     what: str
     """Its type and message on one line."""
     where: str
     """File, line and function in which it was raised."""
     trace: str
-    """The whole traceback; a note to the exception that ends the run, shown where a traceback is."""
+    """The whole traceback, added as a note to the exception that ends the run."""
 
     def as_error(self, call: str) -> PhiscaleError:
-        """What to raise where the ``call``, as a person knows it, may not fail."""
+        """What to raise if the ``call``, named for the user, must not fail."""
         if self.error is not None:
             return self.error
         error = StudyError(f"{call} raised {self.what} ({self.where})")
@@ -85,29 +85,29 @@ class Executor(Protocol):
         """Jobs that run side by side."""
 
     def start(self, work: Work) -> None:
-        """Get the workers ready. Raises ``SettingsError`` or ``StudyError`` where they cannot be had."""
+        """Start the workers. Raises ``SettingsError`` or ``StudyError`` if that fails."""
 
     def submit(self, job: Job) -> None:
         """Take a job; it waits where all workers are busy."""
 
     def withdraw(self, keys: Collection[Any]) -> None:
-        """Drop those of the jobs that have not begun; of the others an outcome still comes."""
+        """Drop those of the jobs that have not begun; the others still return an outcome."""
 
     def wait(self) -> list[Outcome]:
-        """What came back, at least one outcome; waits for it. Only called while jobs are out."""
+        """Wait for at least one outcome, and return all there are. Only called while jobs run or wait."""
 
     def close(self) -> None:
         """End all workers, and the jobs that still run."""
 
 
 def attempt(work: Work, job: Job) -> Done | Raised:
-    """Call the work. ``KeyboardInterrupt`` goes on to the caller."""
+    """Call the work. ``KeyboardInterrupt`` is passed on."""
     process = os.getpid()
     try:
         return Done(job.key, work(*job.arguments))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - a person's code may raise anything
+    except BaseException as error:  # noqa: BLE001 - a user's code may raise anything
         return _raised(job.key, error)
     finally:
         if os.getpid() != process:
@@ -115,7 +115,7 @@ def attempt(work: Work, job: Job) -> Done | Raised:
 
 
 def _end_fork() -> NoReturn:
-    """End a process that the work forked and let go on: it would answer, and drive the study, a second time."""
+    """End a process that the work forked and left running: it would answer and drive the study a second time."""
     said = f"process {os.getpid()}, which an evaluation forked, ends; end it by os._exit in your code\n"
     with contextlib.suppress(OSError):
         os.write(2, said.encode())
@@ -137,13 +137,13 @@ def received(key: Any, sent: bytes) -> Outcome:
     """What ``attempt_and_send`` sent; an answer that this process cannot read is a call that raised."""
     try:
         outcome: Outcome = pickle.loads(sent)  # noqa: S301 - of this program's own worker
-    except Exception as error:  # noqa: BLE001 - the classes of a person's answer may not be there
+    except Exception as error:  # noqa: BLE001 - the classes of a user's answer may be missing here
         return _raised(key, error)
     return outcome
 
 
 def cannot_send(error: Exception) -> SettingsError:
-    """What to raise where the work cannot be pickled."""
+    """What to raise if the work cannot be pickled."""
     return SettingsError(
         f"expected an objective that can be sent to workers, got {one_line(error)}; make "
         "what cannot be sent inside of the evaluation, or use one worker in this process"
@@ -162,17 +162,16 @@ def _where(trace: TracebackType | None) -> str:
 
 
 def _travels(error: PhiscaleError) -> bool:
-    """Whether the exception is the same at the other end of a pipe."""
+    """Whether the exception survives pickling."""
     try:
         return str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - of this process
-    except Exception:  # noqa: BLE001 - whatever hinders it
+    except Exception:  # noqa: BLE001 - any failure counts
         return False
 
 
 def run_all(executor: Executor, work: Work, calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Done | Raised]]:
-    """The outcome of every call with its place among ``calls``, as they come; lost ones are made again up to 3 times.
-
-    Raises ``StudyError`` where one is lost more often.
+    """The outcome of every call with its index in ``calls``, as they end; lost ones are repeated up to 3 times. Raises
+    ``StudyError`` if one is lost more often.
     """
     lost = [0] * len(calls)
     out = 0
@@ -199,6 +198,6 @@ def run_all(executor: Executor, work: Work, calls: Sequence[tuple[Any, ...]]) ->
 
 
 def _job(work: Work, place: int, calls: Sequence[tuple[Any, ...]]) -> Job:
-    """The call at a place, with the memory that the work says it needs."""
+    """The call at an index, with the memory that the work says it needs."""
     say = getattr(work, "memory_needed", None)
     return Job(place, calls[place], say(*calls[place]) if say else 0)

@@ -1,4 +1,4 @@
-"""Which jobs fit side by side into the memory of one device."""
+"""Which jobs fit into the memory of one device at the same time."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class Memory:
     total: int = 0
     """Bytes."""
     free: int = 0
-    """Bytes that no process had taken when this was said."""
+    """Bytes that were free when the worker reported it."""
 
     @classmethod
     def of(cls, work: Any) -> Memory:
-        """What the work says of its device by ``memory()``, if it has one: (device, total, free)."""
+        """What the work reports of its device by ``memory()``, if it has that method: (device, total, free)."""
         return cls(*work.memory()) if hasattr(work, "memory") else cls()
 
 
 def fits(needed: int, memory: Memory, running: Sequence[int]) -> bool:
     """Whether a job fits next to those that run, by what each needs, in bytes.
 
-    One always runs, whatever it needs: waiting would not help it.
+    A job that is alone always fits, because waiting would not help it.
     """
     if not running or not memory.total or not needed:
         return True

@@ -1,7 +1,7 @@
-"""Evaluations side by side in processes of this machine.
+"""Evaluations in several processes of this machine.
 
-Workers are spawned once and stay; the work goes to them once, its arrays in a file that all of them map. One that dies
-is replaced, and its job comes back as lost. They end with this process, however it ends.
+Workers are spawned once and stay. They receive the work once, with its arrays in a file that all of them map. A worker
+that dies is replaced, and its job returns as lost. They end with this process, however it ends.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
 _MOST_DEATHS = 3
-"""Deaths of workers, one after the other before any job, after which no more are started."""
+"""After so many deaths of workers in a row before any job, no more are started."""
 _PAUSE = 1.0
-"""Longest time between two looks at the workers, in seconds: what one has forked keeps its pipes open when it dies."""
+"""Longest time between two checks of the workers, in seconds. If a worker dies, a process that it forked keeps its
+pipes open."""
 _UNGUARDED = 97
 """Exit status of a worker that imports a script, which then starts workers of its own."""
 
@@ -39,11 +40,11 @@ _UNGUARDED = 97
 class Processes:
     """The executor of ``workers`` processes; ``timeout`` is the longest that a job may take, in seconds.
 
-    Raises ``SettingsError`` for a number of workers or a timeout that is none.
+    Raises ``SettingsError`` for an impossible number of workers or timeout.
     """
 
     def __init__(self, workers: int, *, timeout: float | None = None) -> None:
-        if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself asks
+        if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself checks
             os._exit(_UNGUARDED)
         self.workers = whole("workers", workers, SettingsError)
         self._timeout = None if timeout is None else positive("timeout", timeout, SettingsError)
@@ -52,7 +53,7 @@ class Processes:
         self._work: SharedWork | None = None
         self._deaths = 0
         self._memory: dict[str, Memory] = {}
-        """The latest that a worker said of each device."""
+        """The latest report of a worker on each device."""
 
     def start(self, work: Work) -> None:
         """Write the work where workers find it, and spawn them."""
@@ -68,7 +69,7 @@ class Processes:
         self._waiting = deque(job for job in self._waiting if job.key not in keys)
 
     def wait(self) -> list[Outcome]:
-        """What came back. Raises ``StudyError`` where every worker dies as it starts."""
+        """The outcomes. Raises ``StudyError`` if every worker dies as it starts."""
         while True:
             self._give_out()
             outcomes = self._late()
@@ -92,7 +93,7 @@ class Processes:
             return _Worker.spawn(place, self._work)
 
     def _give_out(self) -> None:
-        """Give waiting jobs, in their order, to idle workers in whose memory they fit."""
+        """Give waiting jobs, in their order, to idle workers with enough memory."""
         for worker in self._crew:
             if not self._waiting:
                 return
@@ -105,12 +106,12 @@ class Processes:
         return fits(needed, self._memory.get(device, Memory()), running)
 
     def _patience(self) -> float:
-        """Seconds until something has to be looked at again."""
+        """Seconds until the next check."""
         now, limit = time.monotonic(), self._timeout or math.inf
         return max(0.0, min([_PAUSE, *(worker.since + limit - now for worker in self._crew if worker.job)]))
 
     def _ready(self, timeout: float) -> list[_Worker]:
-        """Workers that have said something or ended, waited for at most ``timeout`` seconds."""
+        """Workers that have sent something or ended; waits at most ``timeout`` seconds."""
         handles: list[Any] = [handle for w in self._crew for handle in (w.connection, w.process.sentinel)]
         ready = set(wait(handles, timeout))
         return [w for w in self._crew if {w.connection, w.process.sentinel} & ready or w.process.exitcode is not None]
@@ -123,7 +124,7 @@ class Processes:
     def _heard(self, worker: _Worker) -> list[Outcome]:
         try:
             if worker.process.exitcode is not None:
-                worker.kill_session()  # what it has forked may keep its pipe open in the middle of an answer
+                worker.kill_session()  # a process that it forked may keep its pipe open in the middle of an answer
             if not worker.connection.poll():
                 raise EOFError
             sent, worker.memory = worker.connection.recv()
@@ -161,7 +162,7 @@ class Processes:
 
 @dataclass(eq=False)
 class _Worker:
-    """A process, as this one sees it."""
+    """A worker process, as the driver sees it."""
 
     place: int
     process: SpawnProcess
@@ -187,24 +188,24 @@ class _Worker:
 
     def give(self, job: Job) -> None:
         self.job, self.since = job, time.monotonic()
-        with contextlib.suppress(OSError):  # one that has died is seen by its sentinel
+        with contextlib.suppress(OSError):  # its sentinel shows whether it has died
             self.connection.send(job)
 
     def end(self) -> None:
-        """End the process, and all that its evaluations have started and left."""
+        """End the process, and every process that its evaluations left running."""
         self.kill_session()
         self.process.kill()
         self.process.join()
         self.connection.close()
 
     def kill_session(self) -> None:
-        if self.is_ready and self.process.pid:  # before, it may not have a session of its own
+        if self.is_ready and self.process.pid:  # before that it may not have its own session
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def _serve(connection: Connection, sent: ReceivedWork) -> None:
-    """A worker: load the work, then do one job after the other, in a session of its own and what it starts."""
+    """A worker: load the work, then do one job after the other, in a process session of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
     os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -217,7 +218,8 @@ def _serve(connection: Connection, sent: ReceivedWork) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this session with the process that started it, which ``kill -9`` would otherwise leave waiting for ever."""
+    """End this session together with the process that started it; after its ``kill -9`` this one would wait for
+    ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         while os.getppid() == parent.pid:
@@ -227,7 +229,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _environment(changed: dict[str, str]) -> Iterator[None]:
-    """These variables for processes that are started meanwhile."""
+    """Set these variables for processes that are started meanwhile."""
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
     try:

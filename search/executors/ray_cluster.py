@@ -1,8 +1,8 @@
 """Evaluations in a Ray cluster: on this machine or on many.
 
 Every worker is an actor that loads the work once and keeps it. Ray never runs a call twice by itself: a call whose
-worker or node was lost comes back as lost. The code of this checkout travels to the nodes; the data of the work is put
-into Ray's store once. Where the cluster asks for a token, Ray takes it from RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH.
+worker or node was lost returns as lost. The code of this checkout is copied to the nodes, and the data of the work is
+put into Ray's store once. Where the cluster asks for a token, Ray takes it from RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH.
 Source: Ray's documentation of actors, fault tolerance and runtime environments (release 2.60).
 """
 
@@ -30,9 +30,9 @@ from search.executors.contract import Job, Lost, Outcome, Work, attempt_and_send
 _CONNECT = 10.0
 """Seconds in which a cluster has to answer."""
 _MOST_DEATHS = 5
-"""Workers that died one after the other before any was ready, after which the run ends."""
+"""After so many deaths of workers in a row before any was ready, the run ends."""
 _PAUSE = 1.0
-"""Longest time between two looks at jobs whose time may run out, in seconds."""
+"""Longest time between two checks of jobs whose time may run out, in seconds."""
 _INSTALLED = {"site-packages", "dist-packages"}
 _NO_REPEATS = {"max_restarts": 0, "max_task_retries": 0}
 _PACKAGES = ("phiscale", "objectives", "search", "scripts", "report")
@@ -42,8 +42,8 @@ _LEFT_OUT = ["**/__pycache__"]
 class RayCluster:
     """The executor of ``workers`` actors; ``gpus`` and ``memory`` (bytes) are what each reserves.
 
-    Without ``gpus`` that is one where the cluster has any, else one CPU. A session of Ray that this process has begun
-    before is used, and left as it is. Raises ``SettingsError`` for a number that is none.
+    Without ``gpus`` that is one where the cluster has any, else one CPU. A session of Ray that this process has already
+    started is used, and stays open. Raises ``SettingsError`` for an impossible number.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class RayCluster:
         self._deaths = 0
         self._work: Any = None
         self._is_ours = False
-        """Whether the session of Ray is to be ended."""
+        """Whether to end the session of Ray."""
 
     def start(self, work: Work) -> None:
         """Connect, and start the actors. Raises ``SettingsError`` and ``StudyError``."""
@@ -102,7 +102,7 @@ class RayCluster:
         self._waiting = deque(job for job in self._waiting if job.key not in keys)
 
     def wait(self) -> list[Outcome]:
-        """What came back. Raises ``StudyError`` where workers die as they start."""
+        """The outcomes. Raises ``StudyError`` if workers die as they start."""
         import ray
 
         while True:
@@ -177,7 +177,7 @@ class _Actor:
 
     handle: Any
     call: Any
-    """The call that is out: its start at first."""
+    """The running call; at first the start of the worker."""
     job: Job | None = None
     since: float = field(default_factory=time.monotonic)
 
@@ -191,7 +191,7 @@ class _Actor:
 
 
 class _Worker:
-    """What runs on a node."""
+    """The worker on a node."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -234,7 +234,7 @@ def load_own() -> None:
 
 
 def _largest(resource: str) -> float:
-    """Most of a resource that one living node has."""
+    """The largest amount of a resource on any living node."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -242,7 +242,7 @@ def _largest(resource: str) -> float:
 
 
 def _own_code() -> list[Path]:
-    """What has to travel: this checkout's packages, and the modules of the current folder that have been imported."""
+    """What has to be copied: this checkout's packages, and the imported modules of the current folder."""
     root, here = Path(phiscale.__file__).parents[1], Path.cwd()
     found = {root / name for name in _PACKAGES if (root / name).is_dir()}
     for name, module in list(sys.modules.items()):

@@ -1,6 +1,6 @@
 """The work of an executor in a file that all worker processes map, so that its arrays are in memory once.
 
-The file has no name where the system allows that: it is gone with the last process that has it open, however they end.
+If the system allows it, the file has no name: it disappears with the last process that has it open, however that ends.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _WORD, _ALIGNED = 8, 64
 
 
 class SharedWork:
-    """The work as the driver writes it; a spawned process that gets it can load it from the same file."""
+    """The work as the driver writes it; a spawned process that receives it can load it from the same file."""
 
     def __init__(self, work: Work) -> None:
-        """Write the work by pickle, its arrays apart so that they can be mapped. Raises ``SettingsError``."""
+        """Write the work by pickle, with its arrays separate so that they can be mapped. Raises ``SettingsError``."""
         if not hasattr(reduction, "DupFd"):
             raise SettingsError("expected Linux or macOS for several worker processes; use --workers 1")
         buffers: list[pickle.PickleBuffer] = []
@@ -44,7 +44,7 @@ class SharedWork:
         self._file.flush()
 
     def close(self) -> None:
-        """Let go of the file; workers keep theirs."""
+        """Close the file; workers keep theirs open."""
         self._file.close()
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
@@ -52,13 +52,13 @@ class SharedWork:
 
 
 class ReceivedWork:
-    """The work on its way into a worker."""
+    """The work on its way to a worker."""
 
     def __init__(self, duplicated: Any) -> None:
         self._descriptor: int = duplicated.detach()
 
     def load(self) -> Work:
-        """The work, as this process's own driver wrote it. What a worker writes to its arrays stays its own."""
+        """The work, as the driver of this process wrote it. A worker's changes to the arrays stay private."""
         whole = memoryview(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_COPY))
         os.close(self._descriptor)
         count = int.from_bytes(whole[:_WORD], "little")

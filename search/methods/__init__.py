@@ -1,7 +1,6 @@
-"""The methods of a search, one file each: ``propose(history, count)`` gives the next points as plans.
-
-A file in this folder is a method by its name; ``NEEDS`` there names the modules that it needs, with the packages that
-hold them. A method whose points are all known beforehand has ``points(settings, cost_model)`` too.
+"""The methods of a search, one file each: ``propose(history, count)`` gives the next points as plans. A file in this
+folder is a method of the same name. Its ``NEEDS`` names the modules that it needs, with their packages. A method whose
+points are all known in advance also has ``points(settings, cost_model)``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def method_names() -> tuple[str, ...]:
-    """All methods, in alphabetical order; a file whose name begins with an underscore is none."""
+    """All methods, in alphabetical order; a file whose name begins with an underscore is not one."""
     return tuple(sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_")))
 
 

@@ -1,4 +1,4 @@
-"""What methods share whose points are all known beforehand."""
+"""What the methods share whose points are all known in advance."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def next_of(points: Iterable[tuple[str, ScalingConstants]], history: History, co
 
 
 def point_name(method: str, values: Iterable[float]) -> str:
-    """Name of a point by its place on the grid, which another step or tolerance does not change."""
+    """Name of a point by its position on the grid, which does not depend on step or tolerance."""
     return f"{method}:{'/'.join(f'{value:.6g}' for value in values)}"

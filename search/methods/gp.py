@@ -1,9 +1,9 @@
 """Where a fitted surface expects to learn most: the knowledge gradient over the lattice of shares.
 
-The recommendation is the maximum of the surface's mean. The knowledge gradient of a point is by how much that maximum
-is expected to rise when the point is evaluated once more: a repeat of a known point is valued by the same measure as a
-new one. The first points are an even spread, and so is every other later one: a model that asks only where it expects
-the optimum never sees that it is wrong elsewhere.
+The recommendation is the maximum of the surface's mean. The knowledge gradient of a point is the expected rise of that
+maximum if the point is evaluated once more. A repeat of a known point is valued by the same measure as a new one. The
+first points are an even spread, and so is every second later one: a model that asks only where it expects the optimum
+never notices that it is wrong elsewhere.
 
 Source: Frazier, Powell & Dayanik 2009, "The knowledge-gradient policy for correlated normal beliefs", equation 15 (the
 expectation is taken over equally likely outcomes instead of exactly).
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NEEDS = {"scipy": "scipy"}
 _SPREAD_EVERY = 2
 _PLACES = 20
-"""Places of the even spread that are looked at for one whose network can be built."""
+"""Positions of the even spread that are tried, until the network of one can be built."""
 
 
 def propose(history: History, count: int) -> list[Plan]:
@@ -65,7 +65,7 @@ def _open_place(history: History, first: int) -> int:
 def _learner(history: History) -> Callable[[Sequence[Shares]], Shares | None]:
     """The most informative open point, given further points that are about to run.
 
-    A trial that fails teaches nothing, and would be chosen again for ever: points that are not open are passed over.
+    A trial that fails teaches nothing and would be chosen again for ever, so points that are not open are skipped.
     Failed and running points count as pending, which lowers the value of their neighbours.
     """
     from phiscale.triangle import lattice
@@ -75,7 +75,7 @@ def _learner(history: History) -> Callable[[Sequence[Shares]], Shares | None]:
 
     points = lattice(REGION_STEPS, history.cost_model)
     surface, _ = history.surface
-    if isinstance(surface, LineSurface):  # no training at these rungs teaches how lines bend beyond them
+    if isinstance(surface, LineSurface):  # no training at these rungs tells how slopes change beyond them
         surface = replace(surface, bend=0.0)
 
     def learn(chosen: Sequence[Shares]) -> Shares | None:

@@ -10,7 +10,7 @@ NEEDS = {"numpy": "numpy"}
 
 
 def propose(history: History, count: int) -> list[Plan]:
-    """One point for each place, from the seed and the place alone."""
+    """One point for each position, from the seed and the position alone."""
     first = history.places
     return [Plan(constants=_point(history, place), place=place) for place in range(first, first + count)]
 

@@ -25,13 +25,13 @@ class Block(nn.Module):
         self.residual = stride == 1 and in_channels == stage.channels
 
     def set_first_values(self) -> None:
-        """Set parameters that begin at a value of the block's own, once its layers are initialised."""
+        """Set parameters that have a special first value in this block, once its layers are initialised."""
         last = self.branch[-1]
         if self.residual and isinstance(last, nn.BatchNorm2d):
             nn.init.zeros_(last.weight)
 
     def dropped(self, branch: Tensor) -> Tensor:
-        """The branch, left out for some images in training, the others scaled up."""
+        """The branch; in training it is left out for some images, and scaled up for the others."""
         if not self.drop_path or not self.training:
             return branch
         return branch * functional.dropout(branch.new_ones(len(branch), 1, 1, 1), self.drop_path)

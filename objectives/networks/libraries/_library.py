@@ -24,7 +24,7 @@ calls or lists of them."""
 Sizes = Callable[[float, float, int], dict[str, Any]]
 """Arguments of a model for (depth multiplier, width multiplier, pixels)."""
 _CHANNEL_UNIT = 8
-"""Channels are multiples of this, as libraries and devices like them."""
+"""Channels are multiples of this, as libraries and devices prefer."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LibraryNetworks:
 
 
 def _run(value: Any) -> Any:
-    """The value, its calls done."""
+    """The value, with its calls carried out."""
     if isinstance(value, list):
         return [_run(item) for item in value]
     if not (isinstance(value, dict) and "call" in value):
@@ -92,7 +92,7 @@ class Library(ABC):
         )
 
     def plain(self, model: str, arguments: Mapping[str, Any], without: Iterable[str] = ()) -> dict[str, Any]:
-        """The arguments that are given, as JSON values. Raises ``SettingsError`` for one that is none."""
+        """The given arguments as JSON values. Raises ``SettingsError`` for one that is not a JSON value."""
         found = {name: value for name, value in arguments.items() if value is not None and name not in without}
         for name, value in found.items():
             try:
@@ -103,9 +103,8 @@ class Library(ABC):
 
 
 def recorded(function: Callable[..., Any], creators: Iterable[str]) -> tuple[str, dict[str, Any]] | None:
-    """Which of the ``creators``, functions of its module, the function calls, and with which arguments.
-
-    The function runs with a recorder in the creator's place: no model is made. None where it calls none of them.
+    """Which of the ``creators``, functions of its module, the function calls, and with which arguments. The function
+    runs with a recorder in place of the creator, so no model is made. None if it calls none of them.
     """
     function = inspect.unwrap(function)
     called = [name for name in function.__code__.co_names if name in creators]
@@ -136,7 +135,7 @@ def channels(count: int, width: float, unit: int = _CHANNEL_UNIT) -> int:
 
 
 def attention(embedding: int, heads: int, width: float) -> tuple[int, int]:
-    """(channels, heads): whole heads of about the channels that a head of the model has, an even number each."""
+    """(channels, heads): whole heads, each with an even number of channels close to that of the model's heads."""
     if width == 1:
         return embedding, heads
     more = max(1, round(heads * width))
