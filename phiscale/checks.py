@@ -9,16 +9,16 @@ from typing import Any
 from phiscale.errors import PhiscaleError
 
 LARGEST_SIZE = 2**31 - 1
-"""Most layers, channels or pixels of anything: what 32-bit frameworks can index."""
+"""Largest number of layers, channels or pixels: what 32-bit frameworks can index."""
 LARGEST_WHOLE = 2**63 - 1
-"""Most of anything that is counted."""
+"""Largest count of anything."""
 
 LARGEST_PHI = 20
-"""Most units of phi of a search: a million times the cost at a target of 2."""
+"""Largest phi of a search: a million times the cost at a target of 2."""
 
 
 def plain(value: object) -> object:
-    """A scalar of NumPy or PyTorch as the number of Python that it is; anything else as it is."""
+    """A scalar of NumPy or PyTorch as a Python number; anything else unchanged."""
     if isinstance(value, (int, float)) or not callable(getattr(value, "item", None)):
         return value
     try:
@@ -54,7 +54,7 @@ def positive(name: str, value: object, error: type[PhiscaleError]) -> float:
 
 
 def phi(name: str, value: object, error: type[PhiscaleError]) -> float:
-    """``value`` as the phi of a search: the networks that it compares have another cost than the baseline."""
+    """``value`` as the phi of a search; not 0, because the compared networks differ in cost from the baseline."""
     found = number(name, value, error)
     if not 0 < abs(found) <= LARGEST_PHI:
         raise error(f"expected {name} other than 0 between -{LARGEST_PHI} and {LARGEST_PHI}, got {value!r}")

@@ -4,7 +4,7 @@ One multiply-accumulate (MAC) is two FLOPs. Convolutions and linear layers count
 activation functions and additions do not (they count as parameters where they have any). Activations are the outputs
 of convolutions and linear layers, as in Radosavovic et al. 2020 (arXiv 2003.13678).
 
-A counted metric is a field of ``Cost`` and its count in the three layers below; everything else takes it from there.
+A counted metric is a field of ``Cost`` and its count in the three layers below; everything else uses these.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Metric:
-    """A counted cost: how it is called, and how it grows with the multipliers of an ideal network."""
+    """A counted cost: its names, and how it grows with the multipliers of an ideal network."""
 
     label: str
     """Head of a column."""
     words: str
-    """The same in full."""
+    """Full name."""
     exponents: tuple[float, float, float]
     """Of depth, width and resolution."""
 

@@ -1,4 +1,4 @@
-"""Finding what a package holds by its place: one class a file, under the name of the file.
+"""Finding what a package holds: one class in each file, under the name of the file.
 
 Adding a kind of block or an export target is therefore adding a file. Files whose name begins with an underscore hold
 what the others share.

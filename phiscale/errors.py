@@ -17,7 +17,7 @@ from __future__ import annotations
 from phiscale.text import printable
 
 _LONGEST = 400
-"""Letters of a message; what it quotes may be anything."""
+"""Longest message, in characters; what it quotes may be anything."""
 
 
 class PhiscaleError(Exception):
@@ -72,12 +72,11 @@ class TrialError(PhiscaleError, RuntimeError):
 
 
 def one_line(said: object, most: int = 500) -> str:
-    """A text on one line of at most ``most`` characters, those that a terminal would obey as escapes.
-
-    Of an exception its type and message; the type alone where it cannot say its message.
+    """A text on one line of at most ``most`` characters, with control characters as escapes. Of an exception its type
+    and message, or its type alone if the message raises.
     """
     try:
         text = f"{type(said).__name__}: {said}" if isinstance(said, BaseException) else str(said)
-    except Exception:  # noqa: BLE001 - a person's exception may raise anything
+    except Exception:  # noqa: BLE001 - a user's exception may raise anything
         text = type(said).__name__
     return printable(" ".join(text.split()).removesuffix(":"), longest=most)

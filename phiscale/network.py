@@ -21,7 +21,7 @@ class ScaledNetwork:
     base: NetworkSpec
     """The baseline it grew from."""
     asked: Multipliers
-    """Multipliers before rounding and before any walk to a budget."""
+    """Multipliers before rounding and before the cost is matched."""
 
     @cached_property
     def cost(self) -> Cost:

@@ -20,18 +20,18 @@ from phiscale.triangle import (
 
 @dataclass(frozen=True)
 class PublishedRule:
-    """Constants that somebody published, or that mark a place on the triangle."""
+    """Published constants, or constants that mark a point of the triangle."""
 
     constants: ScalingConstants
     """Multipliers for one unit of phi; for the TinyNet rows one unit is the published network itself."""
     cost_model: CostModel
     """The surface the rule was stated on."""
     source: str
-    """Where the numbers stand."""
+    """Source of the numbers."""
     label: str
-    """Name for people."""
+    """Name for display."""
     measured: bool = False
-    """Whether a study measures the rule as well as its own points, at the same real cost."""
+    """Whether a study also measures the rule, at the same real cost as its own points."""
     axes: tuple[int, ...] = ()
     """The axes (0 depth, 1 width, 2 resolution) among which a place on the triangle shares a step equally."""
 

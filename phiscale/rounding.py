@@ -19,8 +19,8 @@ from phiscale.errors import ConstraintError, SettingsError
 class Rounding:
     """One way of rounding. ``scale`` is the multiplier; a multiplier of 1 changes nothing.
 
-    ``nearest`` takes the even one of two equally near numbers, as ``round`` does. Raises ``SettingsError`` for a way
-    that does not exist; the methods raise ``ConstraintError`` for sizes above 2**31 - 1.
+    ``nearest`` takes the even one of two equally near numbers, as ``round`` does. Raises ``SettingsError`` for an
+    unknown way; the methods raise ``ConstraintError`` for sizes above 2**31 - 1.
     """
 
     repeats: str

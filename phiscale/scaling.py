@@ -16,7 +16,7 @@ from phiscale.triangle import Multipliers, ScalingConstants
 def multipliers(constants: ScalingConstants, phi: float) -> Multipliers:
     """``(alpha**phi, beta**phi, gamma**phi)``; phi may be fractional or negative.
 
-    Raises ``ConstraintError`` where phi is not finite or a multiplier leaves the range of a float.
+    Raises ``ConstraintError`` if phi is not finite or a multiplier leaves the range of a float.
     """
     phi = checks.real("phi", phi, ConstraintError)
     try:

@@ -21,7 +21,7 @@ from phiscale.cost import COUNTED
 from phiscale.errors import ConstraintError, SettingsError
 
 METRICS = (*COUNTED, "formula")
-"""What a cost model holds equal between networks: a counted cost, or the formula of its own exponents."""
+"""What a cost model holds equal between networks: a counted cost, or its own formula."""
 _LARGEST_EXPONENT = 100.0
 _LARGEST_TARGET = 1e6
 _LARGEST_CONSTANT = 1e9

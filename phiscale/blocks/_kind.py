@@ -24,7 +24,7 @@ class BlockKind(ABC):
     """Whether output channels are ``expansion`` times hidden ones, and so a whole multiple of it."""
 
     def check(self, stage: StageSpec) -> None:
-        """Raise ``SpecError`` for a field that this kind of block does not have, or not so."""
+        """Raise ``SpecError`` for a field that this kind of block does not have, or for an impossible value."""
         for name in _OPTIONAL:
             if getattr(stage, name) and name not in self.takes:
                 raise SpecError(f"expected {name} to be 0 in a {stage.block} block, got {getattr(stage, name)!r}")
@@ -43,7 +43,7 @@ class BlockKind(ABC):
         return -(-side // stride)
 
     def smallest_input(self, side: int, stride: int) -> int:
-        """The least side that a block of that stride makes ``side`` of, in pixels."""
+        """The smallest side from which a block of that stride makes ``side``, in pixels."""
         return (side - 1) * stride + 1
 
     @abstractmethod
