@@ -10,9 +10,11 @@ and files are looked up. A line that is none of these fails.
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import importlib
 import io
+import itertools
 import json
 import re
 import shlex
@@ -304,6 +306,29 @@ def test_files_and_modules_that_are_mentioned_exist() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_sentences_are_short(page: Path) -> None:
     assert [found for part in prose(page.read_text(encoding="utf-8")) for found in long_sentences(part)] == []
+
+
+def help_texts() -> Iterator[str]:
+    """What the help of every command says: of the command itself, and of each option."""
+    for path in (
+        path for place in ("phiscale", "objectives", "search", "scripts") for path in (ROOT / place).rglob("*.py")
+    ):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if path.parent.name == "scripts":
+            yield from (ast.get_docstring(tree) or "").split("\n\n")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == "help":
+                yield " ".join(str(part.value) for part in ast.walk(node) if isinstance(part, ast.Constant))
+            elif isinstance(node, ast.ClassDef) and node.name.endswith(("Options", "Settings")):
+                for field, text in itertools.pairwise(node.body):
+                    if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                        yield str(ast.literal_eval(text.value))
+
+
+def test_sentences_of_help_are_short() -> None:
+    texts = list(help_texts())
+    assert len(texts) > 100
+    assert [found for text in texts for part in prose(text) for found in long_sentences(part)] == []
 
 
 def test_a_long_sentence_is_found() -> None:
