@@ -315,7 +315,8 @@ def help_texts() -> Iterator[str]:
     ):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if path.parent.name == "scripts":
-            yield from (ast.get_docstring(tree) or "").split("\n\n")
+            parts = (ast.get_docstring(tree) or "").split("\n\n")
+            yield from (part for part in parts if not part.startswith("Run:"))
         for node in ast.walk(tree):
             if isinstance(node, ast.keyword) and node.arg == "help":
                 yield " ".join(str(part.value) for part in ast.walk(node) if isinstance(part, ast.Constant))
