@@ -2,7 +2,7 @@
 
 Symbols
     d       score of the recommendation less that of a rival, both of one size (phi) and trained with one seed
-    units   numbers that are independent of each other: their spread tells how far their mean may be off
+    units   independent numbers, whose spread tells the error of their mean
     n       images on which an accuracy is counted
 
 A statement about a rule has sizes as units, the means of d at each: rounding to whole layers and pixels gives every
@@ -12,11 +12,12 @@ means of d over the sizes, and the statement is about these networks alone. So i
 the spread pooled over them.
 
 The paper's constants are tested first, alone, at the level .05. The other rivals follow together by Holm's procedure,
-at .05 where the paper's constants were told apart, else at .01: a clear difference is shown all the same, and little is
-added to the risk of the first test. The sizes of a rival follow by Holm's procedure, where its own statement stands.
-An interval has the level at which its p was judged, so it leaves out 0 exactly where a statement is made. A statement
-needs a spread of at least two degrees of freedom, as of three units. The spread of differences of accuracies is at
-least the counting error sqrt(p (1 - p) / n) of two networks whose answers to an image correlate by a half.
+at .05 if the paper's constants differ significantly, else at .01. So a clear difference is shown in any case, and
+little is added to the risk of the first test. The sizes of a rival follow by Holm's procedure, if the rival itself
+differs significantly. An interval has the level at which its p was judged, so it leaves out 0 exactly where a statement
+is made. A statement needs a spread of at least two degrees of freedom, as of three units. The spread of differences of
+accuracies is at least the counting error sqrt(p (1 - p) / n) of two networks whose answers to an image correlate by a
+half.
 
 Sources: Student 1908 (t-test); Holm 1979; Wiens 2003 (a sequence of tests that goes on at a smaller level); Bakirov &
 Szekely 2006 and Ibragimov & Mueller 2010 (t-test of group means). benchmarks/bench_confirm.py measures what is held.
@@ -40,12 +41,12 @@ Scores = Mapping[tuple[float, int], float]
 FEWEST = 3
 """Units for a statement where their spread is not pooled, and sizes for one about a rule."""
 FIRST = "paper"
-"""The rival that is tested alone."""
+"""The rival that is tested alone, and first."""
 _LEVEL = 0.05
 _STRICTER = 5
-"""Times that the level of the other rivals is smaller where the first was not told apart."""
+"""The level of the other rivals is divided by this if the first one does not differ significantly."""
 _EQUAL = 1e-9
-"""Spread over mean below which numbers count as equal: no error can be told from them."""
+"""Numbers with a smaller spread relative to their mean count as equal: no error can be estimated from them."""
 
 _Pairs = Mapping[tuple[float, int], tuple[float, float]]
 """By phi and number of the training: difference, and the variance of counting it (0 where nothing is counted)."""
@@ -57,7 +58,7 @@ class Mean:
 
     value: float
     error: float
-    """Infinite where too few or equal units tell none."""
+    """Infinite if there are too few units, or if all are equal."""
     freedom: int
 
     @property
@@ -70,7 +71,7 @@ class Mean:
         return max(sys.float_info.min, 2 * float(stdtr(self.freedom, -abs(self.value) / self.error)))
 
     def half_width(self, outside: float) -> float:
-        """Half of the interval that misses with the probability ``outside``."""
+        """Half of the interval that misses the true mean with the probability ``outside``."""
         from scipy.special import stdtrit
 
         return math.inf if math.isinf(self.error) else -float(stdtrit(self.freedom, outside / 2)) * self.error
@@ -135,8 +136,8 @@ def compare(
 ) -> list[Comparison]:
     """The recommendation against every rival over all sizes, then at each where there are several.
 
-    Only pairs that both have count. Rivals without any are left out. ``images`` is on how many a score was counted,
-    None where it is no accuracy.
+    Only pairs that both have are counted. Rivals without any are left out. ``images`` is the number of images on which
+    an accuracy was counted; None for other scores.
     """
     sign = 1.0 if direction == "maximize" else -1.0
     pairs = {rival: _pairs(ours, scores, sign, images) for rival, scores in rivals.items()}
@@ -167,7 +168,8 @@ def _counting(accuracy: float, images: int | None) -> float:
 
 
 def _over_sizes(pairs: _Pairs) -> Mean:
-    """The mean over all sizes, with sizes as units, or with fewer than 3 the seeds that all sizes have."""
+    """The mean over all sizes, with sizes as units; with fewer than 3 sizes, the seeds that all sizes share are the
+    units."""
     sizes = len({phi for phi, _ in pairs})
     unit, least = (0, 1) if sizes >= FEWEST else (1, sizes)
     groups: dict[float, list[tuple[float, float]]] = {}
@@ -194,7 +196,7 @@ def _at_sizes(pairs: _Pairs) -> dict[float, Mean]:
 
 
 def mean_of(values: np.ndarray[Any, np.dtype[np.float64]], counting: float = 0.0) -> Mean:
-    """The mean of independent values with their own spread; ``counting`` is the least that their variance can be."""
+    """The mean of independent values with their own spread; ``counting`` is a lower bound of their variance."""
     variance = float(values.var(ddof=1)) if len(values) > 1 else 0.0
     return _mean(values, max(variance, counting), len(values) - 1)
 
@@ -206,7 +208,8 @@ def _mean(values: np.ndarray[Any, np.dtype[np.float64]], variance: float, freedo
 
 
 def _corrected(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Of the first rival as it is, of the others by Holm's procedure, at a smaller level where the first stays open."""
+    """Unchanged for the first rival; for the others by Holm's procedure, at a smaller level if the first is not
+    significant."""
     others = {rival: p for rival, p in p_values.items() if rival != FIRST}
     factor = 1 if p_values.get(FIRST, 0.0) < _LEVEL else _STRICTER
     corrected = (factor * p for p in holm(list(others.values())))
@@ -228,7 +231,8 @@ def _comparison(rival: str, phi: float | None, pairs: _Pairs, mean: Mean, correc
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's corrected p-values in the order given; not cut at 1, so that each over the plain one is its correction."""
+    """Holm's corrected p-values in the order given; not limited to 1, so that each divided by the plain one is its
+    correction."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):

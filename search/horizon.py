@@ -2,9 +2,10 @@
 
 Symbols: n trainings, k rungs, N points of the triangle.
     lengths  (k,)    images seen at each rung, shortest first
-    values (n, k) scores on a scale on which they are linear in log length; larger is better x (k,) log2 of the lengths:
-    one unit is a doubling level (n,) value of a training's line at the centre of the rungs slope (n,) rise of its line
-    per doubling
+    values   (n, k)  scores on a scale on which they are linear in log length; larger is better
+    x        (k,)    log2 of the lengths: one unit is a doubling
+    level    (n,)    value of a training's line at the centre of the rungs
+    slope    (n,)    rise of its line per doubling
 
 Each training has a line ``level + slope * (x - centre)``: a power law of its error rate or loss. Levels and slopes of
 neighbouring networks are alike, so one surface is fitted to each, and the surface at the horizon is

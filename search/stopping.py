@@ -1,4 +1,4 @@
-"""Ending a study that has learnt what was asked for."""
+"""When a study has learnt enough to stop."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from search.recommendation import Recommendation
 
 FEWEST = 16
-"""Evaluations below which a study goes on whatever its surface says: the model has hardly been put to the test."""
+"""With fewer evaluations a study continues whatever its surface says, because the model is hardly tested."""
 
 
 CHECKS = 4
-"""Trials in a row after which it has to have learnt enough: one lucky trial narrows the region for a moment."""
+"""The rule has to hold after so many trials in a row, because one lucky trial narrows the region for a moment."""
 
 
 def reason_to_stop(history: History) -> str | None:
-    """Why the study has learnt enough, as a phrase; None where it has not, or where nothing was asked for."""
+    """Why the study has learnt enough, as a phrase; None if it has not, or if no rule was given."""
     settings = history.settings
     if settings.until_region is None and settings.until_gain is None:
         return None
