@@ -117,4 +117,4 @@ def _umask() -> int:
 
 
 def _reason(path: Path, error: OSError) -> str:
-    return f"cannot write {path}: {error.strerror or error}; what stood there is unchanged"
+    return f"cannot write {path}: {error.strerror or error}; the old content is unchanged"

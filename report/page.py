@@ -193,4 +193,4 @@ _FAMILY = (
     "Nominal: the constants to the power of phi, then rounding. Matched: grown along the same direction until the "
     "counted cost is what was asked for."
 )
-_REPEAT = "The same command again goes on with the study; in an empty folder it repeats it."
+_REPEAT = "The same command again resumes the study; in an empty folder it repeats it."

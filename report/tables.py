@@ -71,7 +71,9 @@ def rungs(view: StudyView) -> Table | None:
     ]
     shares = ("best share of depth", "of width", "of resolution")
     head = ("images seen", *(["epochs"] if epoch else []), "noise of one training", "range", "noise / range", *shares)
-    return Table("Scores at each length: range is the best network's less the poorest's, by the surface", head, rows)
+    return Table(
+        "Scores at each length: range is the best network's score minus the poorest's, by the surface", head, rows
+    )
 
 
 def confirmation(view: StudyView) -> Table | None:

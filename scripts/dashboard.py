@@ -183,7 +183,7 @@ def _keep_fresh(place: Served, store: Any, ended: threading.Event) -> None:
                     _refresh_if_new(study, place.results / study.study_name, store, seen)
         except (PhiscaleError, OSError) as error:
             if str(error) != said:
-                say_error(f"the figures are as they were: {error}")
+                say_error(f"the figures are unchanged: {error}")
             said = str(error)
         if ended.wait(_PAUSE):
             return

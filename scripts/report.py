@@ -66,7 +66,7 @@ def renew_report(folder: Path) -> None:
     try:
         report(ReportOptions(place=StudyOptions(study=folder.name, results=folder.parent)))
     except PhiscaleError as error:
-        print(f"the report is as it was: {error}", file=sys.stderr)
+        print(f"the report is unchanged: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

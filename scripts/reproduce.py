@@ -87,7 +87,7 @@ def reproduce(options: ReproduceOptions) -> None:
         print(f"\n# {stage}\n{shlex.join(words)}", flush=True)
         status = subprocess.run([sys.executable, "-m", *words], check=False).returncode  # noqa: S603 - our own commands
         if status:
-            raise StudyError(f"the stage {stage} ended with status {status}; the same command goes on from there")
+            raise StudyError(f"the stage {stage} ended with status {status}; the same command resumes from there")
 
 
 def command_of(stage: Stage, options: ReproduceOptions) -> list[str]:

@@ -119,7 +119,7 @@ def search(options: SearchOptions) -> None:
         with tracking(options.track, options.folder, options.study) as progress.ended:
             study = _run(options, objective, progress)
     except KeyboardInterrupt:
-        print(f"\nstopped; finished trials are kept. To go on: {printable(command_line())}", file=sys.stderr)
+        print(f"\nstopped; finished trials are kept. To resume: {printable(command_line())}", file=sys.stderr)
         raise
     report(study, options)
     if options.measure.factory:

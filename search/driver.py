@@ -100,7 +100,7 @@ def run_study(
     plan = planned(settings, cost_model, partial(network_at, objective))
     empty = History((), cost_model, settings, aim_of(settings, plain, objective.direction))
     patience = Patience(place.storage, place.patience)
-    advice = "finished trials are kept; mend that, and run the same again"
+    advice = "finished trials are kept; fix this, and run the same command again"
     with storage_errors(place.storage, place.folder, advice):
         comparable = {**plain, "cost_model": vars(cost_model)}
         if place.folder is not None:
@@ -384,7 +384,7 @@ class _TheirError(StudyError):
         alpha, beta, gamma = trial.constants.as_tuple()
         super().__init__(
             f"trial {trial.number} (alpha {alpha:.4f}, beta {beta:.4f}, gamma {gamma:.4f}, seed {seed}): the objective "
-            f"raised {outcome.what} ({outcome.where}); the same command tries this trial once more, and then counts it "
+            f"raised {outcome.what} ({outcome.where}); the same command repeats this trial once, and then counts it "
             "as failed. Raise phiscale.TrialError for a trial that may fail (docs/howto/objective.md)"
         )
         self.add_note(outcome.trace)

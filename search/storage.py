@@ -161,7 +161,7 @@ def open_storage(name: str | None, folder: Path | None, *, to_write: bool = Fals
     if file is not None and not to_write and not file.is_file():
         raise StudyError(f"expected a study in {file}, which is not there; check --study, --results and --storage")
     if file is not None and not to_write and not _is_journal(url) and _is_unfinished(file):
-        raise StudyError(f"the storage {redact(url)} holds no study yet; look again when the search has begun")
+        raise StudyError(f"the storage {redact(url)} holds no study yet; try again when the search has begun")
     try:
         if _is_journal(url):
             Path(url).parent.mkdir(parents=True, exist_ok=True)
@@ -371,7 +371,7 @@ def _is_passing(error: BaseException | None) -> bool:
 
 def _cannot_open(url: str, reason: str) -> str:
     return (
-        f"cannot open the storage {redact(url)}: {reason}; expected nothing (SQLite beside the results), "
+        f"cannot open the storage {redact(url)}: {reason}; expected nothing (SQLite in the folder of the results), "
         "a path that ends in .journal, or a database URL such as sqlite:///study.db"
     )
 

@@ -230,9 +230,9 @@ def test_a_pipe_is_never_opened(tmp_path):
     root = tree(tmp_path / "data", "a", "b")
     os.mkfifo(root / "a" / "pipe.png")
     data = load_data(root, cache=tmp_path / "cache")
-    assert any("1 no plain file" in note for note in (*data.notes, *data.warnings))
+    assert any("1 not a regular file" in note for note in (*data.notes, *data.warnings))
     (root / "a" / "link.png").symlink_to(root / "a" / "pipe.png")
-    with pytest.raises(DataError, match=r"link\.png: it is no plain file"):
+    with pytest.raises(DataError, match=r"link\.png: it is not a regular file"):
         load_data(root, cache=tmp_path / "cache")
 
 
@@ -264,7 +264,7 @@ def test_what_is_cut_off_and_left_alone_is_said(tmp_path):
     assert data.warnings == ()
     cut, left = data.notes
     assert cut == "1 of 61 lose more than a tenth outside their middle square"
-    assert left.startswith("3 files left alone (")
+    assert left.startswith("3 files skipped (")
     assert all(f"1 {reason}" in left for reason in (".txt", ".mp4", "in no class folder"))
     again = load_data(root, cache=tmp_path / "cache")
     assert again.notes == data.notes
@@ -277,7 +277,7 @@ def test_many_files_left_alone_or_cut_are_warned_about(tmp_path):
     shapes, left = load_data(root, cache=tmp_path / "cache").warnings
     assert shapes.startswith("12 of 12 images lose half or more")
     assert "320 x 32 pixels keeps 10%" in shapes
-    assert left == "9 files left alone (9 .heic) next to 12 images"
+    assert left == "9 files skipped (9 .heic) next to 12 images"
 
 
 # names of folders

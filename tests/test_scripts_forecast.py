@@ -46,9 +46,9 @@ def test_a_baseline_of_more_pixels_than_the_images_have_is_warned_about(objectiv
 
 
 def test_the_first_line_says_what_was_done_to_the_images(objective: ProxyObjective) -> None:
-    data = dataclasses.replace(objective.data, notes=("3 files left alone (3 .txt)",), warnings=("many are cut",))
+    data = dataclasses.replace(objective.data, notes=("3 files skipped (3 .txt)",), warnings=("many are cut",))
     line, warning = data.describe()
-    assert line.endswith("32 x 32 pixels; 3 files left alone (3 .txt)")
+    assert line.endswith("32 x 32 pixels; 3 files skipped (3 .txt)")
     assert warning == "warning: many are cut"
 
 

@@ -299,7 +299,7 @@ def test_a_look_at_a_file_that_is_being_made_leaves_it_to_its_search(tmp_path: P
         plain.execute(made)
     file.touch()
     before = file.read_bytes()
-    with pytest.raises(StudyError, match="holds no study yet; look again when the search has begun"):
+    with pytest.raises(StudyError, match="holds no study yet; try again when the search has begun"):
         load_study("s", tmp_path, None)
     assert file.read_bytes() == before
 

@@ -164,7 +164,7 @@ def _tree(root: Path, folders: Mapping[str, str | None]) -> ImageTree:
 def _reason(entry: os.DirEntry[str]) -> str:
     """Why a file next to the class folders, or in them, is skipped."""
     if not (entry.is_file() or entry.is_symlink()):
-        return "no plain file"
+        return "not a regular file"
     if _is_image(entry):
         return "in no class folder"
     return printable(Path(entry.name).suffix.lower()) or "no ending"

@@ -99,7 +99,7 @@ class ImageSet:
         return tuple(mean.tolist()), tuple(np.sqrt(np.maximum(0, squares / count - mean**2)).tolist())
 
     def describe(self) -> list[str]:
-        """One line about the images and what was left alone, then a line for each warning."""
+        """One line about the images and what was skipped, then a line for each warning."""
         line = (
             f"data {self.name}: {len(self.classes)} classes, {len(self.train_labels):,} images to train on and "
             f"{len(self.validation_labels):,} to score on, of {self.epoch_images:,}; "

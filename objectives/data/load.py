@@ -88,7 +88,7 @@ def _left_alone(tree: ImageTree) -> tuple[list[str], list[str]]:
     if not total:
         return [], []
     most = ", ".join(f"{count:,} {reason}" for reason, count in list(tree.left_alone.items())[:4])
-    text = f"{total:,} file{'s' if total > 1 else ''} left alone ({most}{', ...' if len(tree.left_alone) > 4 else ''})"
+    text = f"{total:,} file{'s' if total > 1 else ''} skipped ({most}{', ...' if len(tree.left_alone) > 4 else ''})"
     return ([text], []) if total <= len(tree.files) // 10 else ([], [f"{text} next to {len(tree.files):,} images"])
 
 

@@ -159,7 +159,7 @@ def _opened(file: Path) -> Iterator[Image.Image]:
     try:
         if not file.is_file():  # opening a pipe or a device could wait for ever
             file.stat()
-            raise DataError(f"cannot decode the image {file}: it is no plain file; replace or remove it")
+            raise DataError(f"cannot decode the image {file}: it is not a regular file; replace or remove it")
         with _open(file) as image, _one_large if image.width * image.height > _ALONE else contextlib.nullcontext():
             yield image
     except DataError:

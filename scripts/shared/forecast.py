@@ -48,7 +48,7 @@ def _too_fine(objective: ProxyObjective) -> list[str]:
     fitting = fitting_resolution(base, objective.growth.cost_model, objective.growth.phi, source)
     taken, given = (f"{side} x {side}" for side in (base.resolution, source))
     mismatch = f"{base.name} takes {taken} pixels and the images have {given}"
-    return [f"warning: {mismatch}: more pixels cost time and tell nothing; --resolution {fitting} fits"]
+    return [f"warning: {mismatch}: more pixels cost time and add no information; --resolution {fitting} fits"]
 
 
 def describe_horizon(objective: Objective, settings: SearchSettings) -> list[str]:

@@ -309,9 +309,7 @@ def _attribute(name: str, option: str) -> Any:
         module = importlib.import_module(module_name)
     except Exception as error:  # noqa: BLE001 - a module of a person may raise anything
         is_absent = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
-        advice = (
-            "run from its folder" if is_absent else "that module fails by itself: mend it, or install what it needs"
-        )
+        advice = "run from its folder" if is_absent else "that module fails by itself: fix it, or install what it needs"
         what = one_line(error)
         if is_absent:
             _refuse_two_modules(module_name, option)

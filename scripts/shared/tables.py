@@ -28,7 +28,7 @@ def read_rows(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> lis
         whole = False
     if not whole:
         raise StudyError(
-            f"expected scores of an earlier run in {path}, got a damaged table; move it away to start anew"
+            f"expected scores of an earlier run in {path}, got a damaged table; move it away to start again"
         )
     return rows
 

@@ -56,7 +56,9 @@ def _kept_apart(tracker: str, send: Track) -> Track:
             send(trial)
         except Exception as error:  # noqa: BLE001 - whatever a display fails with, the trial is stored
             broken = True
-            print(f"{tracker} does not take trials any longer: {one_line(error)}; the search goes on", file=sys.stderr)
+            print(
+                f"{tracker} does not take trials any longer: {one_line(error)}; the search continues", file=sys.stderr
+            )
 
     return track
 
