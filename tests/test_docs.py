@@ -16,6 +16,7 @@ import importlib
 import io
 import itertools
 import json
+import os
 import re
 import shlex
 import shutil
@@ -96,7 +97,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.transpose(1, 2, 0)).save(place)
     (tmp_path / "net.json").write_text(json.dumps(TINY.to_dict()))
-    (tmp_path / "train.py").write_text("import json, sys\nprint(json.dumps({'score': 0.5 + 0.01 * float(sys.argv[2])}))\n")
+    (tmp_path / "train.py").write_text(
+        "import json, sys\nprint(json.dumps({'score': 0.5 + 0.01 * float(sys.argv[2])}))\n"
+    )
     (tmp_path / "storage.txt").write_text("postgresql+psycopg://user:secret@host/db\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
