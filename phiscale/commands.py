@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,9 @@ COMMANDS = {
 
 SCRIPTS = {name: found.script for group in COMMANDS.values() for name, found in group.items() if found.script}
 
+_MODULES = {"pillow": "PIL"}
+"""Packages whose module has another name."""
+
 
 def overview() -> str:
     """All commands, one line each."""
@@ -78,7 +81,7 @@ def start(name: str, words: Sequence[str]) -> int:
         status: int = importlib.import_module(f"scripts.{script}").main()
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        extra = dict(_requirements()).get(package)
+        extra = _extras().get(package)
         if extra is None:
             raise
         raise SettingsError(
@@ -101,16 +104,14 @@ def _search_here_last() -> None:
         sys.path.append(here)
 
 
-def _requirements() -> Iterator[tuple[str, str]]:
-    """Modules that the extras of this package install, and the extra of each; none where it is not installed."""
-    from importlib import metadata
+def _extras() -> dict[str, str]:
+    """The extra of each package that the checkout may need, by the name of its module."""
+    import tomllib
 
-    try:
-        lines = metadata.requires("phiscale") or []
-    except metadata.PackageNotFoundError:
-        return
-    for line in lines:
-        found = re.match(r"([\w.-]+)(?:\[.*?\])?.*; extra == ['\"](\w+)['\"]", line)
-        if found:
-            package = found[1].replace("-", "_")
-            yield {"pillow": "PIL"}.get(package, package), found[2]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found = {}
+    for extra, requirements in project["optional-dependencies"].items():
+        for requirement in requirements:
+            package = re.split(r"[^\w.-]", requirement)[0].replace("-", "_")
+            found[_MODULES.get(package, package)] = extra
+    return found
