@@ -13,7 +13,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --ed
 .PHONY: search test check docs format clean
 
 search: $(SEARCH_READY)
-	$(BIN)/python -m scripts.run_search --study demo --trials 30 --workers 2
+	$(BIN)/phiscale search --study demo --trials 30 --workers 2
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup

@@ -34,6 +34,7 @@ from PIL import Image
 
 import phiscale
 from phiscale.cli import main as phiscale_main
+from phiscale.commands import SCRIPTS
 from scripts.shared import console
 from tests.interop import require
 from tests.markdown_blocks import code_blocks, inline_code
@@ -41,16 +42,6 @@ from tests.sentences import LONGEST, long_sentences, prose
 from tests.tiny_data import TINY, striped_images
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = {
-    "search": "run_search",
-    "confirm": "confirm",
-    "check": "check_proxy",
-    "calibrate": "calibrate_cost",
-    "reproduce": "reproduce",
-    "report": "report",
-    "dashboard": "dashboard",
-    "onnx": "export_onnx",
-}
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _SMALL_TRAINING = ("--train.images-seen", "96", "--train.batch-size", "4", "--train.train-images", "48")
