@@ -13,8 +13,19 @@ from pathlib import Path
 import pytest
 
 from objectives.networks.factory import Factory, match_factory
-from phiscale import BASELINES, FLOPS, PUBLISHED_RULES, NetworkSpec, StageSpec, count_cost, match_budget
+from phiscale import (
+    BASELINES,
+    FLOPS,
+    PUBLISHED_RULES,
+    NetworkSpec,
+    SettingsError,
+    StageSpec,
+    count_cost,
+    generate_family,
+    match_budget,
+)
 from phiscale.cli import main
+from phiscale.export import export_member
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
@@ -39,6 +50,22 @@ def test_its_table_is_counted():
     shown = {name: tuple(int(number.replace(",", "")) for number in numbers) for name, *numbers in rows}
     costs = {name: count_cost(spec) for name, spec in BASELINES.items()}
     assert shown == {name: (BASELINES[name].resolution, cost.params, cost.macs) for name, cost in costs.items()}
+
+
+def test_its_table_of_exports_says_what_is_exported_and_why_not():
+    table = PAGE.split("### Which presets go to which library")[1].split("\n\n")[2].splitlines()
+    (_, *libraries), _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
+    assert {row[0].strip("`") for row in rows} == set(BASELINES)
+    for name, *cells in rows:
+        for library, cell in zip(libraries, cells, strict=True):
+            for phi in (0, 1):
+                (member,) = generate_family(BASELINES[name.strip("`")], PUBLISHED_RULES["paper"].constants, [phi])
+                reason = cell.removeprefix("at its own width only: ")
+                if cell == "yes" or (reason != cell and phi == 0):
+                    assert export_member(member, library)
+                else:
+                    with pytest.raises(SettingsError, match=reason):
+                        export_member(member, library)
 
 
 def test_its_factory_is_matched():

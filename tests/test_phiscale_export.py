@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from objectives.networks.build import build_network
 from phiscale import (
     EFFICIENTNET_B0,
     EFFICIENTNET_TABLE,
@@ -39,6 +41,7 @@ from phiscale import (
     generate_family,
     published_family,
 )
+from phiscale.baselines import BASELINES, CONVNEXT_T, RESNET_18, RESNET_50
 from phiscale.cli import main
 from phiscale.export import EXPORTS, LIBRARIES, export_member, library_arguments
 from phiscale.family import FamilyMember
@@ -234,8 +237,75 @@ def test_uneven_depths_and_single_channels_go_to_timm_as_they_are() -> None:
     assert parameters(build(member, "timm")) == member.network.cost.params
 
 
+# Other presets
+
+OTHERS = ("efficientnetv2-b0", "efficientnetv2-s", "resnet-18", "resnet-50", "convnext-t")
+LATER = (re.compile(r"scale$|gamma$"), re.compile(r"shortcut|downsample|^features\.[246]\.\d\.(weight|bias)$"))
+"""Parameters that libraries hold elsewhere in a block than phiscale: layer scales, and what changes its input."""
+
+
+@pytest.mark.parametrize(("rule", "phi", "budget"), [("paper", 0, "nominal"), ("paper", 1, "nominal"),
+                                                     ("paper", 1.5, "matched"), ("equal", -1, "nominal")])  # fmt: skip
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_presets_have_the_counted_parameters(name: str, library: str, rule: str, phi: float, budget: str) -> None:
+    if name.startswith("resnet") and library == "torchvision" and phi:
+        rule, budget = "depth", "nominal"  # matching makes up for the cost by width
+    (member,) = generate_family(BASELINES[name], PUBLISHED_RULES[rule].constants, [phi], budget=budget)
+    model = build(member, library)
+    assert (parameters(model), macs(model, member)) == (member.network.cost.params, member.network.cost.macs)
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_preset_is_the_model_of_the_library_itself(name: str, library: str) -> None:
+    own = {
+        "timm": ("tf_efficientnetv2_b0", "tf_efficientnetv2_s", "resnet18", "resnet50", "convnext_tiny"),
+        "torchvision": (None, "efficientnet_v2_s", "resnet18", "resnet50", "convnext_tiny"),
+    }[library][OTHERS.index(name)]
+    if own is None:  # torchvision has no EfficientNetV2-B0
+        return
+    with torch.device("meta"):
+        models = require("timm") if library == "timm" else require("torchvision.models")
+        theirs = models.create_model(own) if library == "timm" else getattr(models, own)()
+    ours = shapes(build(generate_family(BASELINES[name], PAPER, [0])[0], library))
+    if (name[:6], library) == ("resnet", "timm"):  # another class of timm, which holds shortcuts first
+        assert sorted(ours) == sorted(shapes(theirs))
+    else:
+        assert ours == shapes(theirs)
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_preset_computes_what_phiscale_trains(name: str, library: str) -> None:
+    require(library)
+    fixed = name.startswith("resnet") and library == "torchvision"
+    base = dataclasses.replace(BASELINES[name], resolution=64, classes=7, drop_path=0.0)
+    member = generate_family(base, PUBLISHED_RULES["width"].constants, [0 if fixed else -4])[0]
+    names: dict[str, Any] = {}
+    exec(export_member(member, library), names)  # noqa: S102
+    models = [build_network(member.network.spec, 0).eval(), names["model"].eval()]
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value, other in zip(*(in_one_order(model) for model in models), strict=True):
+            fan = value[0].numel() if value.dim() > 1 else 100  # vectors near 1, also variances
+            value.copy_(torch.randn(value.shape, generator=random) / fan**0.5 + (value.dim() == 1))
+            other.copy_(value.view(other.shape))
+        for module in (part for model in models for part in model.modules() if hasattr(part, "eps")):
+            module.eps = 1e-5  # which no argument of theirs sets
+        images = torch.randn(2, 3, 64, 64, generator=random)
+        ours, theirs = (model(images) for model in models)
+    assert ours.std() > 0.1
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def in_one_order(model: nn.Module) -> list[torch.Tensor]:
+    state = {name: value for name, value in model.state_dict().items() if value.dim()}
+    return [state[name] for name in sorted(state, key=lambda name: [bool(kind.search(name)) for kind in LATER])]
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from([EFFICIENTNET_B0, NARROW, PROXY_BASE]), strategies.constants(), strategies.reals(-2, 4),
+@given(st.sampled_from([*BASELINES.values(), NARROW]), strategies.constants(), strategies.reals(-2, 4),
        st.sampled_from(sorted(ROUNDINGS)), st.sampled_from(TORCH_LIBRARIES))  # fmt: skip
 def test_any_member_is_exact_or_refused(base, constants, phi, rounding, library) -> None:
     member = generate_family(base, constants, [phi], rounding=ROUNDINGS[rounding])[0]
@@ -281,10 +351,16 @@ def test_proxy_base_is_refused_with_the_channels_that_timm_would_build() -> None
     assert parameters(model) - member.network.cost.params == 164  # four more hidden channels in one block
 
 
-def with_stages(**fields: Any) -> NetworkSpec:
-    return dataclasses.replace(
-        EFFICIENTNET_B0, stages=tuple(dataclasses.replace(stage, **fields) for stage in EFFICIENTNET_B0.stages)
-    )
+def with_stages(spec: NetworkSpec = EFFICIENTNET_B0, **fields: Any) -> NetworkSpec:
+    return dataclasses.replace(spec, stages=tuple(dataclasses.replace(stage, **fields) for stage in spec.stages))
+
+
+def mixed(spec: NetworkSpec, other: NetworkSpec) -> NetworkSpec:
+    return dataclasses.replace(spec, stages=(*spec.stages[:3], other.stages[3]))
+
+
+def halved(spec: NetworkSpec) -> NetworkSpec:
+    return generate_family(spec, ScalingConstants(1.0, 2.0, 1.0), [-1])[0].network.spec
 
 
 @pytest.mark.parametrize(
@@ -312,6 +388,39 @@ def with_stages(**fields: Any) -> NetworkSpec:
         ("torchvision", with_stages(se_ratio=0), "squeeze-excitation has 8 channels, not 0"),
         ("torchvision", with_stages(stride=3), "strides are 1 or 2, not 3"),
         ("torchvision", with_stages(expansion=1.3), "are rounded to"),
+        ("torchvision", with_stages(block="fused", expansion=4), "the squeeze-excitation has 0 channels, not 8"),
+        ("timm", with_stages(block="fused"), "the squeeze-excitation has 0 channels, not 8"),
+        ("timm", dataclasses.replace(RESNET_18, stem_kernel=5), "kernel of the stem is 3 or 7, not 5"),
+        ("timm", dataclasses.replace(RESNET_18, stem="patch", stem_kernel=2), "is conv or conv-pool, not patch"),
+        ("timm", with_stages(RESNET_18, stride=2), "strides multiply to at most 32, not 64"),
+        ("timm", with_stages(RESNET_18, kernel=5), "kernel of blocks is 3, not 5"),
+        ("timm", with_stages(RESNET_50, channels=80), "20 channels are rounded to a multiple of 8"),
+        ("timm", dataclasses.replace(RESNET_18, head_norm=True), "head_norm=True has no place"),
+        ("timm", dataclasses.replace(CONVNEXT_T, stages=CONVNEXT_T.stages[:3]), "a ConvNeXt has 4 stages, not 3"),
+        ("timm", dataclasses.replace(CONVNEXT_T, stem_kernel=8, stem_stride=8), "stride of the stem is 4, not 8"),
+        ("timm", mixed(CONVNEXT_T, EFFICIENTNET_B0), "in timm no network has blocks of convnext and mbconv"),
+        *((library, RESNET_18, "no network has blocks of basic") for library in ("keras", "transformers")),
+        (
+            "torchvision",
+            halved(RESNET_18),
+            "64, 128, 256, 512 hidden channels after a stem of 64, not 32, 64, 128, 256",
+        ),
+        ("torchvision", dataclasses.replace(RESNET_18, activation="silu"), "the activation is relu, not silu"),
+        ("torchvision", dataclasses.replace(RESNET_18, stem="conv"), "the stem is conv-pool, not conv"),
+        ("torchvision", dataclasses.replace(RESNET_18, dropout=0.1), "neither dropout nor stochastic depth"),
+        ("torchvision", dataclasses.replace(RESNET_18, head_channels=8), "there is no convolution before the pooling"),
+        ("torchvision", with_stages(RESNET_50, expansion=2), "expansion of blocks is 4, not 2"),
+        ("torchvision", mixed(RESNET_18, RESNET_50), "the block of blocks is basic, not bottleneck"),
+        ("torchvision", with_stages(RESNET_18, stride=1), "the stride of stage 1 is 2, not 1"),
+        ("torchvision", with_stages(CONVNEXT_T, kernel=5), "kernel of blocks is 7, not 5"),
+        ("torchvision", with_stages(CONVNEXT_T, layer_scale=0.0), "blocks always have a layer scale"),
+        ("torchvision", with_stages(CONVNEXT_T, expansion=3), "expansion of blocks is 4, not 3"),
+        ("torchvision", dataclasses.replace(CONVNEXT_T, dropout=0.1), "a ConvNeXt has no dropout"),
+        ("torchvision", dataclasses.replace(CONVNEXT_T, activation="silu"), "the activation is gelu, not silu"),
+        ("torchvision", dataclasses.replace(CONVNEXT_T, head_norm=False), "always a normalisation before the classif"),
+        ("torchvision", dataclasses.replace(CONVNEXT_T, head_channels=8), "no convolution before the pooling"),
+        ("torchvision", dataclasses.replace(CONVNEXT_T, stem_channels=64), "stem has the 96 channels of the first"),
+        ("torchvision", dataclasses.replace(CONVNEXT_T, stem="conv", stem_kernel=7), "stem of a ConvNeXt is patch"),
         ("keras", dataclasses.replace(EFFICIENTNET_B0, stem_kernel=5), "kernel of the stem is 3, not 5"),
         ("keras", dataclasses.replace(EFFICIENTNET_B0, in_channels=1), "images have 3 channels, not 1"),
         ("keras", dataclasses.replace(EFFICIENTNET_B0, head_channels=640), "32 and 1280 times one width, not 32 and"),

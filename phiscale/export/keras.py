@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from phiscale.baselines import EFFICIENTNET_B0
-from phiscale.export._library import Check, Library, check_stem, check_whole_expansions, one_width
+from phiscale.export._library import Architecture, Check, Library, check_stem, check_whole_expansions, one_width
 from phiscale.export._python_text import call
 from phiscale.network import ScaledNetwork
 from phiscale.triangle import Multipliers
@@ -16,7 +16,9 @@ from phiscale.triangle import Multipliers
 _UNSCALED_B0 = ScaledNetwork(EFFICIENTNET_B0, EFFICIENTNET_B0, Multipliers(1, 1, 1))
 
 
-class Keras(Library):
+class _EfficientNet(Architecture):
+    blocks = frozenset({"mbconv"})
+
     def arguments(self, network: ScaledNetwork, check: Check) -> dict[str, Any]:
         spec = network.spec
         check_stem(spec, check)
@@ -53,9 +55,13 @@ class Keras(Library):
 
     def snippet(self, arguments: dict[str, Any]) -> str:
         a = dict(arguments)
-        if a["blocks_args"] == self.arguments_of(_UNSCALED_B0)["blocks_args"]:
+        if a["blocks_args"] == Keras().arguments_of(_UNSCALED_B0)["blocks_args"]:
             del a["blocks_args"]  # those of EfficientNet-B0, which Keras has by default
         return f"""from keras.src.applications.efficientnet import EfficientNet
 
 model = {call("EfficientNet", a)}
 """
+
+
+class Keras(Library):
+    architectures = (_EfficientNet(),)

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from phiscale.export._library import Check, Library, check_whole_expansions, one_width
+from phiscale.export._library import Architecture, Check, Library, check_stem_stride, check_whole_expansions, one_width
 from phiscale.export._python_text import call
 from phiscale.export._recipe import stage_channels
 from phiscale.network import ScaledNetwork
 from phiscale.spec import NetworkSpec
 
 
-class Transformers(Library):
+class _EfficientNet(Architecture):
+    blocks = frozenset({"mbconv"})
+
     def arguments(self, network: ScaledNetwork, check: Check) -> dict[str, Any]:
         spec, first = network.spec, network.spec.stages[0]
+        check_stem_stride(spec, check)
         check.that(spec.stem_kernel == 3, f"the kernel of the stem is 3, not {spec.stem_kernel}")
         check_whole_expansions(spec, check)
         check.that(first.se_ratio > 0, "blocks always have squeeze-excitation")
@@ -54,6 +57,10 @@ class Transformers(Library):
 config = {call("EfficientNetConfig", arguments)}
 model = EfficientNetForImageClassification(config)
 """
+
+
+class Transformers(Library):
+    architectures = (_EfficientNet(),)
 
 
 def _odd_sides(spec: NetworkSpec) -> list[int]:
