@@ -146,6 +146,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounding", choices=list(ROUNDINGS), help="default: tf, or exact for small networks")
     parser.add_argument("--max-resolution", type=int, help="largest resolution in pixels")
+    parser.add_argument("--resolution-multiple", type=int, help="every resolution is a multiple of it, in pixels")
     parser.add_argument("--dropout", type=float, help="rate at phi 7 (default: 0.5)")
 
 
@@ -186,7 +187,7 @@ def _members(options: argparse.Namespace) -> _Asked:
         raise SettingsError("expected exactly one of a record, --rule and --published")
     base = BASELINES["efficientnet-b0"]
     if options.published:
-        fixed = ("phi", "network", "budget", "rounding", "max_resolution", "dropout")
+        fixed = ("phi", "network", "budget", "rounding", "max_resolution", "resolution_multiple", "dropout")
         _refuse(options, fixed, "with --published, a table as it stands; --rule paper gives the formula")
         return _Asked(published_family(base))
     constants: ScalingConstants
@@ -197,8 +198,11 @@ def _members(options: argparse.Namespace) -> _Asked:
     else:
         record = SearchRecord.load(options.record)
         base, constants, cost_model = record.network or base, record.constants, record.cost_model
+    base = find_network(options.network) if options.network else base
+    if options.resolution_multiple is not None:
+        base = dataclasses.replace(base, resolution_multiple=options.resolution_multiple)
     members = generate_family(
-        find_network(options.network) if options.network else base,
+        base,
         constants,
         _phis(options),
         budget=options.budget or "nominal",
@@ -243,7 +247,11 @@ def _format_of(options: argparse.Namespace) -> Callable[[str], str]:
     """The family that is asked for, in any format."""
     record = _factory_record(options)
     if record:
-        _refuse(options, ("rounding", "dropout"), f"for a record of {factory_name(record)}, which sees to both itself")
+        _refuse(
+            options,
+            ("rounding", "resolution_multiple", "dropout"),
+            f"for a record of {factory_name(record)}, which sees to both itself",
+        )
         phis, cap = _phis(options), options.max_resolution
         rows = multiplier_family(record, phis, budget=options.budget or "nominal", max_resolution=cap)
         return lambda style: format_multipliers(rows, style, record)
@@ -254,7 +262,7 @@ def _format_of(options: argparse.Namespace) -> Callable[[str], str]:
 def _export(options: argparse.Namespace) -> str:
     record = _factory_record(options)
     if record:
-        fixed = ("rounding", "dropout", "max_resolution")
+        fixed = ("rounding", "dropout", "max_resolution", "resolution_multiple")
         _refuse(
             options, fixed, f"for a record of {factory_name(record)}: its networks are those that the search counted"
         )

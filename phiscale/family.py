@@ -14,9 +14,9 @@ from typing import Any
 from phiscale import checks
 from phiscale.baselines import EFFICIENTNET_B0
 from phiscale.cost import COUNTED
-from phiscale.errors import ConstraintError, SettingsError
+from phiscale.errors import SettingsError
 from phiscale.matching import MATCH_TOLERANCE, match_budget
-from phiscale.network import ScaledNetwork, scale_network, whole_pixels
+from phiscale.network import ScaledNetwork, largest_pixels, scale_network, whole_pixels
 from phiscale.published import EFFICIENTNET_TABLE
 from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS, Rounding
@@ -120,9 +120,7 @@ def published_family(base: NetworkSpec = EFFICIENTNET_B0) -> tuple[FamilyMember,
 
 def _nominal(base: NetworkSpec, asked: Multipliers, rounding: Rounding, cap: int | None) -> ScaledNetwork:
     pixels = whole_pixels(base, asked.resolution, rounding)
-    if cap is not None:
-        pixels = min(pixels, checks.whole("max_resolution", cap, ConstraintError))
-    return scale_network(base, asked, rounding, resolution=pixels)
+    return scale_network(base, asked, rounding, resolution=int(min(pixels, largest_pixels(base, cap))))
 
 
 def _member(

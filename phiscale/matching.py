@@ -18,7 +18,7 @@ from typing import ClassVar, Protocol, TypeVar
 from phiscale import checks
 from phiscale.cost import Cost, count_cost
 from phiscale.errors import BudgetError, ConstraintError
-from phiscale.network import ScaledNetwork, resize, whole_pixels
+from phiscale.network import ScaledNetwork, largest_pixels, resize, whole_pixels
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
 from phiscale.spec import NetworkSpec
@@ -28,7 +28,7 @@ MATCH_TOLERANCE = 0.02
 """Largest relative distance between the counted cost and the cost asked for."""
 _WIDTH_DRIFT = 0.25
 """Largest natural-log change of cost that width may take up beyond the ray; more would be another direction. Where
-layers or pixels are coarse, width makes up for their distance from the ray too."""
+whole sizes are coarse, width makes up for their distance from the ray too."""
 _NEARBY = [math.exp(step / 200) for step in range(-24, 25)]
 """Factors around a point of the ray from which whole depths and resolutions are taken."""
 
@@ -58,6 +58,10 @@ class Scalable(Protocol[Depth, Made]):
     @property
     def is_exhaustive(self) -> bool:
         """Whether all whole sizes near the ray are compared, or the first within the tolerance is taken."""
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether whole sizes may lie so far from the ray that width has to make up for the distance too."""
 
     def depth(self, multiplier: float) -> Depth:
         """Whole layers at a multiplier."""
@@ -102,7 +106,7 @@ def match_budget(
     phi = checks.real("phi", phi, ConstraintError)
     tolerance = checks.positive("the tolerance", tolerance, ConstraintError)
     asked = multipliers(constants, phi)
-    cap = math.inf if max_resolution is None else checks.whole("max_resolution", max_resolution, ConstraintError)
+    cap = largest_pixels(base, max_resolution)
     if phi == 0 and base.resolution <= cap:
         return ScaledNetwork(base, base, asked)
     spec = match(_ScalableSpec(base, rounding, cost_model), constants, phi, cost_model, tolerance, cap)
@@ -127,7 +131,7 @@ def match(
     for offset, depth, pixels in _whole_sizes(scalable, on_ray, cost_model, cap):
         if offset >= best or (found and not scalable.is_exhaustive):
             break
-        drift = _WIDTH_DRIFT if scalable.is_exhaustive else _WIDTH_DRIFT + offset
+        drift = _WIDTH_DRIFT + (offset if scalable.is_coarse else 0)
         for width, network in _widths(scalable, depth, pixels, on_ray.width, cost_model, goal, drift):
             error = scalable.log_growth(network) - goal
             nearest = min(nearest, error, key=abs)
@@ -157,6 +161,10 @@ class _ScalableSpec:
     is_exhaustive: ClassVar[bool] = True
 
     @property
+    def is_coarse(self) -> bool:
+        return self.base.resolution_multiple > 1
+
+    @property
     def name(self) -> str:
         return self.base.name
 
@@ -181,7 +189,10 @@ class _ScalableSpec:
         return whole_pixels(self.base, multiplier, self.rounding)
 
     def all_pixels(self, multiplier: float) -> Iterable[int]:
-        return (self.pixels(multiplier * factor) for factor in _NEARBY)
+        near, step = self.pixels(multiplier), self.base.resolution_multiple
+        beside = (near - step, near + step) if step > 1 else ()
+        sides = (*(self.pixels(multiplier * factor) for factor in _NEARBY), *beside)
+        return (side for side in sides if side >= self.pixels(0.0))
 
     def make(self, depth: tuple[int, ...], width: float, pixels: int) -> NetworkSpec:
         return resize(self.base, depth, width, pixels, self.rounding)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from phiscale import checks
 from phiscale.cost import Cost, count_cost
+from phiscale.errors import ConstraintError
 from phiscale.rounding import Rounding
 from phiscale.spec import NetworkSpec, StageSpec
 from phiscale.triangle import CostModel, Multipliers
@@ -80,8 +83,25 @@ def resize(
 
 
 def whole_pixels(base: NetworkSpec, scale: float, rounding: Rounding) -> int:
-    """The rounded resolution of ``base`` times ``scale``, at least the smallest that the network can take."""
-    return max(base.smallest_resolution, rounding.resolution(base.resolution, scale))
+    """The rounded resolution of ``base`` times ``scale``, at least the smallest that the network can take.
+
+    A baseline with a ``resolution_multiple`` gets the nearest multiple, in any rounding.
+    """
+    step = base.resolution_multiple
+    if step > 1:
+        rounding = dataclasses.replace(rounding, pixels="nearest", pixel_step=step)
+    return max(-(-base.smallest_resolution // step) * step, rounding.resolution(base.resolution, scale))
+
+
+def largest_pixels(base: NetworkSpec, cap: int | None) -> float:
+    """The largest resolution up to ``cap`` (pixels) that ``base`` can grow to; infinity without a cap.
+
+    Raises ``ConstraintError`` for a cap that is none, or below the ``resolution_multiple``.
+    """
+    if cap is None:
+        return math.inf
+    step = base.resolution_multiple
+    return checks.whole("max_resolution", cap, ConstraintError, low=step) // step * step
 
 
 def scale_network(

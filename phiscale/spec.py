@@ -18,7 +18,7 @@ from phiscale.files import read_json
 ACTIVATION_FUNCTIONS = ("silu", "relu", "relu6", "gelu")
 STEMS = ("conv", "conv-pool", "patch")
 _LARGEST_EXPANSION = 1000
-_LATER_FIELDS = {"block": "mbconv", "layer_scale": 0.0, "stem": "conv", "head_norm": False}
+_LATER_FIELDS = {"block": "mbconv", "layer_scale": 0.0, "stem": "conv", "head_norm": False, "resolution_multiple": 1}
 """Fields that files of phiscale 0.1 lack, with what their absence means; left out of the JSON form where they say it,
 so that a network has one fingerprint for good."""
 
@@ -109,6 +109,8 @@ class NetworkSpec:
     """What tables and records call it."""
     resolution: int
     """Side of the square input, in pixels."""
+    resolution_multiple: int = 1
+    """Pixels of which the resolution, and that of every network grown from this one, is a multiple."""
     stem_channels: int
     """Output channels of the stem convolution."""
     stages: tuple[StageSpec, ...]
@@ -137,7 +139,8 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         checks.text("the name of a network", self.name, SpecError)
-        for name in ("resolution", "stem_channels", "classes", "stem_kernel", "stem_stride", "in_channels"):
+        sizes = "stem_channels", "classes", "stem_kernel", "stem_stride", "in_channels"
+        for name in ("resolution", "resolution_multiple", *sizes):
             _size(name, getattr(self, name))
         _size("head_channels", self.head_channels, low=0)
         self._check_stem()
@@ -150,6 +153,11 @@ class NetworkSpec:
             raise SpecError(f"expected an activation of {', '.join(ACTIVATION_FUNCTIONS)}, got {self.activation!r}")
         _rate("dropout", self.dropout)
         _rate("drop_path", self.drop_path)
+        if self.resolution % self.resolution_multiple:
+            raise SpecError(
+                f"expected the resolution of {self.name} to be a multiple of {self.resolution_multiple}, "
+                f"got {self.resolution}; choose another resolution or another multiple"
+            )
         if self.resolution < self.smallest_resolution:
             raise SpecError(
                 f"expected a resolution of at least {self.smallest_resolution} pixels in {self.name}, whose patches "
@@ -203,12 +211,12 @@ class NetworkSpec:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits, equal for equal architectures; name and regularisation do not count."""
+        """16 hex digits, equal for equal architectures; how they grow, name and regularisation do not count."""
         import hashlib  # loads OpenSSL: milliseconds that most readers of records need not wait for
 
         plain = self.to_dict()
-        for name in ("name", "dropout", "drop_path"):
-            del plain[name]
+        for name in ("name", "dropout", "drop_path", "resolution_multiple"):
+            plain.pop(name, None)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:

@@ -71,7 +71,11 @@ def networks(draw: st.DrawFn, blocks: tuple[str, ...] = tuple(BLOCKS)) -> phisca
         dropout=draw(reals(0, 0.9)),
         drop_path=draw(reals(0, 0.9)),
     )
-    return dataclasses.replace(spec, resolution=max(spec.smallest_resolution, draw(st.integers(1, 300))))
+    least, multiple = (
+        max(spec.smallest_resolution, draw(st.integers(1, 300))),
+        1 if alone else draw(st.sampled_from([1, 8])),
+    )
+    return dataclasses.replace(spec, resolution=-(-least // multiple) * multiple, resolution_multiple=multiple)
 
 
 def json_scalars() -> st.SearchStrategy[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -109,6 +110,23 @@ def test_other_costs_are_held_equal_too(cost_model: CostModel, phi: float) -> No
     constants = constants_from_shares(Shares(*third), cost_model)
     network = match_budget(EFFICIENTNET_B0, constants, phi=phi, cost_model=cost_model)
     assert network.growth(cost_model) == pytest.approx(cost_model.target**phi, rel=0.02)
+
+
+@pytest.mark.parametrize("phi", [-1, 0.5, 1, 2, 4])
+@pytest.mark.parametrize("multiple", [8, 32])
+def test_resolutions_are_multiples_and_the_cost_is_met(multiple: int, phi: float) -> None:
+    base = dataclasses.replace(EFFICIENTNET_B0, resolution_multiple=multiple)
+    for shares in lattice(5):
+        network = match_budget(base, constants_from_shares(shares), phi=phi)
+        assert network.resolution % multiple == 0
+        assert network.growth(FLOPS) == pytest.approx(2**phi, rel=0.02)
+
+
+def test_a_cap_between_two_multiples_is_the_one_below() -> None:
+    base = dataclasses.replace(EFFICIENTNET_B0, resolution_multiple=32)
+    assert match_budget(base, PAPER, phi=4, max_resolution=300).resolution == 288
+    with pytest.raises(ConstraintError, match="max_resolution to be at least 32, got 31"):
+        match_budget(base, PAPER, phi=4, max_resolution=31)
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED_RULES))

@@ -128,6 +128,10 @@ def test_every_part_of_the_architecture_changes_the_fingerprint(change: dict[str
     assert dataclasses.replace(EFFICIENTNET_B0, **change).fingerprint != EFFICIENTNET_B0.fingerprint
 
 
+def test_how_a_network_grows_does_not_change_its_fingerprint() -> None:
+    assert dataclasses.replace(EFFICIENTNET_B0, resolution_multiple=32).fingerprint == EFFICIENTNET_B0.fingerprint
+
+
 def test_fingerprints_stay_the_same_between_versions() -> None:
     # Computed by this package at 0.1.0: studies recognise networks they have trained by it.
     assert EFFICIENTNET_B0.fingerprint == "51bddc2236a65a15"
@@ -233,6 +237,8 @@ def test_impossible_stages(name: str, bad: object) -> None:
         ("activation", "tanh"),
         ("stem", "pool"),
         ("stem", ["conv"]),
+        ("resolution_multiple", 0),
+        ("resolution_multiple", 1.5),
         ("head_norm", 1),
         ("head_norm", None),
         ("activation", ["silu"]),
@@ -364,7 +370,7 @@ def test_a_resolution_below_one_patch_is_refused() -> None:
 @given(strategies.networks())
 def test_the_smallest_resolution_is_the_smallest(spec: NetworkSpec) -> None:
     def last_side(resolution: int) -> int:
-        smaller = dataclasses.replace(spec, resolution=resolution)
+        smaller = dataclasses.replace(spec, resolution=resolution, resolution_multiple=1)
         side = smaller.stem_side
         for stage in smaller.stages:
             side = stage.output_side(side, stage.stride)

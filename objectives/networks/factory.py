@@ -53,37 +53,43 @@ class Factory:
     """Makes the network of (depth multiplier, width multiplier, pixels, classes)."""
     resolution: int
     """Side of the baseline's images, in pixels."""
+    resolution_multiple: int = 1
+    """Pixels of which every side is a multiple, besides what the networks themselves need."""
     classes: int = 1000
     """Outputs of the classifier."""
     in_channels: ClassVar[int] = 3
 
     @classmethod
-    def fit(cls, name: str, build: Build, most: int) -> Factory:
-        """The factory whose baseline has the largest usual side of at most ``most`` pixels that works, else the next
-        larger one."""
-        step = _stated_step(name, build)
-        steps = _COMMON_MULTIPLES if step is None else (step,)
+    def fit(cls, name: str, build: Build, most: int, multiple: int = 1) -> Factory:
+        """The factory whose baseline has the largest usual side up to ``most`` pixels, or the next, that works.
+
+        Sides are multiples of ``multiple``.
+        """
+        stated = _stated_step(name, build)
+        steps = {math.lcm(step, multiple) for step in (_COMMON_MULTIPLES if stated is None else (stated,))}
         sides = sorted(
             {max(step, most // step * step) for step in steps}, key=lambda side: (side > most, abs(most - side))
         )
-        made = [cls(name=name, build=build, resolution=side) for side in sides]
+        made = [cls(name=name, build=build, resolution=side, resolution_multiple=multiple) for side in sides]
         return next((factory for factory in made if _can_be_built(factory.baseline)), made[0])
 
     @cached_property
     def step(self) -> int:
         """Pixels between two sides that can be built: ``build.resolution_multiple``, else found by trying.
 
-        Raises ``SettingsError`` for a multiple that is none, or does not divide the baseline's side.
+        It is a multiple of ``resolution_multiple``. Raises ``SettingsError`` for a multiple that is none, or does not
+        divide the baseline's side.
         """
-        stated = _stated_step(self.name, self.build)
-        if stated is None:
-            steps = range(1, min(self.resolution, _LARGEST_STEP) + 1)
-            return next((step for step in steps if _can_be_built(self.member(_ONE, self.resolution + step))), 1)
-        if self.resolution % stated:
+        stated, multiple = _stated_step(self.name, self.build), self.resolution_multiple
+        unit = math.lcm(stated or 1, multiple)
+        if self.resolution % unit:
             raise SettingsError(
-                f"expected a --resolution that is a multiple of {stated} for {self.name}, got {self.resolution}"
+                f"expected a --resolution that is a multiple of {unit} for {self.name}, got {self.resolution}"
             )
-        return stated
+        if stated is not None:
+            return unit
+        steps = range(unit, max(unit, min(self.resolution, _LARGEST_STEP)) + 1, unit)
+        return next((step for step in steps if _can_be_built(self.member(_ONE, self.resolution + step))), unit)
 
     def pixels(self, multiplier: float) -> int:
         """The side that can be built nearest to a multiplier."""
@@ -194,6 +200,7 @@ class _Scalable:
     halvings: ClassVar[int] = 14
     finest: ClassVar[float] = 2e-3
     is_exhaustive: ClassVar[bool] = False
+    is_coarse: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

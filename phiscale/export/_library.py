@@ -24,8 +24,8 @@ from phiscale.triangle import ScalingConstants
 
 _KNOWN_FIELDS = {
     NetworkSpec: {
-        "name", "resolution", "stem_channels", "stages", "head_channels", "classes", "stem_kernel", "stem_stride",
-        "in_channels", "activation", "dropout", "drop_path",
+        "name", "resolution", "resolution_multiple", "stem_channels", "stages", "head_channels", "classes",
+        "stem_kernel", "stem_stride", "in_channels", "activation", "dropout", "drop_path",
     },
     StageSpec: {"block", "kernel", "repeats", "channels", "expansion", "stride", "se_ratio"},
 }  # fmt: skip

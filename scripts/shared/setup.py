@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import math
 import re
 import sys
 from collections.abc import Iterable
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _TRAINING = ("data", "side", "rate_plane")
 """Settings of the proxy training alone."""
-_SIZES = ("resolution", "budget", "rounding")
+_SIZES = ("resolution", "resolution_multiple", "budget", "rounding")
 """Settings of networks that phiscale knows."""
 _PROXY = (*_TRAINING, *_SIZES, "network", "factory", "phi")
 """Settings that a person's own objective has no use for."""
@@ -54,6 +55,8 @@ class ObjectiveSettings:
     convnext-t or a JSON file (docs/networks.md). Default: proxy-base, its resolution fit to the data."""
     resolution: int | None = None
     """Resolution of the baseline in pixels, in place of its own."""
+    resolution_multiple: int | None = None
+    """The resolution of every network is a multiple of this many pixels, as 32; here, in families and in exports."""
     phi: float = 2.0
     """Networks are compared at 2**phi times the baseline's cost; at 1 small networks differ less than the noise."""
     cost: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(COST_MODELS)}}}")] = "macs"
@@ -85,7 +88,11 @@ class ObjectiveSettings:
         rounding_by_name(self.rounding)
         if self.cost not in COST_MODELS:
             raise SettingsError(f"expected a cost of {', '.join(COST_MODELS)}, got {self.cost!r}")
-        for name, value, low in (("resolution", self.resolution, 1), ("side", self.side, 4)):
+        for name, value, low in (
+            ("resolution", self.resolution, 1),
+            ("side", self.side, 4),
+            ("resolution_multiple", self.resolution_multiple, 1),
+        ):
             if value is not None and value < low:
                 raise SettingsError(f"expected a {name} of at least {low} pixels, got {value}")
         if self.objective == "":
@@ -226,14 +233,12 @@ def choose_baseline(settings: ObjectiveSettings, source: int) -> Baseline:
     """
     if settings.factory:
         return _choose_factory(settings.factory, settings, source)
-    if settings.network is None:
-        base = PROXY_BASE
-        if settings.data not in (None, "embedded"):
-            side = fitting_resolution(base, settings.cost_model, settings.phi, source)
-            base = dataclasses.replace(base, resolution=side)
-    else:
-        base = find_network(settings.network)
-    return base if settings.resolution is None else dataclasses.replace(base, resolution=settings.resolution)
+    base = PROXY_BASE if settings.network is None else find_network(settings.network)
+    multiple = settings.resolution_multiple or base.resolution_multiple
+    side = settings.resolution or base.resolution
+    if settings.network is None and settings.resolution is None and settings.data not in (None, "embedded"):
+        side = _fitting_side(math.lcm(base.total_stride, multiple), settings.cost_model, settings.phi, source)
+    return dataclasses.replace(base, resolution=side, resolution_multiple=multiple)
 
 
 def _choose_factory(name: str, settings: ObjectiveSettings, source: int) -> Factory:
@@ -243,19 +248,24 @@ def _choose_factory(name: str, settings: ObjectiveSettings, source: int) -> Fact
     build = library_networks(name) or _attribute(name, "--factory")
     if not callable(build):
         raise SettingsError(f"expected {name} of --factory to be a function, got {type(build).__name__}")
+    multiple = settings.resolution_multiple or 1
     if settings.resolution is None:
-        return Factory.fit(name, build, max(1, _fitting(settings.cost_model, settings.phi, source)))
-    return Factory(name=name, build=build, resolution=settings.resolution)
+        return Factory.fit(name, build, max(1, _fitting(settings.cost_model, settings.phi, source)), multiple)
+    return Factory(name=name, build=build, resolution=settings.resolution, resolution_multiple=multiple)
 
 
 def fitting_resolution(base: NetworkSpec | Factory, model: CostModel, phi: float, source: int) -> int:
     """The resolution of a baseline that reaches ``source`` (pixels) when all growth goes to resolution.
 
     Beyond the side of the images, resolution adds cost without information. It is a multiple of a spec's stride, which
-    wastes nothing, or of a factory's step.
+    wastes nothing, or of a factory's step, and of the ``resolution_multiple``.
     """
     stride = base.total_stride if isinstance(base, NetworkSpec) else base.step
-    return max(stride, _fitting(model, phi, source) // stride * stride)
+    return _fitting_side(math.lcm(stride, base.resolution_multiple), model, phi, source)
+
+
+def _fitting_side(step: int, model: CostModel, phi: float, source: int) -> int:
+    return max(step, _fitting(model, phi, source) // step * step)
 
 
 def _fitting(model: CostModel, phi: float, source: int) -> int:
