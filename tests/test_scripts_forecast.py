@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,8 @@ from objectives.data.embedded import load_embedded
 from objectives.proxy import ProxyObjective
 from objectives.training.rungs import plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
+from objectives.training.steps import TrainingSteps
+from objectives.training.train import _Trainer
 from phiscale import FLOPS, PROXY_BASE, PUBLISHED_RULES
 from phiscale.baselines import find_network
 from scripts.shared.forecast import Forecast, describe_data, describe_horizon, forecast, network_table
@@ -84,13 +87,40 @@ def test_the_time_is_that_of_all_trainings_between_the_quickest_and_the_slowest(
     assert points.trainings == 6
 
 
-def test_an_estimate_is_made_of_the_time_of_a_step_and_of_scoring(objective: ProxyObjective, monkeypatch) -> None:
+@pytest.mark.parametrize("most", [None, 6])
+def test_an_estimate_is_made_of_the_time_of_a_step_and_of_scoring(
+    objective: ProxyObjective, monkeypatch: pytest.MonkeyPatch, most: int | None
+) -> None:
     network = objective.network(PUBLISHED_RULES["width"].constants)
-    rungs = plan_rungs(objective.train, 80)
-    timed = min(12, rungs[-1].steps // 2)
-    clock = iter([0.0, 2.0 * timed, 2.0 * timed + 7.0])  # before and after the steps, and after scoring
+    clock = itertools.count(0.0, 5.0)  # five seconds for a step, and for scoring: no second step is timed
     monkeypatch.setattr("objectives.training.train.time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    assert objective.estimate_seconds(network) == pytest.approx(2.0 * total_steps(rungs) + 4 * 7.0)
+    timed: list[int] = []
+    if most is not None:  # a network as costly as that: few images are timed
+        monkeypatch.setattr("objectives.training.train._TIMED_MACS", most * network.cost.macs + 1)
+    scored = note_images(monkeypatch, timed)
+    steps, images = total_steps(plan_rungs(objective.train, 80)), most or 16
+    expected = 5.0 * steps * 16 / images + 4 * 5.0 * (80 + 40) / (min(80, most or 80) + min(40, most or 40))
+    assert objective.estimate_seconds(network) == pytest.approx(expected)
+    assert set(timed) == {images}
+    assert set(scored) == {min(40, most or 40)}
+
+
+def note_images(monkeypatch: pytest.MonkeyPatch, trained: list[int]) -> list[int]:
+    """Note how many images each step trains on, and how many each scoring looks at."""
+    scored: list[int] = []
+    one, evaluate = TrainingSteps._one, _Trainer._evaluate
+
+    def step(self: TrainingSteps) -> None:
+        trained.append(self._batch)
+        one(self)
+
+    def score(self: _Trainer) -> tuple[float, float]:
+        scored.append(len(self._validation))
+        return evaluate(self)
+
+    monkeypatch.setattr(TrainingSteps, "_one", step)
+    monkeypatch.setattr(_Trainer, "_evaluate", score)
+    return scored
 
 
 def test_every_planned_network_stands_in_the_table_with_its_cost(objective: ProxyObjective) -> None:

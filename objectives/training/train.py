@@ -8,6 +8,7 @@ with one seed differ by their network alone. An evaluation that cannot be finish
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 import time
@@ -22,7 +23,7 @@ from torch.nn import functional
 from objectives.cpu import fit_to_device
 from objectives.data.imageset import ImageSet
 from objectives.networks.build import build_network, folded
-from objectives.networks.own_module import FactoryMember
+from objectives.networks.own_module import FactoryMember, count_member
 from objectives.training.device import (
     autocast,
     choose_device,
@@ -38,12 +39,17 @@ from objectives.training.memory_needed import needed_bytes, scoring_batch
 from objectives.training.rungs import Rung, cooldown_rates, plan_rungs, total_steps, trunk_rates
 from objectives.training.settings import TrainSettings
 from objectives.training.steps import TrainingSteps
+from phiscale.cost import count_cost
 from phiscale.errors import TrialError
 from phiscale.spec import NetworkSpec
 
 _SETTLED_PART = 6
 _SETTLED_RANGE = 250, 1000
 _TIMED_STEPS = 12
+_TIMED_SECONDS = 2.0
+"""After which no further step is timed."""
+_TIMED_MACS = 1e9
+"""Multiply-accumulates of forward passes that are timed on a CPU at a time: below a second on one core, for most."""
 _LARGE = 0.1
 """A training that took more than this part of a device's memory gives it back at its end."""
 
@@ -81,10 +87,30 @@ def train_proxy(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: Tra
 def estimate_seconds(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> float:
     """About how long one training takes on this machine: timed are a few steps, and scoring once.
 
-    Raises what ``train_proxy`` raises.
+    Of a network that is costly for a CPU few images are timed, and the time of the others is taken as equal. So an
+    estimate takes some seconds whatever the network. Raises what ``train_proxy`` raises.
     """
-    with _trial_trainer(spec, data, settings) as trainer:
-        return trainer.estimate_seconds()
+    steps = total_steps(plan_rungs(settings, len(data.train_labels)))
+    batch = min(settings.batch_size, len(data.train_labels))
+    scored = len(data.validation_labels) + _settling_count(len(data.train_labels))
+    most = len(data.train_labels) + len(data.validation_labels)
+    if choose_device(settings.device).type == "cpu":
+        cost = count_member(spec)[0] if isinstance(spec, FactoryMember) else count_cost(spec)
+        most = max(2, int(_TIMED_MACS / cost.macs))
+    few = dataclasses.replace(
+        data,
+        train_images=data.train_images[:most],
+        train_labels=data.train_labels[:most],
+        validation_images=data.validation_images[:most],
+        validation_labels=data.validation_labels[:most],
+    )
+    timed = min(batch, most)
+    short = dataclasses.replace(settings, epochs=None, images_seen=2 * _TIMED_STEPS * timed, batch_size=timed, rungs=1)
+    with _trial_trainer(spec, few, short) as trainer:
+        step, scoring = trainer.time_parts()
+    timed_scored = len(few.validation_labels) + _settling_count(len(few.train_labels))
+    rungs = len(plan_rungs(settings, len(data.train_labels)))
+    return step * steps * batch / timed + rungs * scoring * scored / timed_scored
 
 
 def try_training(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> None:
@@ -178,20 +204,21 @@ class _Trainer:
                 self._steps.restore(trunk)
                 trunk = None  # before the next one is taken
 
-    def estimate_seconds(self) -> float:
-        """Seconds of a whole training without its start; the network cannot be used afterwards."""
-        steps = min(_TIMED_STEPS, self._rungs[-1].steps // 2)
+    def time_parts(self) -> tuple[float, float]:
+        """Seconds of one step and of scoring once; the network is of no use afterwards."""
+        at_once = _TIMED_STEPS if self._device.type == "cuda" else 1  # a GPU is waited for at their end
         self._network.train()
-        self._steps.run(0, [0.0] * steps)  # libraries choose their kernels, a GPU captures the step
+        self._steps.run(0, [0.0] * at_once)  # libraries choose their kernels, a GPU captures the step
         self._scored(self._rungs[-1])  # a GPU loads each kernel when it is first used
         self._network.train()
-        started = time.perf_counter()
-        self._steps.run(steps, [0.0] * steps)
-        self._steps.mean_loss()
-        trained = time.perf_counter()
+        steps, started = 0, time.perf_counter()
+        trained = started
+        while steps < _TIMED_STEPS and trained - started < _TIMED_SECONDS:
+            self._steps.run(0, [0.0] * at_once)
+            self._steps.mean_loss()
+            steps, trained = steps + at_once, time.perf_counter()
         self._scored(self._rungs[-1])
-        scored = time.perf_counter()
-        return (trained - started) / steps * total_steps(self._rungs) + len(self._rungs) * (scored - trained)
+        return (trained - started) / steps, time.perf_counter() - trained
 
     @torch.no_grad()
     def try_out(self) -> None:
@@ -265,9 +292,13 @@ def settling_images(count: int, seed: int) -> torch.Tensor:
     More would take up to a quarter of a short epoch's time. With 250 instead of 1,000 after epochs of 1,500 images, the
     accuracy of all networks is lower by half a percent, with the same spread over seeds.
     """
-    least, most = _SETTLED_RANGE
     shuffled = torch.randperm(count, generator=torch.Generator().manual_seed(stream_seed(seed, "settling")))
-    return shuffled[: min(most, max(least, count // _SETTLED_PART))]
+    return shuffled[: _settling_count(count)]
+
+
+def _settling_count(count: int) -> int:
+    least, most = _SETTLED_RANGE
+    return min(count, most, max(least, count // _SETTLED_PART))
 
 
 def stream_seed(seed: int, name: str) -> int:
