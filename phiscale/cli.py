@@ -16,7 +16,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,13 +32,9 @@ from phiscale.published import EFFICIENTNET_TABLE, PUBLISHED_RULES
 from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS
 from phiscale.scaling import efficientnet_scaling
-from phiscale.score_text import record_spread, score_text
-from phiscale.text import joined, printable, printable_lines
-from phiscale.training_length import evidence_lines, is_measured, length_lines, longest_rung
+from phiscale.summary import summarize
+from phiscale.text import printable, printable_lines
 from phiscale.triangle import CostModel, ScalingConstants
-
-LONGEST_LINE = 1000
-"""Characters of a line of a summary."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -296,48 +291,9 @@ def _scale(options: argparse.Namespace) -> str:
 
 
 def _show(options: argparse.Namespace) -> str:
-    record = SearchRecord.load(options.record)
-    return json.dumps(record.to_dict(), indent=2) if options.json else summarize(record)
-
-
-def is_confirmed(record: SearchRecord) -> bool:
-    """Whether the expected score is that of ``phiscale confirm``; if not, it is the search's."""
-    confirmation = record.details.get("confirmation")
-    return isinstance(confirmation, dict) and isinstance(confirmation.get("expected"), dict)
-
-
-def summarize(record: SearchRecord) -> str:
-    """The record in a few lines for a terminal."""
-    a, b, c = record.constants.as_tuple()
-    s = record.shares
-    of = partial(score_text, spread=record_spread(record))
-    lines = [
-        f"study {record.study}, {record.created}, {record.device}",
-        f"alpha {a:.4f}  beta {b:.4f}  gamma {c:.4f}   on {record.cost_model.describe()} ({record.cost_model.metric})",
-        *length_lines(record),
-        f"shares of a growth step: depth {s.depth:.1%}, width {s.width:.1%}, resolution {s.resolution:.1%}",
-    ]
-    if record.expected:
-        e = record.expected
-        source = "confirmed on unseen images" if is_confirmed(record) else "by the search"
-        lines.append(
-            f"expected {record.score_name} at phi {record.phi:g}: {of(e.score)} "
-            f"(90 % interval {of(e.low)} to {of(e.high)}), {source}"
-        )
-    if record.noise is not None:
-        lines.append(f"noise of one evaluation: {of(record.noise)}")
-    lines += evidence_lines(record)
-    if not is_measured(record):
-        lines.append(f"scores of trials and rules are of {longest_rung(record):,} images seen")
-    best = record.best_observed
-    seen = ", ".join(f"{value:.4f}" for value in best.constants.as_tuple())
-    caution = "; the luckiest of many is optimistic" if record.expected else ""
-    lines.append(f"best observed ({best.name}): {of(best.score)} at {seen}{caution}")
-    if record.baselines and is_confirmed(record):
-        lines.append("rules as the search measured them, on other images than the expected score:")
-    lines += [f"  {row.name:<12} {of(row.score)} over {row.evaluations}" for row in record.baselines]
-    confirmation = record.details.get("confirmation")
-    if isinstance(confirmation, dict) and "verdict" in confirmation:
-        lines.append(f"confirmed with fresh seeds on unseen images: {confirmation['verdict']}")
-    lines += [f"note: {note}" for note in record.notes]
-    return joined(lines, longest=LONGEST_LINE)
+    record, given = SearchRecord.load(options.record), Path(options.record)
+    if options.json:
+        return json.dumps(record.to_dict(), indent=2)
+    folder = given if given.is_dir() else given.parent
+    elsewhere = folder.name == record.study and folder.parent != Path("results")
+    return summarize(record, str(folder.parent) if elsewhere else None)

@@ -39,3 +39,8 @@ def record_spread(record: SearchRecord) -> float | None:
         return record.noise
     scores = [record.best_observed.score, *(row.score for row in record.baselines)]
     return (max(scores) - min(scores)) / 10 or None
+
+
+def percent(level: float) -> str:
+    """``95 %``, ``99.4 %``; all above 99.9 % as ``over 99.9 %``."""
+    return "over 99.9 %" if level > 0.99901 else f"{100 * level:.3g} %"

@@ -28,5 +28,19 @@ def printable_lines(text: str) -> str:
     return joined(text.split("\n"))
 
 
+def capital(text: str) -> str:
+    """The text with a capital letter first."""
+    return text[:1].upper() + text[1:]
+
+
+def duration(seconds: float) -> str:
+    """A time for people: ``20 seconds``, ``10 minutes``, ``2.5 hours``, ``3 days``."""
+    for most, unit, name in ((90, 1, "second"), (5400, 60, "minute"), (129_600, 3600, "hour")):
+        if seconds < most:
+            count = f"{max(1.0, seconds / unit):.{int(unit == 3600)}f}"
+            return f"{count} {name}{'' if count == '1' else 's'}"
+    return f"{seconds / 86_400:.1f} days"
+
+
 def _escape(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")

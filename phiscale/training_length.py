@@ -112,12 +112,12 @@ def hindcast_line(record: SearchRecord) -> str | None:
     found = _part(record, "hindcast")
     longest, short, holds = found.get("longest"), found.get("rungs"), found.get("holds")
     spread = record_spread(record)
-    bias, coverage, regret = (_number(found.get(name)) for name in ("bias", "coverage", "regret"))
+    bias, coverage, regret = (number(found.get(name)) for name in ("bias", "coverage", "regret"))
     if not isinstance(short, list) or not short or not all(map(_is_count, [*short, longest])):
         return None
     if bias is None or coverage is None or regret is None or not isinstance(holds, bool):
         return None
-    rank = _number(found.get("rank"))
+    rank = number(found.get("rank"))
     order = "the order of the networks cannot be told from noise" if rank is None else f"rank correlation {rank:.2f}"
     follows = (
         f"so lengths up to {FARTHEST} times the longest rung can be predicted"
@@ -156,7 +156,7 @@ def _rung(item: Mapping[str, Any], images: int) -> RungFacts:
 
 
 def _shares(value: object) -> Shares | None:
-    parts = [_number(value.get(axis)) for axis in AXES] if isinstance(value, dict) else []
+    parts = [number(value.get(axis)) for axis in AXES] if isinstance(value, dict) else []
     known = [part for part in parts if part is not None]
     try:
         return Shares(*known) if len(known) == len(AXES) else None
@@ -166,7 +166,7 @@ def _shares(value: object) -> Shares | None:
 
 def _interval(value: object) -> tuple[float, float, float] | None:
     """Value and ends of an interval."""
-    parts = [_number(value.get(name)) for name in ("value", "low", "high")] if isinstance(value, dict) else [None]
+    parts = [number(value.get(name)) for name in ("value", "low", "high")] if isinstance(value, dict) else [None]
     known = [part for part in parts if part is not None]
     return (known[0], known[1], known[2]) if len(known) == 3 and known[1] <= known[2] else None
 
@@ -180,16 +180,16 @@ def _is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 < value < 10**18
 
 
-def _number(value: object) -> float | None:
-    """A number that can be written in a sentence."""
+def number(value: object) -> float | None:
+    """A number that can be written in a sentence; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e15:
         return None
     return float(value)
 
 
 def _not_negative(value: object) -> float | None:
-    number = _number(value)
-    return None if number is None or number < 0 else number
+    known = number(value)
+    return None if known is None or known < 0 else known
 
 
 def _amount(value: float, spread: float | None, sign: str = "") -> str:

@@ -7,10 +7,9 @@ from typing import Any
 
 from phiscale.family import short_number
 from phiscale.record import Length, SearchRecord
-from phiscale.score_text import score_text
+from phiscale.score_text import percent, score_text
 from phiscale.training_length import training
 from report.view import StudyView
-from search.confirm import percent
 
 Row = Mapping[str, Any]
 

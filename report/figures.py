@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phiscale.cost import COUNTED
+from phiscale.leads import leads
 from phiscale.published import MEASURED_RULES
 from phiscale.training_length import is_measured
 from report import series
-from report.answer import leads
 from report.style import VARIABLE, Ink, inline_svg, style
 from report.triangle import triangle
 from report.view import StudyView

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from phiscale.answer import LETTERS, ranges
 from phiscale.files import write_text
-from phiscale.training_length import evidence_lines, heading, length_lines
+from phiscale.text import capital
+from phiscale.training_length import AXES, evidence_lines, heading, length_lines
 from report import series, tables
-from report.answer import capital, failures, how_sure, in_print, interrupted
+from report.answer import failures, five_lines, further, in_print, interrupted
 from report.figures import drawings
 from report.tables import Table
 from report.view import StudyView
@@ -98,9 +100,9 @@ def _content(view: StudyView, only: Sequence[str] | None = None) -> dict[str, An
     return {
         "view": view,
         "record": record,
+        "lines": five_lines(view),
         "constants": _constants(view),
-        "length": [f"{capital(line)}." for line in length_lines(record)] if record else [],
-        "sure": how_sure(view),
+        "further": further(view),
         "cautions": [*(record.notes if record else ()), *failures(view), *interrupted(view)],
         "counts": ", ".join(f"{count} {name}" for name, count in view.counts.items() if count) or "none",
         "sections": sections,
@@ -108,12 +110,29 @@ def _content(view: StudyView, only: Sequence[str] | None = None) -> dict[str, An
 
 
 def _constants(view: StudyView) -> list[Mapping[str, Any]]:
-    if view.record is None:
+    """Value and range of each constant, and where they lie between no growth (0) and all of the growth (100)."""
+    record = view.record
+    if record is None:
         return []
-    values, shares = view.record.constants.as_tuple(), view.record.shares.as_tuple()
-    letters, axes = ("alpha", "beta", "gamma"), ("depth", "width", "resolution")
-    rows = zip(letters, axes, values, shares, strict=True)
-    return [{"letter": a, "axis": b, "value": f"{c:.4f}", "share": f"{d:.0%}", "part": 100 * d} for a, b, c, d in rows]
+    values, shares, ends = record.constants.as_tuple(), record.shares.as_tuple(), ranges(record)
+    places = [record.shares.as_tuple(), *(place.as_tuple() for place in record.region)]
+    rows: list[Mapping[str, Any]] = []
+    for at, (letter, axis) in enumerate(zip(LETTERS, AXES, strict=True)):
+        possible = [100 * place[at] for place in places]
+        rows.append(
+            {
+                "letter": letter,
+                "axis": axis,
+                "value": f"{values[at]:.2f}",
+                "range": f"{ends[at][0]:.2f} to {ends[at][1]:.2f}" if ends else "no range known",
+                "exact": f"{values[at]:.4f}",
+                "share": f"{shares[at]:.0%}",
+                "at": 100 * shares[at],
+                "low": min(possible),
+                "wide": max(possible) - min(possible) if ends else 0.0,
+            }
+        )
+    return rows
 
 
 def _sections(view: StudyView) -> list[Section]:

@@ -10,12 +10,11 @@ from typing import Any
 
 from phiscale.cost import COUNTED
 from phiscale.family import short_number
+from phiscale.leads import comparisons, leads
 from phiscale.published import MEASURED_RULES
-from phiscale.score_text import score_text
+from phiscale.score_text import percent, score_text
 from phiscale.training_length import is_measured, longest_rung, rungs_of
-from report.answer import comparisons, leads
 from report.view import FAMILY_COSTS, StudyView
-from search.confirm import percent
 from search.trial import Trial
 from search.trial import row as flat
 
@@ -88,7 +87,7 @@ def confirmation(view: StudyView) -> Table | None:
             str(row["result"]),
             "the rule" if row.get("about_rule") else "these networks",
         )
-        for row in comparisons(view.confirmation)
+        for row in (comparisons(view.record) if view.record else ())
     ]
     head = ("against", "phi", "difference", "p", "pairs", "the recommendation is", "said of")
     caption = (

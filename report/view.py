@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.files import read_json as read_json_file
+from phiscale.leads import confirmation
 from phiscale.record import SearchRecord
 from phiscale.score_text import record_spread, score_text
 from phiscale.triangle import CostModel
@@ -132,8 +133,7 @@ class StudyView:
     @property
     def confirmation(self) -> Mapping[str, Any] | None:
         """What ``phiscale confirm`` found; None where it has not run for these constants."""
-        found = self.record.details.get("confirmation") if self.record else None
-        return found if isinstance(found, Mapping) and "verdict" in found else None
+        return confirmation(self.record) or None if self.record else None
 
     @cached_property
     def confirmed_families(self) -> list[dict[str, str]]:

@@ -35,6 +35,7 @@ from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, SettingsError, StudyError, TrialError
 from phiscale.family import parse_phis
 from phiscale.files import read_json
+from phiscale.next_step import CONFIRM_PHIS, CONFIRM_SEEDS
 from phiscale.published import MEASURED_RULES
 from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
@@ -69,9 +70,9 @@ class ConfirmOptions:
 
     study: str
     """A study with a record, under --results."""
-    phis: str = "1,1.2,1.4,1.6,1.8,2,2.2,2.4,2.5,2.7,2.8,3"
+    phis: str = CONFIRM_PHIS
     """Sizes to compare at: 1,2,3 or 1:3:0.5. With fewer than 3 the verdict is about these networks alone."""
-    seeds: int = 2
+    seeds: int = CONFIRM_SEEDS
     """Trainings of every network, with seeds that no search uses. More sizes tell more than more seeds."""
     epochs: float | None = None
     """Length of every training, in epochs of the whole training set. Default: the length that the constants are for."""

@@ -7,7 +7,8 @@ Run: phiscale report --study demo
 A study that runs, or whose trials failed, has a report too. phiscale search writes it when it ends; confirm and
 check renew it. With --print json the keys are: study, state, trials (finished, pruned, failed, interrupted, running,
 waiting), failures, score, direction, cost_model, cost_ratio (smallest and largest realised over asked, or null),
-recommendation (alpha, beta, gamma, shares, phi, expected, noise, region_part; null before a trial has finished),
+answer (constants, for, sure, paper, next: the five lines; empty before a trial has finished),
+recommendation (alpha, beta, gamma, ranges, shares, phi, expected, noise, region_part; null without a finished trial),
 length (images, epoch_images, data: the training that the constants are for; null where the objective states none),
 horizon (images, determined, reason: the length that was asked for; null where none was), drift (depth, width,
 resolution: value, low, high, the change of each share per doubling of the length; or null), hindcast (rungs, longest,

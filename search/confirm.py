@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from phiscale.published import MEASURED_RULES
-from phiscale.score_text import score_text
+from phiscale.score_text import percent, score_text
 
 Scores = Mapping[tuple[float, int], float]
 """Score by phi and the number of the training there; the same number is the same seed for every rule."""
@@ -253,11 +253,6 @@ def expectation(ours: Scores, phi: float, images: int | None) -> dict[str, float
     mean = _at_sizes({key: (score, counting) for key, score in ours.items()})[phi]
     half = mean.half_width(0.1)
     return None if math.isinf(half) else {"score": mean.value, "low": mean.value - half, "high": mean.value + half}
-
-
-def percent(level: float) -> str:
-    """``95 %``, ``99.4 %``; all above 99.9 % as ``over 99.9 %``."""
-    return "over 99.9 %" if level > 0.99901 else f"{100 * level:.3g} %"
 
 
 def verdict(comparisons: Sequence[Comparison]) -> str:

@@ -37,8 +37,8 @@ from phiscale import (
     Shares,
     constants_from_shares,
 )
-from phiscale.cli import summarize
 from phiscale.files import write_text
+from phiscale.summary import summarize
 from tests import strategies
 
 SCHEMA = json.loads(resources.files("phiscale").joinpath("record.schema.json").read_text(encoding="utf-8"))
@@ -102,23 +102,23 @@ def test_a_saved_record_says_what_it_is() -> None:
 
 
 def test_summary() -> None:
-    lines = summarize(RECORD).splitlines()
-    assert lines == [
+    answer, _, rest = summarize(RECORD).partition("\n\n")
+    assert [text[:19].rstrip() for text in answer.splitlines()] == [
+        "Constants", "Made for", "How sure", "Against the paper", "Next",
+    ]  # fmt: skip
+    assert rest.splitlines() == [
         "study demo, 2025-01-02T03:04:05Z, one CPU core",
-        "alpha 1.1892  beta 1.1892  gamma 1.0905   on alpha * beta**2 * gamma**2 = 2 (macs)",
-        "for a training of 160,000 images seen (3.2 epochs of cifar-10)",
-        "not determined at 1,000,000 images seen (20 epochs of cifar-10): too far",
+        "exactly: alpha 1.1892  beta 1.1892  gamma 1.0905   on alpha * beta**2 * gamma**2 = 2 (macs)",
         "shares of a growth step: depth 25.0%, width 50.0%, resolution 25.0%",
-        "expected accuracy at phi 2: 0.8100 (90 % interval 0.8000 to 0.8200), by the search",
-        "noise of one evaluation: 0.0100",
+        "noise of one evaluation: 0.0100 (standard deviation)",
         "best observed (trial 7): 0.8300 at 1.3000, 1.2000, 1.0300; the luckiest of many is optimistic",
         "  paper        0.7900 over 3",
         "note: One proxy, one data set.",
     ]
     short = dataclasses.replace(RECORD, expected=None, noise=None, baselines=(), notes=(), length=None, horizon=None)
-    lines = summarize(short).splitlines()
-    assert len(lines) == 5
-    assert lines[2] == "training length: not stated by the objective"
+    answer, _, rest = summarize(short).partition("\n\n")
+    assert len(rest.splitlines()) == 4
+    assert "A training of unstated length" in answer
 
 
 def test_the_summary_says_where_scores_were_measured_and_how_constants_move() -> None:
@@ -150,7 +150,7 @@ def test_a_record_of_version_1_has_the_length_of_its_training(train: object, len
     record = SearchRecord.from_dict({**OLD, "budget": {**OLD["budget"], "train": train}})
     assert (record.length, record.horizon) == (length, None)
     assert record.to_dict()["version"] == 2
-    words = "for a training of 48,000 images seen" if length else "not stated by the objective"
+    words = "A training of 48,000 images seen" if length else "A training of unstated length"
     assert words in summarize(record)
     assert SearchRecord.from_dict(record.to_dict()) == record
 

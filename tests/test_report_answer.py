@@ -11,8 +11,9 @@ import pytest
 
 from objectives.power_law import MOVING
 from phiscale import FLOPS, Observed, ScalingConstants, SearchRecord, TrialError
-from phiscale.cli import summarize
-from report.answer import as_json, cost_range, how_sure, leads, summary
+from phiscale.leads import leads
+from phiscale.summary import summarize
+from report.answer import as_json, cost_range, five_lines, further, summary
 from report.view import look
 from search.hold import Hold
 from search.results import searched_estimate, with_confirmation, write_results
@@ -46,34 +47,48 @@ def test_a_lead_is_that_of_the_search(made) -> None:
     (lead,) = leads(record_with(made))
     assert (lead.ahead, lead.half_width, lead.result, lead.level) == (0.1, 0.03, "ahead", 0.9)
     assert lead.error == pytest.approx(1.6449 * 0.04 / 2)
-    assert "estimated ahead of the paper's constants by +0.1000 ± 0.0300" in lead.sentence()
-    assert "for all rules together" in lead.sentence()
+    assert lead.verdict == "better than the paper's constants, as the search estimates"
+    assert lead.size == "+0.1000 ± 0.0300 (90 % interval for all rules together)"
 
 
-@pytest.mark.parametrize("result", ["not distinguishable", "behind", "unknown"])
-def test_a_lead_says_what_it_is(made, result: str) -> None:
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ("not distinguishable", "not distinguishable from"),
+        ("behind", "not as good as"),
+        ("unknown", "not known whether"),
+    ],
+)
+def test_a_lead_says_what_it_is(made, result: str, words: str) -> None:
     (lead,) = leads(record_with(made, result=result))
     assert lead.result == result
-    assert {"unknown": "a guess"}.get(result, result) in lead.sentence()
+    assert lead.verdict.startswith(words)
 
 
 @pytest.mark.parametrize("damaged", [{"difference": "x"}, {"half_width": None}, {"result": 3}, {"rule": "equal"}])
 def test_a_damaged_or_missing_lead_is_none(made, damaged: dict[str, object]) -> None:
     (lead,) = leads(record_with(made, **damaged))
     assert (lead.ahead, lead.half_width, lead.result) == (None, None, "unknown")
-    assert "no estimate of a difference" in lead.sentence()
+    assert (lead.verdict, lead.size) == ("no estimate of a difference from the paper's constants", "")
+
+
+def line(view, key: str) -> str:
+    """One of the five lines."""
+    return next(line.text for line in five_lines(view) if line.key == key)
 
 
 def test_the_verdict_takes_the_place_of_the_estimate(made, tmp_path: Path) -> None:
     study, place = made
-    before = how_sure(look(study, place))
-    assert "scripts.confirm" in before[1]
+    assert line(look(study, place), "paper").endswith("for all rules together), not confirmed")
     kept = (place / "constants.json").read_text()
     add_confirmation(place)
-    after = how_sure(look(study, place))
+    view = look(study, place)
     (place / "constants.json").write_text(kept)
-    assert after[0].startswith("Confirmed with fresh seeds on images the search never saw: ahead of the paper's")
-    assert not any("scripts.confirm" in sentence for sentence in after)
+    assert line(view, "sure").startswith(
+        "Confirmed: better than the paper's constants, on images that the search never"
+    )
+    assert line(view, "paper").startswith("Better than the paper's constants. Accuracy +0.0")
+    assert "(95 % interval), confirmed" in line(view, "paper")
 
 
 def test_a_confirmation_takes_the_place_of_what_the_search_expected(tmp_path: Path) -> None:
@@ -93,11 +108,11 @@ def test_a_confirmation_takes_the_place_of_what_the_search_expected(tmp_path: Pa
         assert paper.ahead == pytest.approx(-0.021)
         (equal,) = (lead for lead in leads(record) if lead.rule == "equal")  # not confirmed: against what was searched
         assert equal == next(lead for lead in leads(searched) if lead.rule == "equal")
-        said = " ".join(how_sure(view))
-        assert f"{record.expected.score:.4f}" in said
-        assert f"the search expected {searched.expected.score:.4f} on its own images" in said
-        assert "behind the paper's constants" in summary(view)
-        assert "confirmed on unseen images" in summary(view)
+        said = " ".join(line.text for line in five_lines(view))
+        assert "Refuted: not as good as the paper's constants" in said
+        assert f"Accuracy {record.expected.score:.4f} (90 % interval" in said
+        assert f"{searched.expected.score:.4f}" not in summary(view)  # replaced, not appended to
+        assert "phiscale family --rule paper" in said
         assert "rules as the search measured them, on other images" in summary(view)
         write_results(study, place, FLOPS, SearchSettings(trials=14))
     add_confirmation(place, ahead=0.02)  # a second confirmation keeps what the search expected
@@ -113,7 +128,7 @@ def test_a_confirmation_at_another_size_or_damaged_leaves_what_the_search_expect
         assert kept.expected == record.expected
     damaged = dataclasses.replace(record, details={**record.details, "confirmation": {"searched": [], "expected": 2}})
     assert searched_estimate(damaged) is None
-    assert "by the search" in summarize(damaged)
+    assert f"{record.expected.high:.4f}), not confirmed" in summarize(damaged)
 
 
 def test_intervals_of_a_search_state_their_level(made) -> None:
@@ -129,14 +144,15 @@ def test_the_realised_cost_is_near_the_one_asked_for(made) -> None:
 def test_the_keys_for_machines_are_pinned(made) -> None:
     plain = as_json(look(*made))
     assert list(plain) == [
-        "study", "state", "trials", "failures", "score", "direction", "cost_model", "cost_ratio", "recommendation",
-        "length", "horizon", "drift", "hindcast", "rungs", "best_observed", "baselines", "confirmation", "notes",
+        "study", "state", "trials", "failures", "score", "direction", "cost_model", "cost_ratio", "answer",
+        "recommendation", "length", "horizon", "drift", "hindcast", "rungs", "best_observed", "baselines",
+        "confirmation", "notes",
     ]  # fmt: skip
     assert list(plain["trials"]) == ["finished", "pruned", "failed", "interrupted", "running", "waiting"]
-    keys = ["alpha", "beta", "gamma", "shares", "phi", "expected", "noise", "region_part"]
+    assert list(plain["answer"]) == ["constants", "for", "sure", "paper", "next"]
+    keys = ["alpha", "beta", "gamma", "ranges", "shares", "phi", "expected", "noise", "region_part"]
     assert list(plain["recommendation"]) == keys
-    keys = ["rule", "constants", "score", "evaluations", "error", "ahead", "half_width", "result", "level"]
-    keys += ["confirmed"]
+    keys = ["rule", "ahead", "half_width", "result", "level", "confirmed", "constants", "score", "evaluations", "error"]
     assert list(plain["baselines"][0]) == keys
 
 
@@ -161,12 +177,12 @@ def test_damaged_details_are_left_out_for_machines(beyond) -> None:
 
 
 def test_how_the_constants_move_is_part_of_the_answer(made, beyond) -> None:
-    said = how_sure(look(*beyond))
-    assert any(line.startswith("Expected accuracy at 320,000 images seen: ") for line in said)
+    said = further(look(*beyond))
+    assert "320,000 images seen" in line(look(*beyond), "for")
     assert any(line.startswith("Per doubling of the training length the share of width falls by ") for line in said)
     assert said[-1].startswith("Check: from the rungs up to 40,000 images seen, the scores at 160,000")
-    assert not any("training length" in line for line in how_sure(look(*made)))
-    assert "training length: not stated by the objective" in summary(look(*made))
+    assert not any("training length" in line for line in further(look(*made)))
+    assert line(look(*made), "for").startswith("A training of unstated length")
 
 
 def test_a_lead_beyond_the_longest_rung_is_that_of_the_surface_there(beyond) -> None:
@@ -174,17 +190,16 @@ def test_a_lead_beyond_the_longest_rung_is_that_of_the_surface_there(beyond) -> 
     assert found["width"].ahead > found["resolution"].ahead
     assert all(lead.half_width > 0 for lead in found.values())
     text = summary(look(*beyond))
-    assert "for a training of 320,000 images seen (16 epochs of power law)" in text
+    assert "A training of 320,000 images seen (16 epochs of power law)" in text
     assert "scores of trials and rules are of 160,000 images seen" in text
-    said = how_sure(look(*beyond))
-    assert "the paper's constants" in said[0]
-    assert "for all rules together" in said[0]
-    assert "ahead of" not in text
+    assert "for all rules together), predicted from scores of 160,000 images seen" in line(look(*beyond), "paper")
 
 
 def test_a_horizon_too_far_is_not_determined(tmp_path: Path) -> None:
-    text = summary(look(*make_study(tmp_path, MOVING, trials=12, horizon_images=1_000_000)))
-    assert "for a training of 160,000 images seen (8 epochs of power law)\nnot determined at 1,000,000 images" in text
+    view = look(*make_study(tmp_path, MOVING, trials=12, horizon_images=1_000_000))
+    assert line(view, "for").startswith("A training of 160,000 images seen (8 epochs of power law); ")
+    assert line(view, "sure").startswith("Not determined at 1,000,000 images seen (50 epochs of power law): ")
+    assert "--train.images-seen 1000000" in line(view, "next")
 
 
 def test_a_running_study_says_so(tmp_path: Path) -> None:
@@ -196,6 +211,7 @@ def test_a_running_study_says_so(tmp_path: Path) -> None:
     running = look(study, place)
     assert running.state == "running"
     assert "(running); trials: 4 finished, 1 running, 1 waiting" in summary(running)
+    assert line(running, "next") == "Wait: the search runs, 4 trials have ended"
     driver.release()
     assert look(study, place).counts["interrupted"] == 1  # though it is stored as running: nobody is at work
     study.tell(begun, state=optuna.trial.TrialState.FAIL)
@@ -237,9 +253,9 @@ def test_a_verdict_on_another_question_is_not_kept(tmp_path: Path, name: str) ->
 
 def test_no_interval_is_spoken_of_where_there_is_none(tmp_path: Path) -> None:
     study, place = make_study(tmp_path, trials=3)
-    said = how_sure(look(study, place))
-    assert "no estimate of a difference" in said[0]
-    assert not any("interval" in sentence for sentence in said)
+    view = look(study, place)
+    assert line(view, "paper") == "No estimate of a difference from the paper's constants"
+    assert not any("interval" in each.text for each in five_lines(view))
 
 
 def test_the_reason_of_a_failure_is_one_short_line_on_a_terminal(tmp_path: Path) -> None:

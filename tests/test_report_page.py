@@ -18,6 +18,7 @@ from matplotlib.text import Text
 
 from objectives.power_law import MOVING
 from phiscale import FLOPS, PARAMETERS, Length, SearchRecord, StudyError
+from phiscale.answer import answer, ranges
 from phiscale.family import short_number
 from phiscale.published import MEASURED_RULES
 from report import series, tables
@@ -74,10 +75,15 @@ def test_the_answer_comes_first_and_is_the_record(place: Path, page: Page) -> No
     record = SearchRecord.load(place / "constants.json")
     start = page.text[: page.text.index("The triangle of shares")]
     for value in record.constants.as_tuple():
-        assert f"{value:.4f}" in start
-    assert record.details["confirmation"]["verdict"].replace("+-", "±") in start
-    assert f"{record.expected.low:.4f} to {record.expected.high:.4f}" in start
-    assert "For a training of 12,000 images seen (2 epochs of no images)." in start
+        assert f"{value:.2f}" in start
+    lines = answer(record)
+    assert all(line.more in start for line in lines if line.more)
+    assert all(line.headline in start for line in lines if line.key != "constants" and not line.command)
+    assert all(f"{low:.2f} to {high:.2f}" in start for low, high in ranges(record))
+    assert "A training of 12,000 images seen (2 epochs of no images)" in start
+    assert (
+        start.index("Constants") < start.index("Made for") < start.index("How sure") < start.index("Against the paper")
+    )
 
 
 def test_every_part_is_there(place: Path, page: Page) -> None:
@@ -264,7 +270,7 @@ def test_files_that_hold_something_else_are_left_out(place: Path, tmp_path: Path
     folder = shutil.copytree(place, tmp_path / "s")
     (folder / name).write_text(content)
     text = Page(html(look(load_study("s", folder, None), folder))).text
-    assert "Recommended constants" in text
+    assert "The answer" in text
     assert f"From {name}" not in text
 
 
@@ -309,7 +315,8 @@ def test_the_section_on_training_length(beyond: StudyView) -> None:
 def test_an_objective_without_lengths_says_so(tmp_path: Path) -> None:
     view = view_of(tmp_path, trials=9)
     text = markdown(view)
-    assert text.count("Training length: not stated by the objective.") == 2  # the answer, and the section
+    assert "A training of unstated length;" in text
+    assert "Training length: not stated by the objective." in text
     assert "lengths" not in drawings(view)
     assert series.drift_path(view) == []
 

@@ -78,7 +78,7 @@ def test_the_time_is_that_of_all_trainings_between_the_quickest_and_the_slowest(
     monkeypatch.setattr(ProxyObjective, "estimate_seconds", estimate)
     found = forecast(objective, SearchSettings(trials=30, seeds=2), FLOPS, 2)
     assert found == Forecast(60, 10.0, 30.0, 2)
-    assert found.describe() == "about 10 min for 60 trainings of 10 s to 30 s each, 2 side by side"
+    assert found.describe() == "about 10 minutes for 60 trainings of 10 seconds to 30 seconds each, 2 side by side"
     assert len(timed) == 2
     assert timed == sorted(timed)
     assert forecast(NetworkObjective(), SearchSettings(), FLOPS, 1) is None

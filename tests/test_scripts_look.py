@@ -65,9 +65,11 @@ def test_a_family_in_the_folder_stands_in_the_report(results: Path, tmp_path: Pa
 def test_print_gives_the_summary_of_the_search(results: Path) -> None:
     shown = printed(results)
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.startswith("study s (ended: 9 trials); trials: 9 finished\n")
+    assert shown.stdout.startswith("Constants          alpha ")
+    assert "\nstudy s (ended: 9 trials); trials: 9 finished\n" in shown.stdout
     searched = search(results, "--study", "s", "--objective", NETWORK, "--trials", "9")
-    assert shown.stdout.split("alpha", 1)[1].strip() in searched.stdout
+    five = shown.stdout.partition("\n\n")[0]
+    assert f"\n{five}\n\n" in searched.stdout
 
 
 def test_print_speaks_json(results: Path) -> None:
@@ -133,11 +135,11 @@ def test_the_storage_of_the_search_is_found_again_in_the_folder_of_the_study(tmp
     journal = tmp_path / "s" / "other.journal"
     search(tmp_path, "--study", "s", "--objective", NETWORK, "--trials", "3", "--storage", journal)
     shown = printed(tmp_path)
-    assert shown.stdout.startswith("study s (ended: 3 trials)"), shown.stderr
+    assert "\n\nstudy s (ended: 3 trials)" in shown.stdout, shown.stderr
     journal.rename(tmp_path / "elsewhere.journal")
     assert printed(tmp_path).returncode == 1
     shown = printed(tmp_path, "--storage", tmp_path / "elsewhere.journal")
-    assert shown.stdout.startswith("study s (ended: 3 trials)"), shown.stderr
+    assert "\n\nstudy s (ended: 3 trials)" in shown.stdout, shown.stderr
 
 
 @pytest.mark.parametrize("script", ["report", "dashboard"])

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from phiscale import SearchRecord
+from phiscale.score_text import percent
 from scripts.reproduce import ReproduceOptions, Stage, command_of
 from scripts.shared.executors import ExecutorSettings
-from search.confirm import percent
 from tests.test_scripts import command
 
 SMALL = ("--trials", "3", "--lattice-step", "0.5", "--lattice-seeds", "1", "--phis", "1", "--seeds", "3")

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from search.confirm import FEWEST, Comparison, Mean, as_json, compare, expectation, holm, mean_of, percent, verdict
+from phiscale.score_text import percent
+from search.confirm import FEWEST, Comparison, Mean, as_json, compare, expectation, holm, mean_of, verdict
 
 SIZES, SEEDS = (1.0, 1.5, 2.0, 2.5, 3.0), (0, 1, 2)
 

@@ -14,6 +14,7 @@ from phiscale.family import align_columns, short_number
 from phiscale.network import ScaledNetwork
 from phiscale.published import PUBLISHED_RULES
 from phiscale.record import Length
+from phiscale.text import duration
 from phiscale.triangle import CostModel
 from scripts.shared.setup import fitting_resolution
 from search.aim import aim_of, out_of_reach
@@ -83,8 +84,8 @@ class Forecast:
         total = self.trainings * half / self.workers
         side_by_side = f", {self.workers} side by side" if self.workers > 1 else ""
         return (
-            f"about {_duration(total)} for {self.trainings} trainings of {_duration(self.quickest)} to "
-            f"{_duration(self.slowest)} each{side_by_side}"
+            f"about {duration(total)} for {self.trainings} trainings of {duration(self.quickest)} to "
+            f"{duration(self.slowest)} each{side_by_side}"
         )
 
 
@@ -153,10 +154,3 @@ def _extremes(objective: ProxyObjective, cost_model: CostModel) -> list[Trainabl
 
 def _is_proxy(objective: Objective) -> TypeGuard[ProxyObjective]:
     return isinstance(objective, ProxyObjective)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} hours"

@@ -20,10 +20,11 @@ from objectives.command.template import PLACEHOLDERS, Template
 from objectives.training.rate_plane import RatePlane
 from phiscale import FLOPS, PROXY_BASE, NetworkSpec, ScalingConstants, SearchRecord
 from phiscale.calibration import Calibration
-from phiscale.cli import main, summarize
+from phiscale.cli import main
 from phiscale.family import generate_family
 from phiscale.record import Horizon, Length, Observed
 from phiscale.spec import load_network
+from phiscale.summary import summarize
 from scripts.run_search import SearchOptions
 from search.storage import open_storage, redact, secrets_in
 from tests.fuzz.mutation import json_inputs
