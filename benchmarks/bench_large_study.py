@@ -5,7 +5,7 @@ Run: OMP_NUM_THREADS=1 python -m benchmarks.bench_large_study       # 2,000 and 
 
 The trials are stored with their scores, nothing is trained: four rungs, one seed, and a network for each trial, or
 ``--networks`` that are trained again and again. Each step runs in a process of its own: the summary and the report of
-a study whose record is up to date, both where the record has to be made anew, the dashboard's figures, and the next
+a study whose record is up to date, both where the record has to be made anew, and the next
 trial.
 """
 
@@ -119,18 +119,6 @@ def write_page(folder: Path) -> None:
     write_report(look(load_study(NAME, folder, None), folder), folder)
 
 
-def draw_dashboard(folder: Path) -> None:
-    """The figures and the note of ``phiscale dashboard``."""
-    from report.live import FIGURES
-    from report.page import note
-    from report.view import look
-
-    view = look(load_study(NAME, folder, None), folder)
-    for name, draw in FIGURES.items():
-        print(f"  {name}: {len(draw(view).to_json()) / 1e6:.2f} MB")
-    print(f"  note: {len(note(view)) / 1e6:.2f} MB")
-
-
 def ask(folder: Path) -> None:
     """Choose the next trials, a surface point among them, once a trial has ended."""
     from search.proposals import next_plans
@@ -160,7 +148,6 @@ STEPS = {
     "write the results": make_record,
     "summary": summarise,
     "report": write_page,
-    "dashboard's figures": draw_dashboard,
     "ask": ask,
 }
 

@@ -87,11 +87,23 @@ def evidence_lines(record: SearchRecord) -> list[str]:
     return [line for line in (drift_line(record), hindcast_line(record), noise_line(record)) if line]
 
 
-def drift_line(record: SearchRecord) -> str | None:
-    """How the best shares move with training length; None where that is not known."""
+def drift_is_seen(record: SearchRecord) -> bool | None:
+    """Whether the best shares move with training length, at a level of 90 %; None where that is not known."""
+    shifts = _shifts(record)
+    return any(low > 0 or high < 0 for _, low, high in shifts.values()) if shifts else None
+
+
+def _shifts(record: SearchRecord) -> dict[str, tuple[float, float, float]]:
+    """Change of each axis's share per doubling of the length with its interval; empty where one is not known."""
     found = _part(record, "drift")
     shifts = {axis: shift for axis in AXES if (shift := _interval(found.get(axis)))}
-    if len(shifts) < len(AXES):
+    return shifts if len(shifts) == len(AXES) else {}
+
+
+def drift_line(record: SearchRecord) -> str | None:
+    """How the best shares move with training length; None where that is not known."""
+    shifts = _shifts(record)
+    if not shifts:
         return None
     seen = [(axis, shift) for axis, shift in shifts.items() if shift[1] > 0 or shift[2] < 0]
     if not seen:

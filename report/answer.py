@@ -14,6 +14,7 @@ from phiscale.record import SearchRecord
 from phiscale.summary import LONGEST_LINE, evidence
 from phiscale.text import capital, joined
 from phiscale.training_length import drift_line, hindcast_line, is_measured
+from report.series import cost_range
 from report.view import StudyView
 
 _LONGEST_REASON = 300
@@ -50,12 +51,6 @@ def further(view: StudyView) -> list[str]:
     )
     lines = (*noise, drift_line(record), None if is_measured(record) else hindcast_line(record))
     return [f"{capital(line)}." for line in lines if line]
-
-
-def cost_range(view: StudyView) -> tuple[float, float] | None:
-    """Smallest and largest counted cost of a finished trial over the cost asked for; None without networks."""
-    ratios = [trial.sizes.cost_ratio for trial in view.trials if trial.value is not None and trial.sizes]
-    return (min(ratios), max(ratios)) if ratios else None
 
 
 def failures(view: StudyView) -> list[str]:

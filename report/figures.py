@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from phiscale.cost import COUNTED
 from phiscale.leads import leads
+from phiscale.matching import MATCH_TOLERANCE
 from phiscale.published import MEASURED_RULES
 from phiscale.training_length import is_measured
 from report import series
-from report.style import VARIABLE, Ink, inline_svg, style
-from report.triangle import triangle
+from report.style import VARIABLE, Ink, inline_svg, style, tip
+from report.triangle import Limits, triangle
 from report.view import StudyView
 
 if TYPE_CHECKING:
@@ -42,6 +43,16 @@ def drawings(view: StudyView) -> dict[str, Drawing]:
     return found
 
 
+def compared_triangle(view: StudyView, number: int, limits: Limits) -> Drawing | None:
+    """The triangle of one of several studies on a page; ``limits`` are the ends of the shades for all of them."""
+    if not view.rows:
+        return None
+    _, title, caption = _FIGURES["triangle"]
+    with style(VARIABLE):
+        svg = inline_svg(triangle(view, VARIABLE, limits), f"triangle-{number}", f"{title}: {view.name}", caption)
+    return Drawing(svg, caption)
+
+
 def _axes(height: float, x: str, y: str) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -69,7 +80,10 @@ def draw_baselines(view: StudyView, ink: Ink) -> Figure | None:
     rules = sorted(leads(record), key=lambda lead: view.sign * lead.score)
     figure, axes = _axes(0.9 + 0.3 * (len(rules) + 1), series.score_label(view, measured=True), "")
     for place, lead in enumerate(rules):
-        axes.errorbar(lead.score, place, xerr=lead.error or 0, fmt="o", color=ink.second, capsize=2.5, markersize=5)
+        drawn = axes.errorbar(
+            lead.score, place, xerr=lead.error or 0, fmt="D", color=ink.second, capsize=2.5, markersize=5
+        )
+        drawn[0].set_gid(tip(f"{lead.name}: {view.score(lead.score)}; {series.constants_text(lead.constants)}"))
     names = [lead.name for lead in rules]
     if expected:
         e, top = expected, len(rules)
@@ -103,6 +117,7 @@ def draw_lengths(view: StudyView, ink: Ink) -> Figure | None:
             markersize=4 if curve.label else 2,
             zorder=3 if curve.label else 2,
             label=None if label in shown else label,
+            gid=tip(series.curve_text(view, curve)),
         )
         shown.add(label)
     lengths = {length for curve in curves for length in curve.lengths} | _draw_expected(axes, view, ink)
@@ -140,18 +155,18 @@ def _length_axis(axes: Axes, lengths: Sequence[int]) -> None:
 
 
 def draw_costs(view: StudyView, ink: Ink) -> Figure | None:
-    """Score against realised cost over the cost asked for."""
+    """Score against realised cost over the cost asked for; None where all networks cost what was asked for."""
     points = series.costs(view)
-    if not points:
+    if not points or series.costs_are_equal(view):
         return None
     figure, axes = _axes(2.9, "counted cost / cost asked for", view.score_name)
-    axes.axvspan(0.98, 1.02, color=ink.muted, alpha=0.18, linewidth=0, label="within 2 %")
-    for rule, colour, mark, label in ((False, ink.third, "o", "searched"), (True, ink.second, "D", "published rules")):
-        chosen = [point for point in points if bool(point.rule) == rule]
-        x, y = [point.ratio for point in chosen], [point.score for point in chosen]
-        axes.scatter(x, y, s=22, color=colour, marker=mark, alpha=0.85, linewidths=0, label=label)
-    ratios = [point.ratio for point in points]
-    axes.set_xlim(min(0.97, *ratios) - 0.002, max(1.03, *ratios) + 0.002)
+    axes.axvspan(1 - MATCH_TOLERANCE, 1 + MATCH_TOLERANCE, color=ink.muted, alpha=0.18, linewidth=0, label="within 2 %")
+    for point in points:
+        colour, mark = (ink.second, "D") if point.rule else (ink.third, "o")
+        said = f"trial {point.trial} {point.rule}: {view.score(point.score)}, {point.ratio:.3f} of the cost asked for"
+        axes.plot(point.ratio, point.score, marker=mark, markersize=5, color=colour, linestyle="none", gid=tip(said))
+    axes.plot([], [], marker="o", markersize=5, color=ink.third, linestyle="none", label="searched")
+    axes.plot([], [], marker="D", markersize=5, color=ink.second, linestyle="none", label="published rules")
     _legend_above(figure)
     return figure
 
@@ -164,7 +179,13 @@ def draw_growth(view: StudyView, ink: Ink) -> Figure | None:
     figure, axes = _axes(2.9, "phi", "cost / baseline's cost")
     phis = [phi for phi, _ in next(iter(growth.values()))]
     target = view.cost_model.target
-    axes.plot(phis, [target**phi for phi in phis], color=ink.muted, linewidth=1.2, label=f"{target:g} to the power phi")
+    axes.plot(
+        phis,
+        [target**phi for phi in phis],
+        color=ink.muted,
+        linewidth=1.2,
+        label=f"asked for: {target:g} to the power phi",
+    )
     marks = {"nominal": ("s", ink.second, "by the formula"), "matched": ("o", ink.accent, "matched cost")}
     for budget, points in growth.items():
         mark, colour, label = marks[budget]
@@ -181,21 +202,35 @@ def draw_confirmed(view: StudyView, ink: Ink) -> Figure | None:
     families = series.confirmed(view)
     if not families:
         return None
-    figure, axes = _axes(3.2, f"counted {_metric(view)} of the family's members", f"{view.score_name}, unseen")
-    ordered = sorted(families.items(), key=lambda item: item[0] in ("recommended", "paper"))
+    cost = f"{_metric(view)} of the networks (counted)"
+    figure, axes = _axes(3.3, cost, f"{view.score_name} on unseen images")
+    ordered = sorted(families.items(), key=lambda item: (item[0] == "recommended", item[0] == "paper"))
     for name, points in ordered:
         colour = {"recommended": ink.accent, "paper": ink.second}.get(name, ink.muted)
         strong = colour != ink.muted
         x, y, error = zip(*points, strict=True)
-        axes.errorbar(
-            x, y, yerr=error if strong else None, color=colour, marker="o", markersize=4, capsize=2.5,
-            linewidth=1.8 if strong else 0.8, alpha=1.0 if strong else 0.6,
-            label=_LABELLED.get(name, name) if strong else ("other rules" if name == ordered[0][0] else None),
+        label = _LABELLED.get(name, name) if strong else ("other rules" if name == ordered[0][0] else None)
+        drawn = axes.errorbar(
+            x, y, yerr=error if strong and any(error) else None, color=colour, marker="o", markersize=4, capsize=2.5,
+            linewidth=1.8 if strong else 0.8, alpha=1.0 if strong else 0.6, label=label,
         )  # fmt: skip
+        drawn[0].set_gid(tip(f"{_LABELLED.get(name, name)}: {', '.join(view.score(score) for score in y)}"))
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+    costs = sorted({cost for points in families.values() for cost, _, _ in points})
+    _cost_axis(axes, costs)
     _legend_above(figure)
     return figure
+
+
+def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
+    """Ticks at whole doublings from the smallest cost, which need not be powers of two."""
+    from matplotlib.ticker import NullLocator
+
+    ticks = [costs[0]]
+    while ticks[-1] * 2 <= costs[-1] * 1.05:
+        ticks.append(ticks[-1] * 2)
+    axes.set_xticks(ticks, [_short(value) for value in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _metric(view: StudyView) -> str:
@@ -205,7 +240,7 @@ def _metric(view: StudyView) -> str:
 def _short(value: float) -> str:
     from phiscale.family import short_number
 
-    return short_number(value).replace(" ", "\u202f")
+    return short_number(float(f"{value:.2g}")).replace(" ", "\u202f")
 
 
 def _legend_above(figure: Figure, columns: int = 3) -> None:
@@ -217,14 +252,15 @@ _FIGURES = {
         draw_triangle,
         "The triangle of shares",
         (
-            "Colours: the score. Dots: measured networks; white: of another length than the colours. Hexagons: "
-            "the 90 % region. Star: the recommendation. Line: the best shares at each training length."
+            "Each place is one way to share a growth step; at a corner one axis takes all of it. Red outline: the "
+            "best constants lie inside with 90 % probability. Larger dots: more trainings. Shades are the fitted "
+            "score; steps smaller than its error are not drawn."
         ),
     ),
     "baselines": (
         draw_baselines,
         "Published rules and the recommendation",
-        "Scores at the same real cost, with 90 % intervals; the band is the interval of the recommendation.",
+        "Scores at the same counted cost, with 90 % intervals; the band is the interval of the recommendation.",
     ),
     "confirmed": (
         draw_confirmed,
@@ -234,7 +270,7 @@ _FIGURES = {
     "lengths": (
         draw_lengths,
         "Score against training length",
-        "One line per finished trial: its score at each length, after a cooldown of the learning rate.",
+        "One line per finished trial, scored after cooldowns of the learning rate; bar of the star: 90 % interval.",
     ),
     "costs": (
         draw_costs,

@@ -9,22 +9,28 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phiscale.answer import LETTERS, ranges
 from phiscale.files import write_text
 from phiscale.text import capital
 from phiscale.training_length import AXES, evidence_lines, heading, length_lines
-from report import series, tables
+from report import comparison, series, tables
 from report.answer import failures, five_lines, further, in_print, interrupted
-from report.figures import drawings
+from report.figures import compared_triangle, drawings
 from report.tables import Table
+from report.triangle import shared_limits
 from report.view import StudyView
+
+if TYPE_CHECKING:
+    import jinja2
 
 HTML, MARKDOWN = "report.html", "report.md"
 PICTURE = "triangle.png"
 """The triangle as a picture, in the folder of the report once a search has ended."""
 _TEMPLATES = Path(__file__).parent / "templates"
+SCRIPT = _TEMPLATES / "live.js"
+"""Renews a page that is served."""
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
 
 
@@ -43,30 +49,53 @@ class Section:
     """A command to copy."""
 
 
+@dataclass(frozen=True)
+class Live:
+    """Of a page that is served and renews itself."""
+
+    script: str
+    """Address of ``SCRIPT``."""
+    optuna: str
+    """Address of the study in Optuna's own dashboard."""
+
+
 def write_report(view: StudyView, folder: Path) -> None:
     """Write ``report.html`` and ``report.md`` into ``folder``. Raises ``FileError``."""
     write_text(folder / HTML, html(view))
     write_text(folder / MARKDOWN, markdown(view))
 
 
-def html(view: StudyView) -> str:
-    """The page."""
+def html(view: StudyView, live: Live | None = None) -> str:
+    """The page; ``live`` where it renews itself."""
+    return _from("report.html.j2").render(**_content(view), drawings=drawings(view), live=live)
+
+
+def index(names: Sequence[str], reports: str) -> str:
+    """A page of links to the reports of several studies, at the addresses that begin with ``reports``."""
+    return _from("index.html.j2").render(names=names, reports=reports)
+
+
+def compared(views: Sequence[StudyView]) -> str:
+    """A page with the answers of several studies side by side, their triangles in the same shades where they can be."""
+    limits = shared_limits(views)
+    columns = [{**_content(view), "drawing": compared_triangle(view, at, limits)} for at, view in enumerate(views)]
+    sentences, table = comparison.sentences(views), comparison.table(views)
+    return _from("compare.html.j2").render(columns=columns, sentences=sentences, table=table)
+
+
+def _from(name: str) -> jinja2.Template:
+    """A template of a page; everything put into it is escaped."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(_TEMPLATES)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("report.html.j2").render(**_content(view), drawings=drawings(view))
+    return environment.get_template(name)
 
 
-def note(view: StudyView) -> str:
-    """The answer, training length and the published rules in Markdown, for the dashboard."""
-    return markdown(view, only=("length", "confirmation", "baselines"))
-
-
-def markdown(view: StudyView, only: Sequence[str] | None = None) -> str:
-    """The page in Markdown; ``only`` some of its sections. Its only figure is the triangle, where that is a file."""
+def markdown(view: StudyView) -> str:
+    """The page in Markdown. Its only figure is the triangle, where that is a file."""
     import jinja2
 
     environment = jinja2.Environment(  # noqa: S701, no HTML: finalize escapes what Markdown would read as markup
@@ -75,7 +104,7 @@ def markdown(view: StudyView, only: Sequence[str] | None = None) -> str:
     )  # fmt: skip
     environment.filters["verbatim"] = _Verbatim
     picture = PICTURE if (view.folder / PICTURE).is_file() else None
-    return environment.get_template("report.md.j2").render(**_content(view, only), picture=picture)
+    return environment.get_template("report.md.j2").render(**_content(view), picture=picture)
 
 
 class _Verbatim:
@@ -92,18 +121,19 @@ def _markdown(value: Any) -> Any:
     return _SPECIAL.sub(r"\\\1", value).replace("\n", " ") if isinstance(value, str) else value
 
 
-def _content(view: StudyView, only: Sequence[str] | None = None) -> dict[str, Any]:
-    """What both templates show."""
+def _content(view: StudyView) -> dict[str, Any]:
+    """What all templates show."""
     record = view.record
     sections = [section for section in _sections(view) if section.text or section.tables or section.code]
-    sections = [section for section in sections if only is None or section.key in only]
     return {
         "view": view,
         "record": record,
         "lines": five_lines(view),
         "constants": _constants(view),
         "further": further(view),
-        "cautions": [*(record.notes if record else ()), *failures(view), *interrupted(view)],
+        "cautions": [
+            capital(line) for line in (*(record.notes if record else ()), *failures(view), *interrupted(view))
+        ],
         "counts": ", ".join(f"{count} {name}" for name, count in view.counts.items() if count) or "none",
         "sections": sections,
     }
@@ -139,16 +169,27 @@ def _sections(view: StudyView) -> list[Section]:
     present, families = _tables(tables.ledger(view)), tables.families(view)
     return [
         Section("triangle", "The triangle of shares", _drawn(_some(view.rows, _TRIANGLE), view), ("triangle",)),
-        _length(view),
         _baselines(view),
         _confirmation(view),
-        Section("cost", "Cost: asked and realised", _some(present, _COST), ("costs",), present),
+        _length(view),
         Section("family", "The family", _family(view, families), ("growth",), families),
+        Section("trials", "Trials", _costs(view), ("costs",), present),
         _fidelity(view),
         Section("surface", "The fitted surface", (), (), _tables(tables.surface(view))),
         Section("environment", "Environment", (), (), _tables(tables.environment(view))),
         Section("repeat", "Repeat this study", _some(_command(view), _REPEAT), (), (), _command(view)),
     ]
+
+
+def _costs(view: StudyView) -> list[str]:
+    """What the networks really cost, in one sentence."""
+    ends = series.cost_range(view)
+    if ends is None:
+        return []
+    asked = view.record.cost_model.target_growth(view.record.phi) if view.record else view.cost_model.target
+    between = f"counted after rounding, they cost {ends[0]:.3f} to {ends[1]:.3f} of the {asked:g} times asked for"
+    equal = series.costs_are_equal(view)
+    return [f"The networks can be compared{f': {between}' if equal else f' only in part: {between}'}."]
 
 
 def _drawn(text: list[str], view: StudyView) -> list[str]:
@@ -200,14 +241,10 @@ def _tables(table: Table | None) -> list[Table]:
 
 
 _TRIANGLE = (
-    "Every point is one way to spend one growth step of the cost on depth, width and resolution. Networks stand where "
-    "their rounded layers, channels and pixels really put them."
+    "Which way to grow is best? Networks stand where their rounded layers, channels and pixels really put them. "
+    "Point at one to see its blocks, channels and pixels."
 )
 _RULES = "Each rule keeps its direction and is grown to the cost of all others, with the same seeds."
-_COST = (
-    "Networks can be compared because they cost the same: the cost of every network is counted after rounding, "
-    "next to what was asked for."
-)
 _FAMILY = (
     "Nominal: the constants to the power of phi, then rounding. Matched: grown along the same direction until the "
     "counted cost is what was asked for."

@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from phiscale.answer import LETTERS
 from phiscale.family import short_number
+from phiscale.matching import MATCH_TOLERANCE
 from phiscale.published import MEASURED_RULES
-from phiscale.training_length import longest_rung, rungs_of
-from phiscale.triangle import Shares
+from phiscale.training_length import drift_is_seen, longest_rung, rungs_of
+from phiscale.triangle import ScalingConstants, Shares
 from report.view import StudyView
 from search.evaluation import mean_scores
 from search.measurements import Measurement
+from search.trial import Sizes
 
 NEAREST = "recommended (nearest)"
 """Label of the measured network that is nearest to the recommendation."""
@@ -75,6 +78,28 @@ def networks_part(view: StudyView) -> str:
     return part(len(networks(view)), len(view.rows), "networks")
 
 
+def network_text(view: StudyView, row: Measurement) -> str:
+    """A measured network for a tooltip: its name, score, sizes and constants."""
+    trial = next((trial for trial in view.trials if trial.number == row.trials[0]), None)
+    rules = ", ".join(MEASURED_RULES[name] for name in row.names if name in MEASURED_RULES)
+    sizes = sizes_text(trial.sizes) if trial and trial.sizes else ""
+    score = f"{view.score_name} {view.score(row.score)}"
+    score += f" over {len(row.scores)} trainings" if len(row.scores) > 1 else ""
+    parts = (rules, score, sizes, constants_text(row.constants), row.name.partition(" (")[0])
+    return "; ".join(part for part in parts if part)
+
+
+def sizes_text(sizes: Sizes) -> str:
+    """``11 blocks, 1.12 times the channels, 29 x 29 pixels``."""
+    depth = f"{sizes.realised.depth:.2f} times the depth" if sizes.blocks is None else f"{sizes.blocks} blocks"
+    return f"{depth}, {sizes.realised.width:.2f} times the channels, {sizes.resolution} x {sizes.resolution} pixels"
+
+
+def constants_text(constants: ScalingConstants) -> str:
+    """``alpha 1.20, beta 1.10, gamma 1.15``."""
+    return ", ".join(f"{name} {value:.2f}" for name, value in zip(LETTERS, constants.as_tuple(), strict=True))
+
+
 def costs(view: StudyView) -> list[Point]:
     """The finished trials whose network was counted, as far as a figure shows them."""
     metric, found = view.cost_model.metric, []
@@ -84,6 +109,18 @@ def costs(view: StudyView) -> list[Point]:
             cost = sizes.growth if metric == "formula" else float(sizes.cost.by_metric(metric))
             found.append(Point(trial.number, cost, sizes.cost_ratio, trial.value, rule))
     return spread(found, lambda point: point.score, lambda point: point.rule)
+
+
+def cost_range(view: StudyView) -> tuple[float, float] | None:
+    """Smallest and largest counted cost of a finished trial over the cost asked for; None without networks."""
+    ratios = [trial.sizes.cost_ratio for trial in view.trials if trial.value is not None and trial.sizes]
+    return (min(ratios), max(ratios)) if ratios else None
+
+
+def costs_are_equal(view: StudyView) -> bool:
+    """Whether all networks cost what was asked for, within the tolerance of matching."""
+    ends = cost_range(view)
+    return ends is not None and all(abs(end - 1) <= MATCH_TOLERANCE + 1e-9 for end in ends)
 
 
 def trials_part(view: StudyView) -> str:
@@ -116,10 +153,11 @@ def short_length(images: float) -> str:
 def drift_path(view: StudyView) -> list[Stop]:
     """The best shares at each rung and those recommended, by rising length; nothing with fewer than two lengths.
 
-    The recommendation takes the place of the rung that it is for.
+    The recommendation takes the place of the rung that it is for. Nothing where the study sees no drift: the path
+    would show noise.
     """
     record = view.record
-    if record is None or record.length is None:
+    if record is None or record.length is None or drift_is_seen(record) is False:
         return []
     places = {rung.images: rung.optimum for rung in rungs_of(record) if rung.optimum}
     places[record.length.images] = record.shares
@@ -172,6 +210,14 @@ def curves(view: StudyView) -> list[Curve]:
     found = spread(found, lambda curve: curve.values[-1], lambda curve: curve.label)
     order = ["", MEASURED_RULES["paper"]]
     return sorted(found, key=lambda curve: order.index(curve.label) if curve.label in order else len(order))
+
+
+def curve_text(view: StudyView, curve: Curve) -> str:
+    """A trial's scores over length for a tooltip."""
+    scores = (
+        f"{view.score(value)} at {short_length(at)}" for at, value in zip(curve.lengths, curve.values, strict=True)
+    )
+    return f"trial {curve.trial}{f', {curve.label}' if curve.label else ''}: {', '.join(scores)}"
 
 
 def _nearest(view: StudyView) -> Measurement | None:

@@ -65,6 +65,14 @@ def style(ink: Ink) -> Iterator[None]:
         yield
 
 
+_TIP = "tip: "
+
+
+def tip(text: str) -> str:
+    """A name (``gid``) for a mark by which ``inline_svg`` gives it this text as a tooltip."""
+    return _TIP + " ".join(text.replace('"', "'").split())
+
+
 def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
     """The figure for the body of a page; a screen reader gets ``title`` and ``description``. Call within ``style``."""
     out = io.BytesIO()
@@ -72,6 +80,7 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
     svg = out.getvalue().decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(rf'<g id="{_TIP}([^"]*)"', r'<g class="tip"><title>\1</title', svg)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)

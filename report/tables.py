@@ -26,6 +26,11 @@ class Table:
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    kept: int = 1
+    """How many columns stay in sight on a phone."""
+
+
+_RESULTS = {"not distinguishable": "no difference shown", "unknown": "not known"}
 
 
 def baselines(view: StudyView) -> Table | None:
@@ -35,20 +40,21 @@ def baselines(view: StudyView) -> Table | None:
     rules = sorted(leads(view.record), key=lambda lead: -view.sign * lead.score)
     rows = [
         (
-            *(lead.name, *_constants(lead.constants.as_tuple())),
+            lead.name,
+            _difference(lead.ahead, lead.half_width, lead.level) + (", confirmed" if lead.confirmed else ""),
+            _RESULTS.get(lead.result, lead.result),
             _with_error(lead.score, lead.error, view.spread),
             str(lead.evaluations),
-            _difference(lead.ahead, lead.half_width, lead.level) + (", confirmed" if lead.confirmed else ""),
-            lead.result,
+            *_constants(lead.constants.as_tuple()),
         )
         for lead in rules
     ]
-    head = ("rule", "alpha", "beta", "gamma", view.score_name, "seeds", "lead of the recommendation", "which is")
+    head = ("rule", "lead of the recommendation", "it is", view.score_name, "seeds", "alpha", "beta", "gamma")
     length = longest_rung(view.record)
     where = f" at {length:,} images seen" if length else ""
     asked = "" if view.record.length is None or is_measured(view.record) else f" at {view.record.length.images:,}"
     title = f"Published rules measured in this study{where}, and the lead of the recommendation{asked}: 90 % intervals"
-    return Table(title, head, rows)
+    return Table(title, head, rows, kept=3)
 
 
 def rungs(view: StudyView) -> Table | None:
@@ -79,22 +85,23 @@ def confirmation(view: StudyView) -> Table | None:
     """Paired comparisons with every rule."""
     rows = [
         (
-            MEASURED_RULES.get(row["rival"], row["rival"]),
-            "all" if row["phi"] is None else f"{row['phi']:g}",
+            MEASURED_RULES.get(row["rival"], row["rival"]) + ("" if row["phi"] is None else f" at phi {row['phi']:g}"),
             _difference(row["difference"], row["half_width"], row.get("level", 0.95)),
+            _RESULTS.get(row["result"], str(row["result"])),
             f"{row['p']:.2g}",
             str(row["pairs"]),
-            str(row["result"]),
             "the rule" if row.get("about_rule") else "these networks",
         )
         for row in (comparisons(view.record) if view.record else ())
+        if row["phi"] is None or row["rival"] == "paper" or row["result"] != "not distinguishable"
     ]
-    head = ("against", "phi", "difference", "p", "pairs", "the recommendation is", "said of")
+    head = ("against", "lead of the recommendation", "it is", "p", "pairs", "said of")
     caption = (
-        "Differences paired by seed; the paper's constants are tested first and alone, the other rules and the sizes "
-        "by Holm's procedure, and every interval has the level at which its p was judged"
+        "Over all sizes, then at single ones. Differences are paired by seed. The paper's constants are tested first "
+        "and alone, the other rules and the sizes by Holm's procedure; every interval has the level at which its p "
+        "was judged"
     )
-    return Table(caption, head, rows) if rows else None
+    return Table(caption, head, rows, kept=3) if rows else None
 
 
 def _difference(value: float | None, half_width: float | None, level: float) -> str:
@@ -108,14 +115,14 @@ def ledger(view: StudyView) -> Table | None:
     """The trials that ended, of many the best: constants, network, cost asked and realised, score."""
     metric = view.cost_model.shown
     sizes = ("blocks", "width", "pixels", COUNTED[metric].label, "of asked")
-    head = ("trial", "rule", "alpha", "beta", "gamma", *sizes, view.score_name)
+    head = ("trial", "rule", view.score_name, "alpha", "beta", "gamma", *sizes)
     ended = view.ended
     listed = sorted(ended, key=partial(_merit, view))[:_LONGEST]
     rows = [_ledger_row(view, flat(trial), metric) for trial in sorted(listed, key=lambda trial: trial.number)]
     caption = "Trials: constants asked for, network and cost realised"
     if len(rows) < len(ended):
         caption += f"; the {len(rows)} best of {len(ended):,} that have ended, trials.csv has all"
-    return Table(caption, (*head, "seconds"), rows) if rows else None
+    return Table(caption, (*head, "seconds"), rows, kept=3) if rows else None
 
 
 def _merit(view: StudyView, trial: Trial) -> tuple[bool, float]:
@@ -130,13 +137,13 @@ def _ledger_row(view: StudyView, row: Mapping[str, Any], metric: str) -> tuple[s
     return (
         str(row["number"]),
         ", ".join(name for name in row.get("names", ()) if name in MEASURED_RULES),
+        result.get(row["state"]) or ("" if value is None else view.score(value)),
         *(_number(row.get(name), ".3f") for name in ("alpha", "beta", "gamma")),
         _number(row.get("blocks"), "d"),
         _number(row.get("realised_width"), ".3f"),
         _number(row.get("resolution"), "d"),
         "" if cost is None else short_number(cost),
         _number(row.get("cost_ratio"), ".3f"),
-        result.get(row["state"]) or ("" if value is None else view.score(value)),
         _number(row.get("seconds"), ".1f"),
     )
 

@@ -15,6 +15,7 @@ from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.files import read_json as read_json_file
 from phiscale.leads import confirmation
+from phiscale.next_step import region_part
 from phiscale.record import SearchRecord
 from phiscale.score_text import record_spread, score_text
 from phiscale.triangle import CostModel
@@ -53,6 +54,8 @@ class StudyView:
     trials: tuple[Trial, ...]
     interrupted: frozenset[int]
     """Numbers of the trials that count as running though no driver is at work: the next run does them again."""
+    driven: bool
+    """Whether a driver is at work on the study, as far as can be known."""
     rows: tuple[Measurement, ...]
     """One per measured network."""
     record: SearchRecord | None
@@ -73,7 +76,7 @@ class StudyView:
     def state(self) -> str:
         """Where the study stands, as a phrase."""
         counts = self.counts
-        if counts["running"]:
+        if counts["running"] or self.driven:
             return "running"
         if not any(trial.is_attempt for trial in self.trials):
             return "no trial has ended"
@@ -97,6 +100,12 @@ class StudyView:
         known = record_spread(self.record) if self.record else None
         scores = [row.score for row in self.rows]
         return known or (statistics.pstdev(scores) if scores else None) or None
+
+    @property
+    def region_part(self) -> str:
+        """The part of all constants that could be the best, e.g. ``33 %``; ``?`` where it is not known."""
+        part = region_part(self.record) if self.record else None
+        return "?" if part is None else f"{100 * part:.0f} %"
 
     def score(self, value: float) -> str:
         """A score of the study as text."""
@@ -164,6 +173,7 @@ def look(study: Study, folder: Path) -> StudyView:
     cost_model = cost_model_of(study)
     trials = tuple(trials_of(study.get_trials(deepcopy=False), cost_model))
     running = [trial.number for trial in trials if trial.is_running]
+    driven = is_driven(study)
     rows = measurements(trials, cost_model)
     config = read_json(folder / "config.json")
     return StudyView(
@@ -172,7 +182,8 @@ def look(study: Study, folder: Path) -> StudyView:
         settings=settings,
         cost_model=cost_model,
         trials=trials,
-        interrupted=frozenset(running if running and not is_driven(study) else ()),
+        interrupted=frozenset(() if driven else running),
+        driven=driven,
         rows=tuple(rows),
         record=_record(study, trials, rows, cost_model, folder, config),
         stopped=attributes.get(STOPPED),

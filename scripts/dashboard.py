@@ -1,10 +1,10 @@
-"""Look at a study in the browser, while it runs or later: optuna-dashboard with the figures of phiscale.
+"""Look at a study in the browser, while it runs or later: its report, renewed as trials finish.
 
 Run: phiscale dashboard --study demo
      phiscale dashboard --storage-file database.txt
 
-The triangle of shares, cost, family and scores over training length, a note with the recommendation, and the record as
-an artifact are kept up to date as trials finish. There is no login: the server listens on this machine only.
+The page is that of ``report.html``. A link on it leads to Optuna's own dashboard of the same study. There is no login:
+the server listens on this machine only.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from __future__ import annotations
 import ipaddress
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phiscale.errors import PhiscaleError, SettingsError, StudyError
+from phiscale.errors import SettingsError, StudyError
 from scripts.shared.console import run_command, say_error
 from scripts.shared.storage import storage_given
 from scripts.shared.studies import StudyOptions
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 _THREADS = 8
-_PAUSE = 2.0
-"""Seconds between two looks at the study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +38,9 @@ class Served:
     storage_name: str | None
     """See ``search.storage``; for messages, which never show its secrets."""
     names: tuple[str, ...] | None
-    """Studies that are kept fresh; None for all of the storage."""
-    results: Path
+    """Studies that are shown; None for all of the storage."""
     folder: Path
-    """Where the artifacts are."""
+    """Of the study, or of all studies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,32 +94,47 @@ def main() -> int:
 
 def dashboard(options: DashboardOptions) -> None:
     """Serve until Ctrl-C."""
-    from optuna.artifacts import FileSystemArtifactStore
+    from functools import partial
+
     from optuna_dashboard import wsgi
     from waitress.server import create_server
 
+    from report.live import REPORTS, LiveReports
+    from search.storage import storage_errors
+
     place = _open(options)
-    (place.folder / "artifacts").mkdir(parents=True, exist_ok=True)
-    store = FileSystemArtifactStore(place.folder / "artifacts")
-    app = wsgi(place.storage, artifact_store=store)
+    reports = LiveReports(
+        studies=partial(_studies, place),
+        results=options.results,
+        beyond=wsgi(place.storage),
+        guard=partial(storage_errors, place.storage_name, place.folder, "the next try follows"),
+        failed=_say_once(),
+    )
     listener = _listen(options.host, options.port)
-    served = app if options.allow_remote else only_from_here(app)
-    server = create_server(served, sockets=[listener], threads=_THREADS)
-    ended = threading.Event()
-    keeper = threading.Thread(target=_keep_fresh, args=(place, store, ended), daemon=True)
-    keeper.start()
+    server = create_server(
+        reports if options.allow_remote else only_from_here(reports), sockets=[listener], threads=_THREADS
+    )
     host = f"[{options.host}]" if ":" in options.host else options.host
-    address = f"http://{host}:{listener.getsockname()[1]}/dashboard/{_page(place)}"
+    page = f"{REPORTS}{options.study}" if options.study else "/"
+    address = f"http://{host}:{listener.getsockname()[1]}{page}"
     print(f"dashboard: {address}   (Ctrl-C ends it)", flush=True)
     if options.open:
         import webbrowser
 
         webbrowser.open(address)
-    try:
-        server.run()
-    finally:
-        ended.set()
-        keeper.join(_PAUSE)
+    server.run()
+
+
+def _say_once() -> Callable[[str], None]:
+    """Says an error, but not the same again and again."""
+    said: list[str] = []
+
+    def say(error: str) -> None:
+        if said[-1:] != [error]:
+            said.append(error)
+            say_error(f"the page is unchanged: {error}")
+
+    return say
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -140,24 +151,19 @@ def _open(options: DashboardOptions) -> Served:
     if options.study is None:
         name = storage_given(options.storage, options.storage_file)
         opened = open_storage(name, results)
-        return Served(storage=opened, storage_name=name, names=None, results=results, folder=results)
+        return Served(storage=opened, storage_name=name, names=None, folder=results)
     place = StudyOptions(
         study=options.study, results=results, storage=options.storage, storage_file=options.storage_file
     )
     place.load()  # raises where there is no study
     name = place.storage_name
     opened = open_storage(name, place.folder)
-    return Served(storage=opened, storage_name=name, names=(options.study,), results=results, folder=place.folder)
+    return Served(storage=opened, storage_name=name, names=(options.study,), folder=place.folder)
 
 
-def _page(place: Served) -> str:
-    return f"studies/{place.storage.get_study_id_from_name(place.names[0])}" if place.names else ""
-
-
-Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
-
-
-def only_from_here(app: Application) -> Application:
+def only_from_here(
+    app: Callable[[dict[str, Any], Any], Iterable[bytes]],
+) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
     """Refuse requests by another name than this machine's: a page elsewhere could point its own name at it."""
 
     def guarded(environment: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -168,25 +174,6 @@ def only_from_here(app: Application) -> Application:
         return [b"this dashboard answers to 127.0.0.1 and localhost only"]
 
     return guarded
-
-
-def _keep_fresh(place: Served, store: Any, ended: threading.Event) -> None:
-    """Refresh what the dashboard shows as trials finish; a failure is said once and tried again."""
-    from search.storage import storage_errors
-
-    seen: dict[str, tuple[int, int]] = {}
-    said = ""
-    while True:
-        try:
-            with storage_errors(place.storage_name, place.folder, "the next try follows"):
-                for study in _studies(place):
-                    _refresh_if_new(study, place.results / study.study_name, store, seen)
-        except (PhiscaleError, OSError) as error:
-            if str(error) != said:
-                say_error(f"the figures are unchanged: {error}")
-            said = str(error)
-        if ended.wait(_PAUSE):
-            return
 
 
 def _studies(place: Served) -> list[Study]:
@@ -205,18 +192,6 @@ def _is_a_folder(name: str) -> bool:
         return bool(check_study_name(name))
     except SettingsError:
         return False
-
-
-def _refresh_if_new(study: Study, folder: Path, store: Any, seen: dict[str, tuple[int, int]]) -> None:
-    from report.live import refresh
-    from report.view import RECORD, look
-
-    ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-    path = folder / RECORD
-    state = ended, path.stat().st_mtime_ns if path.is_file() else 0
-    if seen.get(study.study_name) != state:
-        refresh(study, look(study, folder), store)
-        seen[study.study_name] = state
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from phiscale.cli import main
 from phiscale.factory import factory_name, format_multipliers, multiplier_family
 from scripts.report import ReportOptions, report
 from scripts.shared.setup import ObjectiveSettings, choose_baseline
-from scripts.shared.studies import StudyOptions
 from tests.factories_for_tests import plain
 
 ROOT = Path(__file__).parent.parent
@@ -83,7 +82,7 @@ def test_its_record_holds_the_factory_and_its_members(folder: Path) -> None:
 
 def test_its_report_says_what_to_call_the_factory_with(folder: Path) -> None:
     written = (folder / "report.md").read_text()  # by the search
-    report(ReportOptions(place=StudyOptions(study="s", results=folder.parent)))
+    report(ReportOptions(study="s", results=folder.parent))
     assert (folder / "report.md").read_text() == written
     table = written.split("at matched cost: depth, width and pixels to call it with")[1]
     lines = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| phi=")}

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial
 
-from phiscale import StudyError
+from phiscale import SettingsError, StudyError
 from phiscale.cli import main
 from scripts.dashboard import DashboardOptions, is_loopback
+from scripts.report import ReportOptions
 from scripts.shared.studies import StudyOptions
 from tests.dashboards import dashboard_of
 from tests.studies_for_tests import BAD
@@ -207,12 +208,15 @@ def address(results: Path) -> Iterator[str]:
 
 def test_the_dashboard_serves_the_study_here_only(address: str) -> None:
     assert address.startswith("http://127.0.0.1:")
-    root = address.split("/dashboard")[0]
+    root = address.split("/report")[0]
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        assert "The answer" in answer.read().decode()
     with urllib.request.urlopen(f"{root}/api/studies", timeout=30) as answer:
         assert [study["study_name"] for study in json.load(answer)["study_summaries"]] == ["s"]
-    elsewhere = urllib.request.Request(f"{root}/api/studies", headers={"Host": "evil.example:80"})
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(elsewhere, timeout=30)
+    for path in ("/api/studies", "/report/s"):
+        elsewhere = urllib.request.Request(f"{root}{path}", headers={"Host": "evil.example:80"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(elsewhere, timeout=30)
 
 
 def test_a_port_in_use_is_one_sentence(address: str, results: Path) -> None:
@@ -224,5 +228,38 @@ def test_a_port_in_use_is_one_sentence(address: str, results: Path) -> None:
 
 def test_all_studies_of_a_storage_are_served(results: Path) -> None:
     url = f"sqlite:///{results / 's' / 'study.db'}"
-    with dashboard_of(results, "--storage", url, study=None) as address:
-        assert address.endswith("/dashboard/")
+    with (
+        dashboard_of(results, "--storage", url, study=None) as address,
+        urllib.request.urlopen(address, timeout=60) as answer,
+    ):
+        assert answer.url == f"{address}report/s"  # the first page leads to the only study
+
+
+def test_two_studies_are_put_side_by_side(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results / "s", tmp_path / "s")
+    search(tmp_path, "--study", "other", "--objective", "tests.objectives_for_tests:WITH_RUNGS", "--trials", "9")
+    done = command("report", "--compare", "s", "other", "--results", tmp_path)
+    page = tmp_path / "compare-s-other.html"
+    assert (done.returncode, done.stdout) == (0, f"written: {page}\n"), done.stderr
+    text = page.read_text()
+    assert text.count('<dl class="lines">') == 2
+    assert text.count('role="img"') == 2
+    assert "Their settings differ in length (none and 12,000 images seen)" in text
+    missing = command("report", "--compare", "s", "none", "--results", tmp_path)
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert "expected a study in" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "expected --study NAME, or --compare"),
+        ({"study": "s", "compare": ("s", "t")}, "expected --study NAME, or --compare"),
+        ({"compare": ("s", "s")}, "two studies or more, got s s"),
+        ({"compare": ("s", "t"), "printed": "text"}, "no --print with --compare"),
+        ({"compare": ("s", "../x")}, "study name of letters"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        ReportOptions(**options)
