@@ -23,7 +23,7 @@ Budget = Literal["matched", "nominal"]
 Baseline = NetworkSpec | Factory
 """What grows."""
 TrainableNetwork = ScaledNetwork | FactoryNetwork
-"""Networks whose ``spec`` is what training builds them from."""
+"""Networks that training builds from their ``spec``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class Growth:
     """A baseline and the cost to which it grows.
 
     ``budget`` is ``matched`` (the constants are a direction; the counted cost is met, see ``match_budget``) or
-    ``nominal`` (the constants to the power of phi, rounded; the counted cost is whatever it turns out to be).
-    Raises ``SettingsError``, also for a factory whose baseline cannot be built.
+    ``nominal`` (the constants to the power of phi, rounded; the counted cost follows from it). Raises
+    ``SettingsError``, also for a factory whose baseline cannot be built.
     """
 
     base: Baseline

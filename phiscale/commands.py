@@ -67,7 +67,7 @@ def overview() -> str:
 def start(name: str, words: Sequence[str]) -> int:
     """Run a command of the checkout with these options; its exit status.
 
-    Raises ``SettingsError`` where there is no checkout, and where a package is not installed that the command needs.
+    Raises ``SettingsError`` if there is no checkout, or if a package that the command needs is not installed.
     """
     script = SCRIPTS[name]
     if not (ROOT / "scripts" / f"{script}.py").is_file():
@@ -94,7 +94,7 @@ def start(name: str, words: Sequence[str]) -> int:
 def _search_here_last() -> None:
     """Let modules be found in the checkout first and in the current folder last, here and in the processes of a study.
 
-    A folder of a person may have the name of a package of ours, and their own modules are found by name.
+    A user's folder may have the name of one of our packages, and their own modules are found by name.
     """
     here = str(Path.cwd())
     if sys.path and sys.path[0] in ("", here):  # where python -m puts the current folder

@@ -1,4 +1,4 @@
-"""What a person looks at: figures, pages, dashboards."""
+"""What the user looks at: figures, pages, dashboards."""
 
 from phiscale.no_command import refuse_to_run
 

@@ -1,4 +1,4 @@
-"""All figures of the report but the drawing of the triangle, each wide enough for a phone and no wider."""
+"""All figures of the report except the triangle, each as wide as a phone."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def draw_lengths(view: StudyView, ink: Ink) -> Figure | None:
 
 
 def _draw_expected(axes: Axes, view: StudyView, ink: Ink) -> set[int]:
-    """The expected score of the recommendation at its length, which is given back."""
+    """Draw the expected score of the recommendation at its length, and return that length."""
     record = view.record
     if record is None or record.length is None or record.expected is None:
         return set()
@@ -141,7 +141,7 @@ def _draw_expected(axes: Axes, view: StudyView, ink: Ink) -> set[int]:
 
 
 def _length_axis(axes: Axes, lengths: Sequence[int]) -> None:
-    """A logarithmic axis of images seen with a tick at each length but those whose labels would touch the next."""
+    """A logarithmic axis of images seen, with a tick at each length unless labels would touch."""
     from matplotlib.ticker import NullLocator
 
     axes.set_xscale("log", base=2)

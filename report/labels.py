@@ -1,6 +1,7 @@
-"""Where labels of points go so that none covers another label or a mark.
+"""Positions of labels, so that none covers another label or a mark.
 
-Everything is in points (1/72 inch) with y upwards. Letters are taken as wider than they are, so that no font is asked.
+Everything is in points (1/72 inch) with y upwards. Letters count as wider than they are, so that no font has to be
+measured.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def place_labels(
 ) -> list[Box]:
     """A box for each text near its point, away from ``marks`` and from the boxes before it.
 
-    ``size`` is that of the font. Each takes the nearest free place; where none is free, the one that covers least.
+    ``size`` is that of the font. Each takes the nearest free position; if none is free, the one that covers least.
     """
     taken, boxes = list(marks), []
     for point, text in zip(points, texts, strict=True):

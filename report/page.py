@@ -1,6 +1,6 @@
 """The report of a study: one HTML file that opens without a network, and the same in Markdown.
 
-Everything that comes from a study is escaped: by Jinja2 in the page, by ``_markdown`` in Markdown.
+Everything from a study is escaped: by Jinja2 in the page, by ``_markdown`` in Markdown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the figures of a study show, as plain values: report and dashboard draw the same."""
+"""The data of a study's figures as plain values: report and dashboard draw the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from search.trial import Sizes
 NEAREST = "recommended (nearest)"
 """Label of the measured network that is nearest to the recommendation."""
 MOST_SHOWN = 300
-"""Points or lines of one kind in a figure: more of them hide each other, and make pages of many megabytes."""
+"""Largest number of points or lines of one kind in a figure: more hide each other, and make pages of many megabytes."""
 Item = TypeVar("Item")
 
 
@@ -49,11 +49,11 @@ class Curve:
     """Images seen, shortest first."""
     values: tuple[float, ...]
     label: str
-    """Why it stands out; nothing for the others."""
+    """Why it is highlighted; empty for the others."""
 
 
 def spread(items: Sequence[Item], value: Callable[[Item], float], stands_out: Callable[[Item], object]) -> list[Item]:
-    """All items, or of many those that stand out and others spread evenly over their values; in their order."""
+    """All items; if they are many, the highlighted ones and others spread evenly over their values; in their order."""
     if len(items) <= MOST_SHOWN:
         return list(items)
     kept = {at for at, item in enumerate(items) if stands_out(item)}
@@ -74,7 +74,7 @@ def networks(view: StudyView) -> list[Measurement]:
 
 
 def networks_part(view: StudyView) -> str:
-    """That not all networks are shown, as a phrase; nothing where they are."""
+    """A phrase if not all networks are shown; otherwise empty."""
     return part(len(networks(view)), len(view.rows), "networks")
 
 
@@ -124,7 +124,7 @@ def costs_are_equal(view: StudyView) -> bool:
 
 
 def trials_part(view: StudyView) -> str:
-    """That not all finished trials are shown, as a phrase; nothing where they are."""
+    """A phrase if not all finished trials are shown; otherwise empty."""
     finished = sum(trial.value is not None for trial in view.trials)
     return part(min(finished, MOST_SHOWN), finished, "trials")
 

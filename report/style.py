@@ -1,4 +1,4 @@
-"""Colours of the figures, and a figure as inline SVG whose colours are the page's, so that it turns dark with it.
+"""Colours of the figures, and a figure as inline SVG with the colours of the page, so that both turn dark together.
 
 The SVG needs no script and no other file, its text can be selected, and its identifiers are its own.
 """
@@ -23,9 +23,9 @@ class Ink:
 
     text: str
     muted: str
-    """Lines that only lead the eye."""
+    """Guide lines."""
     paper: str
-    """What lies under the figure."""
+    """Background of the figure."""
     accent: str
     """The recommendation."""
     second: str
@@ -34,14 +34,14 @@ class Ink:
 
 
 PRINTED = Ink("#1c1c22", "#8a8a94", "#ffffff", "#c2271c", "#1f5fa8", "#2b7a3d")
-"""For files of their own."""
+"""For separate files."""
 VARIABLE = Ink("#010101", "#020202", "#030303", "#040404", "#050505", "#060606")
 """Stand-ins that ``inline_svg`` turns into ``var(--text)``, ``var(--muted)`` and so on."""
 
 
 @contextmanager
 def style(ink: Ink) -> Iterator[None]:
-    """Draw in these colours. What a study is named is never read as a formula."""
+    """Draw in these colours. The name of a study is never read as a formula."""
     from matplotlib import rc_context
 
     roles = {

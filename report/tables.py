@@ -166,7 +166,7 @@ def families(view: StudyView) -> list[Table]:
 
 
 def _factory_families(view: StudyView) -> list[Table]:
-    """What to call a person's own factory with, and what it then makes, as the search counted it."""
+    """The arguments for a user's own factory, and the network that it makes with them, as the search counted it."""
     factory = view.record.details.get("factory") if view.record else None
     if not isinstance(factory, Mapping):
         return []
@@ -210,7 +210,7 @@ def _family(caption: str, members: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def fidelity(view: StudyView) -> Table | None:
-    """How cheap settings order the networks of a longer training."""
+    """How cheap settings order the networks, compared with a longer training."""
     settings = view.fidelity.get("settings") if view.fidelity else None
     if not settings or not view.fidelity:
         return None
@@ -262,7 +262,7 @@ def _constants(values: Sequence[float]) -> tuple[str, ...]:
 
 
 def _with_error(value: float, error: float | None, spread: float | None = None, sign: str = "") -> str:
-    """A score or a difference with its error, in the digits of the error, or of ``spread`` where there is none."""
+    """A score or a difference with its error, with the digits of the error, or of ``spread`` if there is none."""
     shown = score_text(value, error or spread, sign)
     return shown if error is None else f"{shown} ± {score_text(error, error)}"
 

@@ -41,13 +41,13 @@ _FINE = 80
 _BLUR = 0.75 / REGION_STEPS
 """Width (of a side) over which the points of the region run into each other."""
 _LARGEST_DOT = 10
-"""Evaluations of a network beyond which its dot grows no more."""
+"""With more evaluations of a network, its dot does not grow."""
 _UNIT = 264.0
 """Points (1/72 inch) of a side of the triangle, about."""
 _LETTERS = 8.0
 """Size of the labels in points."""
 _MARK, _EDGE, _PATH = "#c2271c", "#ffffff", "#1c1c22"
-"""What lies on the coloured surface keeps its colours in the dark."""
+"""Marks on the coloured surface keep their colours in dark mode."""
 _SHADES = ("#eef3fa", "#c3d6ee", "#8db3de", "#5489c4", "#2a5d9c")
 """Of the surface, from the poorest to the best."""
 
@@ -239,7 +239,7 @@ def _draw_path(axes: Axes, path: Sequence[series.Stop]) -> None:
 
 
 def _draw_labels(axes: Axes, view: StudyView, path: Sequence[series.Stop]) -> None:
-    """Names of the published rules, and lengths along the path, where none covers another."""
+    """Names of the published rules and lengths along the path, placed so that none covers another."""
     wanted = [(stop.shares, stop.label, True) for stop in path]
     for row in series.networks(view):
         rules = series.rules_of([name for name in row.names if name not in _CORNERS])
@@ -259,7 +259,7 @@ def _draw_labels(axes: Axes, view: StudyView, path: Sequence[series.Stop]) -> No
 
 
 def _marks(view: StudyView, path: Sequence[series.Stop]) -> list[Box]:
-    """What no label should cover: measured networks, the star, and the path."""
+    """Marks that no label should cover: measured networks, the star, and the path."""
     marks = [_square(place, 6) for place in plane([row.shares for row in series.networks(view)])]
     marks += [_square(place, 16) for place in plane([view.record.shares])] if view.record else []
     for start, end in itertools.pairwise(plane([stop.shares for stop in path])):

@@ -1,4 +1,4 @@
-"""Everything there is to look at in a study, gathered once: report, summary and dashboard all show this."""
+"""Everything to show of a study, gathered once for report, summary and dashboard."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FAMILY_COSTS = ("macs", "params")
 _MEMBER = {"name", "depth", "width", "resolution_multiplier", "resolution", "repeats", *FAMILY_COSTS, "growth"}
 _SETTING = {"setting", "seconds"}
 _CONFIRMED = {"name", *COUNTED, "mean", "sd"}
-"""What a row of a file in the study's folder has to hold to be shown; a file that another program left there is not."""
+"""Columns that a file in the study's folder must have to be shown; files of other programs are not."""
 _STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}
 
 
@@ -53,7 +53,7 @@ class StudyView:
     cost_model: CostModel
     trials: tuple[Trial, ...]
     interrupted: frozenset[int]
-    """Numbers of the trials that count as running though no driver is at work: the next run does them again."""
+    """Numbers of the trials that count as running although no driver is at work: the next run repeats them."""
     driven: bool
     """Whether a driver is at work on the study, as far as can be known."""
     rows: tuple[Measurement, ...]
@@ -74,7 +74,7 @@ class StudyView:
 
     @property
     def state(self) -> str:
-        """Where the study stands, as a phrase."""
+        """The state of the study, as a phrase."""
         counts = self.counts
         if counts["running"] or self.driven:
             return "running"
@@ -113,7 +113,7 @@ class StudyView:
 
     @property
     def ended(self) -> list[Trial]:
-        """The trials that have ended, however they did."""
+        """The trials that have ended, in any way."""
         return [trial for trial in self.trials if trial.is_finished]
 
     @cached_property
@@ -162,7 +162,7 @@ class StudyView:
 
 
 def look(study: Study, folder: Path) -> StudyView:
-    """The study as it is at this moment; ``folder`` is where its results are, or would be.
+    """The study at this moment; ``folder`` is the folder of its results.
 
     Raises ``StudyError`` for a study that another program made.
     """
@@ -200,7 +200,7 @@ def _record(
     folder: Path,
     config: Any,
 ) -> SearchRecord | None:
-    """The written record while it speaks of the same trials, else one made of the trials there are."""
+    """The written record if it covers the same trials, else one made from the current trials."""
     if not rows:
         return None
     ended = sum(trial.is_attempt for trial in trials)
@@ -218,7 +218,7 @@ def _record(
 
 
 def _horizon_of(search: Any) -> tuple[Any, ...]:
-    """What the settings of a search ask of the horizon."""
+    """The horizon that the settings of a search ask for."""
     return tuple(search.get(name) for name in ("horizon_epochs", "horizon_images")) if isinstance(search, dict) else ()
 
 

@@ -4,9 +4,9 @@ Run: phiscale calibrate --metric latency --network efficientnet-b0 --output late
      phiscale calibrate --metric train-step --output step.json
      phiscale search --study fast --cost-model latency.json
 
-A small design of networks is measured, or counted for the costs that phiscale counts, and three exponents are fitted
-in log space. Time them on the idle machine that is to run them: one after the other, as more --workers disturb each
-other where they share a device.
+A small set of networks is measured, or counted for the costs that phiscale counts, and three exponents are fitted in
+log space. Measure times on the idle machine that will run the networks, with one worker, because workers on one device
+disturb each other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MEASURED = ("latency", "train-step", "memory")
 _LARGEST = 4.0
 """Cost of the largest network of the design by axis, as a multiple of the baseline's multiply-accumulates."""
 _SMALLEST = 0.02
-"""Exponents below this, negative ones too, are taken as 0."""
+"""Smaller exponents, including negative ones, count as 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +51,11 @@ class CalibrateOptions:
     """Baseline: proxy-base, efficientnet-b0, efficientnetv2-b0, efficientnetv2-s, mobilenetv2, resnet-18, resnet-50,
     convnext-t or a JSON file. Default: proxy-base."""
     resolution: int | None = None
-    """Resolution of the baseline in pixels, in place of its own."""
+    """Resolution of the baseline in pixels. Default: its own."""
     batch: int = 32
     """Images in the measured batch; 1 for the latency of a single image."""
     repeats: int = 15
-    """Measurements of each network, after two to warm up; the median counts."""
+    """Measurements of each network, after two warm-up runs; the median is used."""
     target: float = 2.0
     """Growth of the cost for one unit of phi."""
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -98,7 +98,7 @@ def calibrate(options: CalibrateOptions) -> None:
 
 
 def design(base: NetworkSpec) -> list[ScaledNetwork]:
-    """Three levels of each axis, 1 to 4 times the cost: 27 networks, those that come out equal counted once."""
+    """Three levels of each axis, 1 to 4 times the cost: 27 networks, or fewer if some are equal."""
     levels = [(1.0, 2.0, _LARGEST), (1.0, 2.0**0.5, _LARGEST**0.5), (1.0, 2.0**0.5, _LARGEST**0.5)]
     made = (scale_network(base, Multipliers(*factors), ROUNDINGS["exact"]) for factors in itertools.product(*levels))
     return list({network.fingerprint: network for network in made}.values())

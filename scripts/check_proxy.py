@@ -4,11 +4,11 @@ Run: phiscale check --study check --data images/ --train.epochs 8
      phiscale check --study check-small --images 1500,3000 --no-rates
 
 Networks of a lattice on the triangle, all of one cost, are trained with several seeds to the longest rung. The score at
-every shorter rung of the same training is a cheaper setting, compared with the longest rung by a rank correlation that
-is corrected for the noise of the seeds. Networks grown in depth, width or resolution alone, and in all three equally,
-are trained at half and twice the learning rate too. Scores go to results/STUDY/fidelity.csv after every training, so
-the same command resumes; the answers go to fidelity.json, and into the report where the study has one. Where the best
-learning rates differ, results/STUDY/rate-plane.json holds them for phiscale search --rate-plane.
+every shorter rung of the same training is a cheaper setting. A rank correlation compares it with the longest rung,
+corrected for the noise of the seeds. Networks grown in depth, width or resolution alone, and in all three equally, are
+also trained at half and twice the learning rate. Scores go to results/STUDY/fidelity.csv after every training, so the
+same command resumes; the answers go to fidelity.json, and into the report if the study has one. If the best learning
+rates differ, results/STUDY/rate-plane.json holds them for phiscale search --rate-plane.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _AXES = ("depth", "width", "resolution")
 _FEWEST = 6
-"""Networks that can be ordered at least."""
+"""Smallest number of networks to order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +54,15 @@ class CheckOptions:
     study: str
     """Name of the check, and of its folder under --results."""
     points: int = 15
-    """Networks to order, about: the largest lattice on the triangle with at most so many."""
+    """About how many networks to order: the largest lattice on the triangle with at most so many points."""
     seeds: int = 4
     """Trainings of each network, at least 2: their noise is measured, and the correlations are corrected for it."""
     images: str = ""
-    """Numbers of distinct training images to compare with the study's own, with commas between. Default: none."""
+    """Further numbers of distinct training images to compare, with commas between. Default: none."""
     keep: float = 0.5
     """A setting keeps the order if the 90 % interval of its Spearman correlation lies above this."""
     rates: bool = True
-    """Train four shapes at half and twice the learning rate too, to see whether one rate serves them all."""
+    """Also train four shapes at half and twice the learning rate, to see whether one rate suits all of them."""
     measure: Annotated[ObjectiveSettings, tyro.conf.arg(name="")] = field(default_factory=ObjectiveSettings)
     """What is measured."""
     train: TrainSettings = field(default_factory=TrainSettings)

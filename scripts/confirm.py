@@ -6,12 +6,12 @@ Run: phiscale confirm --study demo
 
 Every training is as long as the one that the constants are for, or --epochs long, and the verdict names that length.
 All networks of one phi cost the same, rounded by the study's --rounding. This holds for a study with --budget
-nominal too, because networks of unequal cost would show what cost buys, not which constants are better. What is said
-of a rule rests on how its lead varies over sizes; with fewer than 3, the networks alone are compared. Scores go to
-results/STUDY/confirm.csv as they come, so the same command resumes; the verdict goes into constants.json, where
-the confirmed score takes the place of the expected one, and accuracy against cost of every rule to
-confirm-families.csv. Where the search has gone on meanwhile and recommends other
-constants, its record stays as it is, and the same command has to be run again.
+nominal too, because networks of unequal cost would show what cost buys, not which constants are better. A statement
+about a rule rests on how its lead varies over sizes; with fewer than 3 sizes, only these networks are compared. Scores
+go to results/STUDY/confirm.csv at once, so the same command resumes. The verdict goes into constants.json, where the
+confirmed score replaces the expected one. Score against cost of every rule goes to confirm-families.csv. If the search
+has continued meanwhile and recommends other constants, its record stays unchanged, and the same command has to be run
+again.
 """
 
 from __future__ import annotations
@@ -77,15 +77,15 @@ class ConfirmOptions:
     epochs: float | None = None
     """Length of every training, in epochs of the whole training set. Default: the length that the constants are for."""
     images: int = 5000
-    """Unseen images to score on, at most."""
+    """Largest number of unseen images to score on."""
     rivals: str = "all"
-    """all, or names of published rules with commas between, e.g. paper,equal. A wrong name lists them."""
+    """Published rules to compare with: all, or names with commas between, e.g. paper,equal. A wrong name lists them."""
     against: str = ""
-    """Other studies, with commas between, whose best observed constants are rivals too: a grid search, say."""
+    """Other studies, with commas between, whose best observed constants are also compared, such as a grid search."""
     run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
     """Where trainings run; the scores do not depend on it."""
     data: str | None = None
-    """Where the images of the study are, if they have moved."""
+    """Where the images of the study are, if they were moved."""
     results: Path = Path("results")
     """Folder of all studies."""
 
@@ -152,7 +152,7 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """What tells scores apart that cannot be compared."""
+        """Different for scores that cannot be compared."""
         plain = [self.images.fingerprint, self.train.describe(), *(self.rate_plane.rates if self.rate_plane else ())]
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -212,7 +212,7 @@ def _row(outcome: Done | Raised) -> dict[str, Any]:
 
 
 def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
-    """The settings of the study, with unseen images. Raises ``StudyError`` where they cannot be had."""
+    """The settings of the study, with unseen images. Raises ``StudyError`` if they are not available."""
     from objectives.data.load import load_test_part
     from objectives.proxy import with_length
 
@@ -253,7 +253,7 @@ def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
     elif record.length is not None:
         train = dataclasses.replace(train, epochs=None, images_seen=record.length.images)
     train = dataclasses.replace(with_length(train, searched), rungs=1)
-    plan_rungs(train, len(searched.train_labels))  # or a length that is too short would fail later
+    plan_rungs(train, len(searched.train_labels))  # so that a length that is too short fails now
     rounding = rounding_by_name(measure.rounding)
     return Setting(train, unseen, base, rounding, searched.name, load_rate_plane(measure))
 
@@ -261,7 +261,7 @@ def _setting(options: ConfirmOptions, record: SearchRecord) -> Setting:
 def _conclude(
     options: ConfirmOptions, record: SearchRecord, setting: Setting, entries: list[Entry], rows: list[dict[str, Any]]
 ) -> None:
-    """Compare, print, and write the verdict into the record as it is by then."""
+    """Compare, print, and write the verdict into the current record."""
     from search.confirm import as_json, compare, expectation, verdict
     from search.hold import writing
 

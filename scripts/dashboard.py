@@ -50,7 +50,7 @@ class DashboardOptions:
     study: str | None = None
     """Name of the study. Default: all studies of the storage."""
     storage: str | None = None
-    """As given to phiscale search. Default: PHISCALE_STORAGE, else what the study last used, if that is in its
+    """As given to phiscale search. Default: PHISCALE_STORAGE, else the study's last storage if that is in its
     folder."""
     storage_file: Path | None = None
     """As given to phiscale search."""
@@ -63,7 +63,7 @@ class DashboardOptions:
     open: bool = False
     """Open it in the browser."""
     allow_remote: bool = False
-    """Allow a --host that other machines can reach; anyone who does can read, change and delete studies."""
+    """Allow a --host that other machines can reach. Anyone who reaches it can read, change and delete studies."""
 
     def __post_init__(self) -> None:
         if self.study is None and storage_given(self.storage, self.storage_file) is None:
@@ -164,7 +164,7 @@ def _open(options: DashboardOptions) -> Served:
 def only_from_here(
     app: Callable[[dict[str, Any], Any], Iterable[bytes]],
 ) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
-    """Refuse requests by another name than this machine's: a page elsewhere could point its own name at it."""
+    """Refuse requests under another host name: a foreign page could point its own name at this server."""
 
     def guarded(environment: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         name, _, port = environment.get("HTTP_HOST", "").rpartition(":")

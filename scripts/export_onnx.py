@@ -4,7 +4,7 @@ Run: phiscale onnx --study demo --phi 2 --output demo.onnx
      phiscale onnx --record constants.json --network efficientnet-b0 --phi 1 --output b1.onnx
      phiscale onnx --study demo --phi 2 --weights trained.pt --output trained.onnx
 
-Without --weights the weights are random: the file tells a device's speed and memory, not an accuracy.
+Without --weights the weights are random: the file is good for timing a device, not for accuracy.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def export_onnx(options: OnnxOptions) -> None:
-    """Write the file and say what it holds and how near onnxruntime is to torch."""
+    """Write the file; print what it holds and how much onnxruntime differs from torch."""
     from objectives.networks.build import build_network
     from objectives.networks.onnx_file import network_with_weights, write_checked
 

@@ -97,7 +97,7 @@ def report(options: ReportOptions) -> None:
 
 
 def renew_report(folder: Path) -> None:
-    """Write the report of the study in ``folder`` again where there is one; a failure is said and ends nothing."""
+    """Write the report of the study in ``folder`` again if there is one. Errors are printed, not raised."""
     if not (folder / "report.html").is_file():
         return
     try:

@@ -63,13 +63,14 @@ class SearchOptions:
     """A path that ends in .journal, or a database URL that Optuna takes. Default: PHISCALE_STORAGE, else SQLite in the
     study's folder."""
     storage_file: Path | None = None
-    """A file that holds the URL in place of --storage: for one with a password, which others could read there."""
+    """A file with the URL, instead of --storage: use it for a URL with a password, which others could read on the
+    command line."""
     run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
     """Where evaluations run."""
     take_over: bool = False
-    """Work on the study though another driver holds it: for one that has ended without giving it back."""
+    """Work on the study although another driver holds it. Use it only if that driver has ended."""
     storage_patience: float = 300.0
-    """Seconds for which a database that does not answer is tried again."""
+    """How long to retry a database that does not answer, in seconds."""
     track: Tracker = "none"
     """Show trials in tensorboard or mlflow (in the study's folder), or wandb (offline unless WANDB_MODE=online)."""
     quiet: bool = False
@@ -79,7 +80,7 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         check_study_name(self.study)
-        _ = self.folder, self.storage_name  # while the current folder is that of the command
+        _ = self.folder, self.storage_name  # before other code can change the current folder
         if not (math.isfinite(self.storage_patience) and self.storage_patience >= 0):
             raise SettingsError(f"expected storage_patience of 0 seconds or more, got {self.storage_patience!r}")
 
@@ -128,10 +129,9 @@ def search(options: SearchOptions) -> None:
 
 
 def plan_of(objective: Objective, options: SearchOptions, *, with_networks: bool = False) -> Iterator[str]:
-    """What the study is about to do, as lines: data, length, horizon, time, and if asked for networks and their cost.
-
-    Each line comes before the next is worked out, which for the time takes a while. Raises ``SettingsError`` for a
-    horizon of which the rungs can say nothing.
+    """What the study is about to do, as lines: data, length, horizon, time, and if asked for the networks with their
+    cost. Each line is yielded before the next one is computed, because the time takes a while. Raises ``SettingsError``
+    for a horizon of which the rungs can say nothing.
     """
     from scripts.shared.forecast import describe_data, describe_horizon, forecast, network_table
 
@@ -178,7 +178,7 @@ def _run(options: SearchOptions, objective: Objective, progress: PlainProgress) 
 
 
 def report(study: Study, options: SearchOptions) -> None:
-    """Write the results of the study and print what a person wants to know first."""
+    """Write the results of the study and print the answer."""
     from phiscale.family import format_family, generate_family
     from report.answer import summary
     from report.page import write_report
@@ -192,7 +192,7 @@ def report(study: Study, options: SearchOptions) -> None:
     except StudyError:
         write_report(look(study, options.folder), options.folder)
         raise
-    with writing(options.folder):  # or a slower worker would replace what a later one found with more trials
+    with writing(options.folder):  # so that no older result replaces a newer one
         record = write_results(study, options.folder, options.measure.cost_model, options.search)
         view = look(study, options.folder)
         pictures = draw(view)
@@ -206,7 +206,7 @@ def report(study: Study, options: SearchOptions) -> None:
 
 
 def report_members(study: Study, objective: Objective, options: SearchOptions) -> None:
-    """Write and print the multipliers with which the person's own factory makes the family, and report them."""
+    """Write, print and report the multipliers with which the user's own factory makes the family."""
     from phiscale.factory import format_multipliers, multiplier_family
     from report.page import write_report
     from report.view import look

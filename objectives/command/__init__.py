@@ -1,1 +1,1 @@
-"""A person's own training, run as a command: ``--command "python train.py --depth {depth} ..."``."""
+"""A user's own training, run as a command: ``--command "python train.py --depth {depth} ..."``."""

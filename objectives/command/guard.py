@@ -1,8 +1,8 @@
-"""Runs a command for a process, and ends it with all that it has started when that process ends, however it does.
+"""Runs a command for a process. When that process ends, however it ends, the command and everything it started end too.
 
-Not a command of a person: ``objectives/command/running.py`` runs this file by its path, as the first process of a
-session, with the standard library alone. Standard input is a pipe that the other process holds open for its life. What
-the command writes to standard output goes to standard error, which is its log, and the end of it to standard output.
+Not for users: ``objectives/command/running.py`` runs this file by its path, as the first process of a session, with the
+standard library alone. Standard input is a pipe that the other process holds open while it runs. What the command
+writes to standard output goes to standard error, which is its log, and the end of it to standard output.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import threading
 _END = 2**16
 """Bytes of the output that are passed on, from its end."""
 _PATIENCE = 1.0
-"""Seconds in which output must end once the command has: what it left running may hold the pipe open."""
+"""Seconds in which the output must end after the command: a process that it left running may hold the pipe open."""
 _SIGNALLED = 128
 """Added to the number of the signal that ended the command, as shells do."""
 

@@ -1,4 +1,4 @@
-"""The objective of a person's own training: a command that is run for every trial, and prints its score.
+"""The objective of a user's own training: a command that runs for every trial and prints its score.
 
 Run: phiscale search --study mine --command "python train.py --depth {depth} --width {width}
      --resolution {resolution} --seed {seed}"
@@ -32,19 +32,19 @@ class CommandSettings:
     """Your own training as a command."""
 
     command: str | None = None
-    """Your own training in place of the proxy's: "python train.py --depth {depth} --width {width} --resolution
-    {resolution} --seed {seed}", whose last line of JSON is {"score": 0.71} (docs/howto/command.md)."""
+    """Your own training, instead of the built-in one: "python train.py --depth {depth} --width {width} --resolution
+    {resolution} --seed {seed}". Its last line of JSON is the score: {"score": 0.71} (docs/howto/command.md)."""
     command_timeout: float | None = None
-    """Seconds after which the command is ended, with all that it started, and its trial has failed."""
+    """Seconds after which the command and everything it started are ended, and the trial fails."""
     command_folder: Path = Path()
     """Folder in which the command runs. Default: the current one."""
     command_rungs: str = ""
-    """Lengths in images seen at which the command gives a score, with commas between: 20000,40000,80000. A horizon
+    """Lengths, in images seen, at which the command prints a score, with commas between: 20000,40000,80000. A horizon
     needs them."""
     command_score: str = "score"
-    """What the command's score is, e.g. accuracy, which is extrapolated by its error rate."""
+    """Name of the command's score. An accuracy is extrapolated by its error rate."""
     command_classes: int | None = None
-    """Outputs of the network that is counted. Default: those of --network; 1000 for --factory."""
+    """Classes of the network that is counted. Default: those of --network; 1000 for --factory."""
 
     def __post_init__(self) -> None:
         if self.command is None:
@@ -60,7 +60,7 @@ class CommandSettings:
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """The lengths that were stated. Raises ``SettingsError`` where they are none."""
+        """The given lengths. Raises ``SettingsError`` for anything else."""
         parts = [part.strip() for part in self.command_rungs.split(",")] if self.command_rungs else []
         found = tuple(int(part) if part.isdecimal() and len(part) < 19 else 0 for part in parts)
         if any(length < 1 for length in found) or found != tuple(sorted(set(found))):
@@ -75,9 +75,8 @@ class CommandObjective:
     """Scores constants by a command.
 
     With a ``growth`` the command gets the sizes of its networks, whose cost is counted; without one the constants to
-    the power of ``phi``. ``epochs`` and ``images`` are the length of a training, as far as it is stated; ``logs`` is
-    the folder of the logs, one for each network (or constants) and seed. Raises ``SettingsError`` for a command that
-    cannot be run.
+    the power of ``phi``. ``epochs`` and ``images`` are the length of a training, if given; ``logs`` is the folder of
+    the logs, one for each network (or constants) and seed. Raises ``SettingsError`` for a command that cannot be run.
     """
 
     def __init__(
@@ -173,7 +172,7 @@ class CommandObjective:
         return path
 
     def _check_place(self) -> None:
-        """Raise ``SettingsError`` where the working folder or the program is not there."""
+        """Raise ``SettingsError`` if the working folder or the program does not exist."""
         folder, program = self.folder, self.template.words[0]
         if not folder.is_dir():
             raise SettingsError(f"expected --command-folder to be a folder, got {folder}")
@@ -183,15 +182,15 @@ class CommandObjective:
 
 
 def _rounded(sizes: Multipliers) -> Multipliers:
-    """Without the error of a power: int(32 * 1.9999999999999996) would be a pixel less."""
+    """The value without the rounding error of a power: int(32 * 1.9999999999999996) would be one pixel less."""
     return Multipliers(*(float(f"{value:.12g}") for value in vars(sizes).values()))
 
 
 def _plain(value: object) -> str:
-    """A number in the fewest digits that give it again; a whole one without a point."""
+    """A number with the fewest digits that reproduce it; a whole one without a point."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _key(network: TrainableNetwork | None, constants: ScalingConstants) -> str:
-    """What names the log of a network; without one that of the constants, as trials.csv has them."""
+    """The name of a network's log; without a network that of the constants, as in trials.csv."""
     return network.fingerprint if network else "_".join(map(repr, constants.as_tuple()))

@@ -1,4 +1,4 @@
-"""What a command says of its score: the last line of JSON on its standard output."""
+"""The score that a command prints: the last line of JSON on its standard output."""
 
 from __future__ import annotations
 

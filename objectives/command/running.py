@@ -1,4 +1,4 @@
-"""Runs one command to its end or its time-out: with a log, and without a process left behind."""
+"""Runs one command to its end or its time-out, with a log, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GUARD = Path(__file__).with_name("guard.py")
 _KEPT_BACK = "PHISCALE_STORAGE"
 """A variable that may hold a password."""
 _TAIL = 4096
-"""Bytes at the end of a log in which its last lines are."""
+"""Bytes at the end of a log that are searched for its last lines."""
 _LINES = 3
 """Lines of the log that a message quotes."""
 
@@ -37,9 +37,9 @@ class Ended:
 def run_to_end(words: Sequence[str], *, folder: Path, log: Path, timeout: float | None = None) -> Ended:
     """Run a command, without a shell, in a folder; its output is appended to the log.
 
-    The command and all that it has started are ended at the time-out (seconds), by an interrupt, and when this process
-    ends in any way. Raises ``TrialError`` for a time-out and any exit status but 0, ``FileError`` where the log cannot
-    be written or the folder is not there.
+    The command and everything it started are ended at the time-out (seconds), by an interrupt, and when this process
+    ends in any way. Raises ``TrialError`` for a time-out and any exit status except 0, ``FileError`` if the log cannot
+    be written or the folder does not exist.
     """
     where = f"see {log.parent.name}/{log.name}"
     with _opened(log) as file:
@@ -72,7 +72,7 @@ def _opened(log: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _started(words: Sequence[str], folder: Path, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """The guard of a running command, which is over with the block. Raises ``FileError`` where the folder is not."""
+    """The guard of a running command, which ends with the block. Raises ``FileError`` if the folder does not exist."""
     reads, writes = os.pipe()  # the guard ends with the last end of it that can be written to: this one
     try:
         guard = subprocess.Popen(  # noqa: S603 - what the person asked for, without a shell
@@ -101,13 +101,13 @@ def _started(words: Sequence[str], folder: Path, log: IO[bytes]) -> Iterator[sub
 
 
 def _environment() -> dict[str, str]:
-    """That of this process, without secrets; Python writes its lines to the log at once."""
+    """The environment of this process, without secrets; Python writes its lines to the log at once."""
     kept = {name: value for name, value in os.environ.items() if name != _KEPT_BACK}
     return {"PYTHONUNBUFFERED": "1"} | kept
 
 
 def _ending(status: int) -> str:
-    """An exit status in words, with the signal where it stands for one, as in a shell."""
+    """An exit status in words, with the signal if it stands for one, as in a shell."""
     number = -status if status < 0 else status - 128
     with contextlib.suppress(ValueError):
         name = signal.Signals(number).name

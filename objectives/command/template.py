@@ -1,6 +1,6 @@
 """The text of a command with placeholders: checked before a study begins, filled for every training.
 
-It is split into words as a shell does, and no shell ever sees it. Braces that are no placeholder are doubled.
+It is split into words as a shell does, but no shell runs it. Braces that are not placeholders are doubled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PLACEHOLDERS = {
     "images": "--train.images-seen",
     "rungs": "--command-rungs",
 }
-"""All names, each with the option without which it has no value; docs/howto/command.md says what they are."""
+"""All names, each with the option that gives it a value; docs/howto/command.md explains them."""
 _OF_AXIS = {
     "depth": ("depth", "alpha", "spec"),
     "width": ("width", "beta", "spec"),

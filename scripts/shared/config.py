@@ -18,13 +18,13 @@ from search.storage import redact
 Options = TypeVar("Options")
 
 _THIS_RUN = ("command", "config", "take_over")
-"""What a study is not begun with again: --take-over holds for one run."""
+"""Options that are not taken back: --take-over holds for one run only."""
 _EITHER = (
     ("", "", ("storage", "storage_file")),
     ("search", "", ("horizon_epochs", "horizon_images")),
     ("train", "train.", ("epochs", "images_seen")),
 )
-"""Options of which one replaces the other: where the file has them, what stands before them on the command line."""
+"""Options of which one replaces the other: their section in the file, and their prefix on the command line."""
 _NAMES = {bool: "true or false", float: "a number", int: "a whole number", str: "a text", Path: "a path"}
 _NAMES |= {type(None): "null"}
 
@@ -35,16 +35,15 @@ class _Config:
 
 
 def as_plain(options: Any, storage_name: str | None, command: str) -> dict[str, Any]:
-    """The options as JSON values, without secrets; ``storage_name`` is the storage that they come to."""
+    """The options as JSON values, without secrets; ``storage_name`` is the storage that they result in."""
     plain: dict[str, Any] = dataclasses.asdict(options)
     return {**plain, "storage": storage_name and redact(storage_name), "command": command}
 
 
 def earlier_options(kind: type[Options]) -> Options | None:
-    """The options in the file that ``--config`` on the command line names, for want of others; None without it.
-
-    Those of which one replaces the other are left out where the command line gives one of them. Raises
-    ``SettingsError`` for a file that does not hold options, or holds a storage without its password.
+    """The options in the file that ``--config`` names; None without it. Options on the command line replace them, and
+    also those that exclude each other. Raises ``SettingsError`` for a file that does not hold options, or holds a
+    storage without its password.
     """
     import tyro
 
@@ -79,7 +78,7 @@ def _given(*names: str) -> bool:
 
 
 def from_plain(kind: type[Options], plain: object, where: str) -> Options:
-    """Settings from their JSON values, typed; ``where`` they stand is for messages. Left out are defaults.
+    """Settings from their JSON values, typed; ``where`` is their place, for messages. Missing values are defaults.
 
     Raises ``SettingsError`` for unknown names, for values of another type, and for those that the settings refuse.
     """

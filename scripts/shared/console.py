@@ -113,7 +113,7 @@ def _sentence(box: str) -> str:
 
 
 def _empty_output() -> None:
-    """Write what standard output still holds, or nowhere if it cannot be, so that Python ends without stumbling."""
+    """Flush standard output, or drop its content if that fails, so that Python ends without an error."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -125,9 +125,8 @@ def _terminate(*_: Any) -> None:
 
 
 def _handle(endings: Sequence[signal.Signals], handler: Any) -> None:
-    """Handle these signals so in this process, and in those that a person's code forks as the system does.
-
-    In another thread than the main one, where Python handles no signals, they stay as they are.
+    """Set the handler of these signals in this process; processes that a user's code forks get the system's default.
+    Outside the main thread, where Python handles no signals, nothing changes.
     """
     if threading.current_thread() is threading.main_thread():
         for ending in endings:
@@ -135,7 +134,7 @@ def _handle(endings: Sequence[signal.Signals], handler: Any) -> None:
 
 
 def _as_the_system_does() -> None:
-    """In a forked process: a pool ends its workers by SIGTERM, and they should end without a word."""
+    """In a forked process: a pool ends its workers by SIGTERM, and they should end silently."""
     for ending in _ENDINGS:
         if signal.getsignal(ending) is _terminate:
             signal.signal(ending, signal.SIG_DFL)
@@ -166,7 +165,7 @@ class PlainProgress:
         self._start = time.monotonic()
 
     def begin(self, trials: list[Trial], total: int, notes: list[str]) -> None:
-        """Say what is there before the first trial."""
+        """Print the state before the first trial."""
         self._trials = [trial for trial in trials if trial.is_attempt]
         self.spread = _spread(self._trials)
         self._total, self._before, self._start = total, len(self._trials), time.monotonic()
@@ -179,18 +178,18 @@ class PlainProgress:
             print(printable_lines(text), flush=True)
 
     def trial_ended(self, trial: Trial) -> None:
-        """One line about the trial, and how the run goes."""
+        """One line about the trial and the progress."""
         self._trials.append(trial)
         self.spread = _spread(self._trials)
         self.show(trial)
         self.ended(trial)
 
     def show(self, trial: Trial) -> None:
-        """One line about a trial, and how the run goes."""
+        """One line about a trial and the progress."""
         self.say(f"{describe_trial(trial, self.spread)}   [{self.state()}]")
 
     def end(self) -> None:
-        """Nothing to tidy."""
+        """Nothing to clean up."""
 
     @property
     def done(self) -> int:
@@ -237,7 +236,7 @@ class BarProgress(PlainProgress):
         self._bar.update(self._task, completed=self.done, description=self.state().split(", ", 1)[1])
 
     def end(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         if self._bar is not None:
             self._bar.stop()
 

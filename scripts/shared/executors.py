@@ -20,17 +20,18 @@ class ExecutorSettings:
     """Where evaluations run."""
 
     workers: int = 1
-    """Evaluations side by side: as many as CPU cores is fastest. With one worker a seed repeats a study exactly."""
+    """Number of evaluations at the same time. As many as CPU cores is fastest. With one worker a seed repeats a study
+    exactly."""
     executor: Literal["processes", "ray"] = "processes"
-    """processes: of this machine, GPUs given in turn; ray: a Ray cluster (pip install ray)."""
+    """Where workers run: processes of this machine, which get its GPUs in turn, or a Ray cluster (pip install ray)."""
     address: str = "auto"
-    """Of the Ray cluster: auto for the one that this machine belongs to, or ray://HOST:10001."""
+    """Address of the Ray cluster: auto for the one that this machine belongs to, or ray://HOST:10001."""
     gpus_per_worker: float | None = None
-    """GPUs that each worker of the Ray cluster reserves, fractions allowed. Default: 1 where the cluster has any."""
+    """GPUs that each worker of the Ray cluster reserves; fractions are allowed. Default: 1 if the cluster has any."""
     memory_per_worker: float | None = None
     """GiB of memory that each worker of the Ray cluster reserves. Default: none."""
     trial_timeout: float | None = None
-    """Seconds after which an evaluation is stopped and tried again, up to 3 times."""
+    """Seconds after which an evaluation is stopped and repeated, up to 3 times."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= _MOST_WORKERS:
@@ -50,7 +51,8 @@ class ExecutorSettings:
 
 
 def as_words(settings: ExecutorSettings) -> list[str]:
-    """The options of another command that ask for the same: the number of workers, and what is not the default."""
+    """The same settings as options of another command: the number of workers, and everything that is not the
+    default."""
     plain = ExecutorSettings()
     names = [name for name in vars(plain) if name == "workers" or getattr(settings, name) != getattr(plain, name)]
     return [word for name in names for word in (f"--{name.replace('_', '-')}", str(getattr(settings, name)))]

@@ -31,7 +31,7 @@ _SHAPES = ("depth", "width", "resolution", "equal")
 
 
 def describe_data(objective: Objective) -> list[str]:
-    """The images, warnings, the length of a training and its rungs; nothing for an objective of a person's own."""
+    """The images, warnings, the length of a training and its rungs; nothing for a user's own objective."""
     if not _is_proxy(objective):
         return []
     data, rungs = objective.data, objective.rungs
@@ -55,8 +55,8 @@ def _too_fine(objective: ProxyObjective) -> list[str]:
 def describe_horizon(objective: Objective, settings: SearchSettings) -> list[str]:
     """The length for which constants are asked, where that is not the longest rung.
 
-    Raises ``SettingsError`` for a horizon of which the rungs can say nothing, and for an objective that says nothing of
-    itself that can be used.
+    Raises ``SettingsError`` for a horizon of which the rungs can say nothing, and for an objective with an unusable
+    description.
     """
     plain = described(objective)
     aim = aim_of(settings, plain, objective.direction)
@@ -92,7 +92,7 @@ class Forecast:
 def forecast(objective: Objective, settings: SearchSettings, cost_model: CostModel, workers: int) -> Forecast | None:
     """Time a few steps of the networks with the fewest and the most activations.
 
-    None for a person's own objective, and where none of these networks can be trained: the trials will say why.
+    None for a user's own objective, and if none of these networks can be trained; the trials will show why.
     """
     if not _is_proxy(objective):
         return None
@@ -108,7 +108,7 @@ def forecast(objective: Objective, settings: SearchSettings, cost_model: CostMod
 
 
 def network_table(objective: Objective, settings: SearchSettings, cost_model: CostModel) -> str:
-    """The networks of the planned points, or of the single axes where nothing is planned, with their counted cost."""
+    """The networks of the planned points with their counted cost, or of the single axes if nothing is planned."""
     points = planned(settings, cost_model, partial(network_at, objective)).plans
     rows = [["", "alpha", "beta", "gamma", "blocks", "pixels", "MACs", "parameters", "growth"]]
     for point in points or _axes(cost_model):

@@ -84,5 +84,5 @@ def plan(
 
 
 def fresh_seed(phi: float, number: int) -> int:
-    """The seed of a training at a size: below 0, where no search has any, and no other size has it."""
+    """The seed of a training at a size: below 0, which no search uses, and different for every size."""
     return -1 - number - 1000 * (zlib.crc32(f"{phi!r}".encode()) % 1_000_000)

@@ -1,4 +1,4 @@
-"""Trainings of networks under several settings, kept rung by rung in a table that a killed command goes on with.
+"""Trainings of networks under several settings, stored rung by rung in a table, so that a killed command can resume.
 
 Not a command: ``phiscale check`` uses it.
 """
@@ -82,7 +82,7 @@ class ScoreTable:
         return [found[images] for images in wanted] if set(wanted) <= set(found) else None
 
     def add(self, setting: Setting, network: TrainableNetwork, seed: int, scores: list[tuple[Any, float]]) -> None:
-        """Keep a training, in the file too, in place of rows that hold a part of it. Raises ``FileError``."""
+        """Store a training, also in the file, and replace rows that hold a part of it. Raises ``FileError``."""
         place = setting.key, network.fingerprint, str(seed)
         self._rows = [row for row in self._rows if _place(row) != place]
         facts = (setting.key, len(setting.data.train_labels), setting.train.learning_rate, network.fingerprint, seed)
@@ -98,7 +98,7 @@ def _place(row: dict[str, Any]) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a setting gave for some networks."""
+    """The scores of a setting for some networks."""
 
     setting: Setting
     scores: list[list[list[float]]]

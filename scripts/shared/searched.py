@@ -22,7 +22,7 @@ def baseline_key(record: SearchRecord) -> object:
 
 
 def searched_baseline(measure: ObjectiveSettings, record: SearchRecord, searched: ImageSet) -> Baseline:
-    """What the study scaled. Raises ``StudyError`` for a factory that makes another baseline by now."""
+    """What the study scaled. Raises ``StudyError`` if the factory now makes another baseline."""
     if record.network is not None:
         return record.network
     base = choose_baseline(measure, searched.resolution)

@@ -1,4 +1,4 @@
-"""From the options of a command to the objective of a study: network, data, cost model, or a person's own objective."""
+"""From the options of a command to the objective of a study: network, data, cost model, or a user's own objective."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TRAINING = ("data", "side", "rate_plane")
 _SIZES = ("resolution", "resolution_multiple", "budget", "rounding")
 """Settings of networks that phiscale knows."""
 _PROXY = (*_TRAINING, *_SIZES, "network", "factory", "phi")
-"""Settings that a person's own objective has no use for."""
+"""Settings that a user's own objective does not use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,35 +49,35 @@ class ObjectiveSettings:
     data: str | None = None
     """Folder of class folders (or with train/), or .npz with images and labels. Default: the embedded set."""
     side: int | None = None
-    """Side to which images are decoded, in pixels. Default: the commonest in the data."""
+    """Side to which images are decoded, in pixels. Default: the most common one in the data."""
     network: str | None = None
     """Baseline: proxy-base, efficientnet-b0, efficientnetv2-b0, efficientnetv2-s, mobilenetv2, resnet-18, resnet-50,
     convnext-t or a JSON file (docs/networks.md). Default: proxy-base, its resolution fit to the data."""
     resolution: int | None = None
-    """Resolution of the baseline in pixels, in place of its own."""
+    """Resolution of the baseline in pixels. Default: its own."""
     resolution_multiple: int | None = None
-    """The resolution of every network is a multiple of this many pixels, as 32; here, in families and in exports."""
+    """Pixels of which every resolution is a multiple, such as 32; in families and exports too."""
     phi: float = 2.0
-    """Networks are compared at 2**phi times the baseline's cost; at 1 small networks differ less than the noise."""
+    """Networks are compared at 2**phi times the baseline's cost. At 1, small networks differ by less than the noise."""
     cost: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(COST_MODELS)}}}")] = "macs"
     """The counted cost that all networks share."""
     cost_file: Annotated[Path | None, tyro.conf.arg(name="cost-model")] = None
-    """A cost model measured by phiscale calibrate, in place of --cost."""
+    """A cost model measured by phiscale calibrate, instead of --cost."""
     budget: Literal["matched", "nominal"] = "matched"
     """matched: counted cost within 2 % of the target; nominal: the formula alone, then rounding."""
     rounding: str = "exact"
-    """How layers, channels and pixels become whole: exact, tf, effnetv2, timm, timm-round or pycls."""
+    """How layers, channels and pixels are rounded: exact, tf, effnetv2, timm, timm-round or pycls."""
     factory: str | None = None
-    """Your own networks in place of --network: package.module:attribute, a function build(depth, width, resolution,
-    classes) that returns a torch.nn.Module, or a library's, as timm:resnet18 (docs/networks.md). --resolution is its
-    baseline's."""
+    """Your own networks, instead of --network: package.module:attribute, a function build(depth, width, resolution,
+    classes) that returns a torch.nn.Module. Or a model of a library, such as timm:resnet18 (docs/networks.md).
+    --resolution is that of its baseline."""
     rate_plane: Path | None = None
     """Learning rates by shape, found by phiscale check (rate-plane.json), in place of --train.learning-rate."""
     objective: str | None = None
-    """Your own objective in place of the proxy training: package.module:attribute, a function score(alpha, beta, gamma,
-    seed), an objective(trial) of Optuna, or an object (objectives/contract.py)."""
+    """Your own objective, instead of the built-in training: package.module:attribute. It is a function score(alpha,
+    beta, gamma, seed), an Optuna objective(trial), or an object (objectives/contract.py)."""
     direction: Literal["maximize", "minimize"] = "maximize"
-    """Of a function given by --objective, and of --command; an object says its own."""
+    """Direction of a function given by --objective, and of --command; an object states its own."""
     own: Annotated[CommandSettings, tyro.conf.arg(name="")] = field(default_factory=CommandSettings)
     """Your own training as a command."""
     cache: Path | None = None
@@ -128,7 +128,7 @@ class ObjectiveSettings:
 
 
 def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int, folder: Path) -> Objective:
-    """The objective of a study: proxy training, or a person's own. Raises ``SettingsError``.
+    """The objective of a study: the built-in training, or a user's own. Raises ``SettingsError``.
 
     ``folder`` is that of the study, where a command has its logs.
     """
@@ -156,7 +156,7 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int,
 
 
 def make_command(settings: ObjectiveSettings, train: TrainSettings, folder: Path) -> CommandObjective:
-    """The objective of a person's own training. Raises ``SettingsError``."""
+    """The objective of a user's own training. Raises ``SettingsError``."""
     from objectives.growth import Growth
     from search.storage import secrets_in
 
@@ -192,7 +192,7 @@ def make_command(settings: ObjectiveSettings, train: TrainSettings, folder: Path
 
 
 def _command_baseline(settings: ObjectiveSettings) -> Baseline | None:
-    """The baseline whose networks the command trains, with the classes that were asked for; None where none is named.
+    """The baseline whose networks the command trains, with the requested classes; None if none is named.
 
     Raises ``SettingsError`` for a factory without a resolution: no images say which it may have.
     """
@@ -227,7 +227,7 @@ def make_data(settings: ObjectiveSettings, train: TrainSettings, seed: int) -> I
 
 
 def choose_baseline(settings: ObjectiveSettings, source: int) -> Baseline:
-    """The baseline asked for; one without a side of its own gets one whose growth by resolution alone fits the source.
+    """The requested baseline; one without its own side gets one whose growth by resolution alone fits the images.
 
     Raises ``SettingsError`` for a name of --factory that is no function.
     """
@@ -257,8 +257,8 @@ def _choose_factory(name: str, settings: ObjectiveSettings, source: int) -> Fact
 def fitting_resolution(base: NetworkSpec | Factory, model: CostModel, phi: float, source: int) -> int:
     """The resolution of a baseline that reaches ``source`` (pixels) when all growth goes to resolution.
 
-    Beyond the side of the images, resolution adds cost without information. It is a multiple of a spec's stride, which
-    wastes nothing, or of a factory's step, and of the ``resolution_multiple``.
+    Beyond the side of the images, resolution adds cost without information. The result is a multiple of a spec's
+    stride, so that no pixel is wasted, or of a factory's step, and of the ``resolution_multiple``.
     """
     stride = base.total_stride if isinstance(base, NetworkSpec) else base.step
     return _fitting_side(math.lcm(stride, base.resolution_multiple), model, phi, source)
@@ -288,7 +288,7 @@ def load_objective(name: str, cost_model: CostModel, direction: str = "maximize"
 
 @dataclass(frozen=True)
 class NamedWork:
-    """The work of a search of a person's own objective, which every worker imports by its name."""
+    """The work of a search with a user's own objective, which every worker imports by its name."""
 
     name: str
     cost_model: CostModel
@@ -317,7 +317,7 @@ def _attribute(name: str, option: str) -> Any:
         )
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # noqa: BLE001 - a module of a person may raise anything
+    except Exception as error:  # noqa: BLE001 - a user's module may raise anything
         is_absent = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
         advice = "run from its folder" if is_absent else "that module fails by itself: fix it, or install what it needs"
         what = one_line(error)

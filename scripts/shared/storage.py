@@ -1,7 +1,7 @@
 """Where the name of a storage comes from: the command line, a file, or the environment.
 
-Every user of a machine can read the command lines of all its processes. A URL with a password therefore belongs into a
-file that its owner alone may read, or into ``PHISCALE_STORAGE``.
+Every user of a machine can read the command lines of all its processes. So a URL with a password belongs in a file that
+only its owner can read, or in ``PHISCALE_STORAGE``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from phiscale.errors import SettingsError
 from search.storage import secrets_in
 
 VARIABLE = "PHISCALE_STORAGE"
-"""The storage of all commands that name no other one."""
+"""The storage of all commands that name none."""
 _LONGEST = 4096
 """Bytes of a file that holds a URL."""
 
@@ -31,7 +31,7 @@ def storage_given(storage: str | None, file: Path | None) -> str | None:
 
 
 def _read(file: Path) -> str:
-    """The one line of the file; what stands in it appears in no message. Says so where others can read a password."""
+    """The one line of the file, which appears in no message. Warns if others can read a password."""
     try:
         about = file.stat()
         if not stat.S_ISREG(about.st_mode) or about.st_size > _LONGEST:

@@ -1,4 +1,4 @@
-"""The study that a command looks at: where it is, and how it stands."""
+"""The study that a command shows: its place and its state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StudyOptions:
     results: Path = Path("results")
     """Folder of all studies."""
     storage: str | None = None
-    """As given to phiscale search. Default: PHISCALE_STORAGE, else what it last used, if that is in its folder."""
+    """As given to phiscale search. Default: PHISCALE_STORAGE, else its last storage if that is in its folder."""
     storage_file: Path | None = None
     """As given to phiscale search."""
 
@@ -40,10 +40,9 @@ class StudyOptions:
 
     @cached_property
     def storage_name(self) -> str | None:
-        """The storage asked for, else the one that the study last used; None for SQLite in its folder.
-
-        Raises ``StudyError`` where that one is not in its folder: the folder may come from anybody, and what it names
-        is not opened unasked.
+        """The requested storage, else the study's last one; None for SQLite in its folder. Raises ``StudyError`` if the
+        last one is not in its folder: the folder may come from anybody, so what it names is not opened unless the user
+        names it.
         """
         from search.storage import lies_in, redact, storage_url
 
@@ -63,7 +62,7 @@ class StudyOptions:
         return load_study(self.study, self.folder, self.storage_name)
 
     def look(self) -> StudyView:
-        """The study as it stands. Raises ``StudyError`` where there is none."""
+        """The study in its current state. Raises ``StudyError`` where there is none."""
         from report.view import look
 
         return look(self.load(), self.folder)

@@ -1,4 +1,5 @@
-"""Tables of scores that grow while a command runs: read whole, written in one step, so that a kill loses one row."""
+"""Tables of scores that grow while a command runs: read completely, written in one step, so that a kill loses one
+row."""
 
 from __future__ import annotations
 

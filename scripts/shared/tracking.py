@@ -1,8 +1,8 @@
 """Send every trial that ends to TensorBoard, MLflow or Weights & Biases: ``phiscale search --track NAME``.
 
-Optuna's own callbacks for the three are deprecated since its 4.9 and go with its 6 (and its TensorBoard one needs
-TensorFlow), so that these are written with the libraries' public interfaces. Nothing leaves the machine unless asked:
-TensorBoard and MLflow write into the study's folder (MLFLOW_TRACKING_URI names a server), Weights & Biases runs offline
+Optuna's own callbacks for the three are deprecated since 4.9 and will be removed in 6, and its TensorBoard one needs
+TensorFlow. So these use the public interfaces of the libraries. Nothing leaves the machine unless asked: TensorBoard
+and MLflow write into the study's folder (MLFLOW_TRACKING_URI names a server), Weights & Biases runs offline
 (WANDB_MODE=online sends). Trials that ended before the run are not sent again.
 """
 
@@ -30,7 +30,8 @@ _METRICS = ("seconds", "cost_ratio", "peak_memory")
 def tracking(tracker: Tracker, folder: Path, study: str) -> Iterator[Track]:
     """A function that sends one ended trial. Raises ``SettingsError`` where the tracker cannot be opened.
 
-    A tracker that fails later says so once and is left alone: a search does not end because its display does.
+    A tracker that fails later prints that once and is not used any more: a search does not end because its display
+    fails.
     """
     with ExitStack() as stack:
         try:
@@ -54,7 +55,7 @@ def _kept_apart(tracker: str, send: Track) -> Track:
             return
         try:
             send(trial)
-        except Exception as error:  # noqa: BLE001 - whatever a display fails with, the trial is stored
+        except Exception as error:  # noqa: BLE001 - whatever the display raises, the trial is stored
             broken = True
             print(
                 f"{tracker} does not take trials any longer: {one_line(error)}; the search continues", file=sys.stderr
