@@ -88,7 +88,7 @@ def summary(view: StudyView) -> str:
 
 
 def as_json(view: StudyView) -> dict[str, Any]:
-    """A study for machines; the keys are those of ``scripts.report --print json``."""
+    """A study for machines; docs/output.md explains the keys."""
     record = view.record
     return {
         "study": view.name,

@@ -8,16 +8,7 @@ Run: phiscale report --study demo
 --compare puts two studies or more side by side, in one page under --results.
 
 A study that runs, or whose trials failed, has a report too. phiscale search writes it when it ends; confirm and
-check renew it. With --print json the keys are: study, state, trials (finished, pruned, failed, interrupted, running,
-waiting), failures, score, direction, cost_model, cost_ratio (smallest and largest realised over asked, or null),
-answer (constants, for, sure, paper, next: the five lines; empty before a trial has finished),
-recommendation (alpha, beta, gamma, ranges, shares, phi, expected, noise, region_part; null without a finished trial),
-length (images, epoch_images, data: the training that the constants are for; null where the objective states none),
-horizon (images, determined, reason: the length that was asked for; null where none was), drift (depth, width,
-resolution: value, low, high, the change of each share per doubling of the length; or null), hindcast (rungs, longest,
-bias, coverage, rank, least_rank, regret, repeats, networks, holds; or null), rungs (images, optimum, noise, range,
-noise_part of each), best_observed, baselines (rule, constants, score, evaluations, error, ahead, half_width, result),
-confirmation (null without phiscale confirm), notes. Keys may be added; these stay.
+check renew it. docs/output.md explains the keys of --print json. Keys may be added; these stay.
 """
 
 from __future__ import annotations
