@@ -52,6 +52,8 @@ class Trial:
     """One measured trial of one process."""
 
     seconds: float
+    core_seconds: float
+    """Time that all threads of the process had a core, with building the network and scoring."""
     images: int
     """Training images up to the longest rung."""
     accuracy: float
@@ -130,7 +132,7 @@ def _trainer(name: str) -> Callable[[NetworkSpec, TrainSettings, int], Trial]:
         if key not in held:
             held[key] = load_data(train_images=key[0], validation_images=key[1])
             _ = held[key].shades
-        data = held[key]
+        data, started = held[key], time.process_time()
         if name in (ONE, RUNGS, ALL):
             return _phiscale(spec, data, settings, seed)
         if name == TIMM:
@@ -145,7 +147,7 @@ def _trainer(name: str) -> Callable[[NetworkSpec, TrainSettings, int], Trial]:
             }
             loop = loops[name]
             run = reference_loop.train_reference(spec, data, settings, loop, seed=seed)
-        return Trial(run.seconds, run.images, run.accuracy, _peak_memory())
+        return Trial(run.seconds, time.process_time() - started, run.images, run.accuracy, _peak_memory())
 
     return train
 
@@ -153,9 +155,11 @@ def _trainer(name: str) -> Callable[[NetworkSpec, TrainSettings, int], Trial]:
 def _phiscale(spec: NetworkSpec, data: ImageSet, settings: TrainSettings, seed: int) -> Trial:
     from objectives.training.train import train_proxy
 
+    started = time.process_time()
     run = train_proxy(spec, data, settings, seed=seed)
+    used = time.process_time() - started
     images = plan_rungs(settings, len(data.train_labels))[-1].steps * min(settings.batch_size, len(data.train_labels))
-    return Trial(run.seconds, images, run.scores[-1], run.peak_memory)
+    return Trial(run.seconds, used, images, run.scores[-1], run.peak_memory)
 
 
 def _peak_memory() -> int:

@@ -1,7 +1,7 @@
 """What ``benchmarks.bench_search`` compares: phiscale's methods, and what a person would use in their place.
 
 Every competitor measures noisy scores at points of the triangle and answers after certain numbers of trials. All but
-phiscale search two shares, the third being the rest; so none of them ever measures an infeasible point.
+phiscale and ``optuna_boxes`` search two shares, the third being the rest; so they never ask for an infeasible point.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from search.measurements import measurements
 from search.proposals import next_plans, planned
 from search.recommendation import Recommendation, recommend
 from search.settings import SPREAD_FIRST, SearchSettings
-from search.trial import Result, Trial, running_trial, shares_of_constants
+from search.trial import PARAMETERS, Result, Trial, distributions_of, running_trial, shares_of_constants
 
 _BOTORCH_STEPS = 40
 """Lattice on which BoTorch's acquisition function is maximised: finer than phiscale's own of 20."""
+_PLAIN_AIM = Aim("maximize")
+_TOLERANCE = 0.1
+"""Distance of the product from 2 within which a proposal in boxes is trained, and a point is one of NNI's grid."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Noisy:
     generator: np.random.Generator
     shares: list[Array] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    rungs: tuple[int, ...] = ()
+    """Images seen at each rung; empty where training length plays no part."""
+
+    def measure_rungs(self, shares: Sequence[float] | Array) -> tuple[float, ...]:
+        """One noisy score, or one of each rung."""
+        return (self.measure(shares),)
 
     def measure(self, shares: Sequence[float] | Array) -> float:
         """One noisy score."""
@@ -66,33 +75,37 @@ Competitor = Callable[[Noisy, int, Sequence[int]], dict[int, Answer]]
 """Takes the landscape, a seed, and the numbers of trials after which to answer."""
 
 
-def phiscale_method(method: str) -> Competitor:
+def phiscale_method(method: str, aim: Aim = _PLAIN_AIM, *, baselines: str = "all") -> Competitor:
     """A method of phiscale with its baselines, and the recommendation."""
 
     def run(noisy: Noisy, seed: int, counts: Sequence[int]) -> dict[int, Answer]:
         answers = {}
-        for done, seconds in growing_search(noisy, SearchSettings(method=method, trials=max(counts), seed=seed)):
+        settings = SearchSettings(method=method, trials=max(counts), seed=seed, baselines=baselines)
+        for done, seconds in growing_search(noisy, settings, aim):
             if len(done) in counts:
-                found = recommend(measurements(done, FLOPS), FLOPS, Aim("maximize"))
+                found = recommend(measurements(done, FLOPS), FLOPS, aim)
                 answers[len(done)] = Answer(np.array(found.shares.as_tuple()), seconds, found)
         return answers
 
     return run
 
 
-def growing_search(noisy: Noisy, settings: SearchSettings) -> Iterator[tuple[list[Trial], float]]:
+def growing_search(
+    noisy: Noisy, settings: SearchSettings, aim: Aim = _PLAIN_AIM
+) -> Iterator[tuple[list[Trial], float]]:
     """The trials of a search after each one, and the seconds that asking took so far."""
     plans = planned(settings, FLOPS, lambda _: None).plans
     done: list[Trial] = []
     seconds = 0.0
     for number in range(settings.trials or 0):
         started = time.perf_counter()
-        plan = next_plans(History(done, FLOPS, settings, Aim("maximize")), plans, 1)[0]
+        plan = next_plans(History(done, FLOPS, settings, aim), plans, 1)[0]
         seconds += time.perf_counter() - started
         key = repr(plan.constants.as_tuple())
         asked = running_trial(number, plan, FLOPS, fingerprint=key, seeds=(number,))
-        score = noisy.measure(asked.shares.as_tuple())
-        done.append(replace(asked, state="COMPLETE", value=score, result=Result(scores=(score,))))
+        scores = noisy.measure_rungs(asked.shares.as_tuple())
+        result = Result(scores=scores[-1:], rungs=noisy.rungs, rung_scores=(scores,) if noisy.rungs else ())
+        done.append(replace(asked, state="COMPLETE", value=scores[-1], result=result))
         yield done, seconds
 
 
@@ -100,7 +113,7 @@ def nni_grid(noisy: Noisy, seed: int, counts: Sequence[int]) -> dict[int, Answer
     """The grid of NNI's EfficientNet example (step 0.05, product within 0.1 of 2), in random order, best observed."""
     from phiscale.triangle import paper_grid
 
-    points = paper_grid(0.05, 0.1, FLOPS)
+    points = paper_grid(0.05, _TOLERANCE, FLOPS)
     order = np.random.default_rng(seed).permutation(len(points))[: max(counts)]
     answers = {}
     for count, index in enumerate(order, 1):
@@ -132,6 +145,40 @@ def optuna_triangle(sampler: str) -> Competitor:
             study.optimize(objective, n_trials=count - before)
             seconds, before = seconds + time.perf_counter() - started, count
             answers[count] = Answer(noisy.best(), seconds)
+        return answers
+
+    return run
+
+
+def optuna_boxes(sampler: str) -> Competitor:
+    """Plain Optuna on alpha, beta and gamma in boxes with the constraint that the product is near 2, best observed.
+
+    A proposal outside is never trained and costs nothing. TPE is told that it was pruned, and how far outside it is.
+    GPSampler ignores pruned trials: it is told the lowest score so far once there is one.
+    """
+
+    def run(noisy: Noisy, seed: int, counts: Sequence[int]) -> dict[int, Answer]:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        made = {"tpe": optuna.samplers.TPESampler, "gp": optuna.samplers.GPSampler}[sampler](seed=seed)
+        study = optuna.create_study(direction="maximize", sampler=made)
+        answers, seconds = {}, 0.0
+        while len(noisy.scores) < max(counts):
+            started = time.perf_counter()
+            trial = study.ask(dict(distributions_of(FLOPS)))
+            seconds += time.perf_counter() - started
+            constants = ScalingConstants(*(trial.params[name] for name in PARAMETERS))
+            outside = abs(constants.product(FLOPS) - FLOPS.target) - _TOLERANCE
+            trial.set_constraint("product", outside)
+            if outside <= 0:
+                study.tell(trial, noisy.measure(shares_of_constants(constants, FLOPS).as_tuple()))
+                if len(noisy.scores) in counts:
+                    answers[len(noisy.scores)] = Answer(noisy.best(), seconds)
+            elif sampler == "gp" and noisy.scores:
+                study.tell(trial, min(noisy.scores))
+            else:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         return answers
 
     return run
