@@ -29,6 +29,14 @@ BUDGETS = ("nominal", "matched")
 _TOP_PHI = 7.0
 """The phi at which dropout reaches its top rate: B7 of the paper."""
 _LARGEST_FAMILY = 1000
+_FAR = 0.1
+"""Relative distance of a counted cost from the one asked for that a table marks."""
+
+
+_FAR_NOTE = (
+    f"\n* costs more than {_FAR:.0%} more or less than asked, since the formula and rounding hold no cost;\n"
+    f"  --budget matched stays within {MATCH_TOLERANCE:.0%}"
+)
 
 
 @dataclass(frozen=True)
@@ -189,7 +197,8 @@ def length_column(record: SearchRecord | None) -> dict[str, int | None]:
 def format_family(members: Sequence[FamilyMember], style: str, record: SearchRecord | None = None) -> str:
     """The family as ``table`` (for people), ``json`` or ``csv`` (every column of ``family_rows``).
 
-    ``record`` is where the constants come from: the first line of a table says for which training they are.
+    ``record`` is where the constants come from: the first line of a table says for which training they are. A table
+    marks members whose counted cost is far from the one asked for, and says below what holds the cost.
     """
     rows = family_rows(members, record)
     if style == "json":
@@ -199,7 +208,7 @@ def format_family(members: Sequence[FamilyMember], style: str, record: SearchRec
     if style != "table":
         raise SettingsError(f"expected a format of table, json or csv, got {style!r}")
     head = ["", "depth", "width", "resolution", "pixels", "blocks", "dropout"]
-    cells = [[*head, *(metric.label for metric in COUNTED.values()), "growth", "asked"]]
+    cells = [[*head, *(metric.label for metric in COUNTED.values()), "growth", "asked", "off"]]
     for member, row in zip(members, rows, strict=True):
         cells.append(
             [
@@ -211,9 +220,19 @@ def format_family(members: Sequence[FamilyMember], style: str, record: SearchRec
                 *(short_number(row[name]) for name in COUNTED),
                 f"{row['growth']:.3f}",
                 "-" if row["target_growth"] is None else f"{row['target_growth']:.3f}",
+                _off(member),
             ]
         )
-    return with_heading(align_columns(cells), record)
+    far = any(row[-1].endswith("*") for row in cells)
+    return with_heading(align_columns(cells) + (_FAR_NOTE if far else ""), record)
+
+
+def _off(member: FamilyMember) -> str:
+    """How far the counted cost is from the one asked for, with a mark where that is far."""
+    if member.target_growth is None:
+        return "-"
+    off = member.growth / member.target_growth - 1
+    return f"{round(off, 2) + 0.0:+.0%}{'*' if abs(off) > _FAR else ''}"
 
 
 def with_heading(table: str, record: SearchRecord | None) -> str:

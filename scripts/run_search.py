@@ -199,7 +199,8 @@ def report(study: Study, options: SearchOptions) -> None:
     print(f"\n{summary(view)}")
     if record.network:
         members = generate_family(record.network, record.constants, FAMILY_PHIS, cost_model=record.cost_model)
-        print(f"\nfamily of {record.network.name} by the formula (more: phiscale family --help)")
+        equal = f"phiscale family {options.results / options.study} --budget matched"
+        print(f"\nfamily of {record.network.name} by the formula (at equal cost: {equal})")
         print(format_family(members, "table", record))
     family = ", family.json" if record.network else ""
     print(f"\nwritten: {options.folder / 'constants.json'}{family}, trials.csv{pictures}")

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phiscale import (
+    BASELINES,
     EFFICIENTNET_B0,
     EFFICIENTNET_TABLE,
     FLOPS,
@@ -274,15 +275,28 @@ def test_csv_holds_every_column() -> None:
 
 
 def test_table_is_aligned_and_readable() -> None:
-    lines = format_family(FAMILY, "table").splitlines()
+    *lines, _, _ = format_family(FAMILY, "table").splitlines()
     words = [" ".join(line.split()) for line in lines]
-    assert words[0] == "depth width resolution pixels blocks dropout MACs parameters activations growth asked"
-    assert words[1] == "phi=0 1.000 1.000 1.000 224 16 0.20 385.8 M 5.289 M 6.748 M 1.000 1.000"
+    assert words[0] == "depth width resolution pixels blocks dropout MACs parameters activations growth asked off"
+    assert words[1] == "phi=0 1.000 1.000 1.000 224 16 0.20 385.8 M 5.289 M 6.748 M 1.000 1.000 +0%"
     assert len(set(map(len, lines))) == 1
 
 
 def test_the_table_of_the_published_family_has_no_number_where_none_was_asked() -> None:
-    assert format_family(published_family(), "table").splitlines()[-1].endswith("  -")
+    assert format_family(published_family(), "table").splitlines()[-3].split()[-2:] == ["-", "-"]
+
+
+def test_a_table_marks_members_that_cost_something_else_and_says_what_holds_the_cost() -> None:
+    lines = format_family(generate_family(EFFICIENTNET_B0, PAPER, [0, 1, 4, 6]), "table").splitlines()
+    # 2.573 for 2, 16.380 for 16, 52.082 for 64
+    assert [line.split()[-1] for line in lines[1:5]] == ["+0%", "+29%*", "+2%", "-19%*"]
+    assert lines[5].startswith("* costs more than 10% more or less than asked")
+    assert lines[6] == "  --budget matched stays within 2%"
+    matched = format_family(generate_family(EFFICIENTNET_B0, PAPER, [0, 1, 6], budget="matched"), "table")
+    assert "*" not in matched
+    for base in BASELINES.values():
+        table = format_family(generate_family(base, PAPER, [-1.5, 0, 7.5]), "table")
+        assert max(map(len, table.splitlines())) < 120
 
 
 def test_empty_families_can_be_printed() -> None:
