@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -101,6 +102,19 @@ def test_a_library_that_is_not_there_is_named(monkeypatch):
     with pytest.raises(SettingsError, match="expected timm for --factory timm:"):
         library_networks("timm:resnet18")
     assert library_networks("mynet:build") is None
+
+
+def test_a_torchvision_of_another_torch_is_said_with_what_to_do(monkeypatch):
+    def fail(_name):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    with pytest.raises(SettingsError) as caught:
+        library_networks("timm:resnet18")
+    assert str(caught.value) == (
+        "cannot import timm of --factory: RuntimeError: operator torchvision::nms does not exist; "
+        "install the torchvision that was built for this torch"
+    )
 
 
 @pytest.mark.parametrize("name", [f"timm:{model}" for model in TIMM])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from phiscale.errors import SettingsError
+from phiscale.errors import SettingsError, one_line
 from phiscale.rounding import ROUNDINGS
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class Library(ABC):
         except ModuleNotFoundError:
             raise SettingsError(f"expected {self.name} for --factory {self.name}:..., got none: install it") from None
         except Exception as error:  # noqa: BLE001 - a library that was made for another torch may raise anything
-            raise SettingsError(f"cannot import {module} of --factory: {type(error).__name__}: {error}") from None
+            advice = "; install the torchvision that was built for this torch" if "torchvision" in str(error) else ""
+            raise SettingsError(f"cannot import {module} of --factory: {one_line(error)}{advice}") from None
 
     def refuse(self, model: str, reason: str) -> NoReturn:
         """Say why the model cannot be scaled."""
