@@ -265,6 +265,17 @@ def test_too_few_networks_at_the_cost_are_said_before_training(tmp_path: Path, t
     assert trainings.calls == []
 
 
+def test_networks_of_a_factory_are_checked_too(tmp_path: Path) -> None:
+    own = ObjectiveSettings(factory="tests.factories_for_tests:plain", resolution=12, cache=tmp_path / "cache")
+    train = dataclasses.replace(TRAIN, images_seen=80, rungs=2, train_images=40)
+    check(CheckOptions(study="c", results=tmp_path, measure=own, train=train, points=10, seeds=2, rates=False))
+    trained = rows(tmp_path)
+    networks = {row["fingerprint"] for row in trained}
+    assert len(networks) >= 6
+    assert len(trained) == 2 * 2 * len(networks)  # two seeds at two rungs
+    assert answer(tmp_path)["conclusion"]
+
+
 # as a person runs it
 
 
