@@ -69,7 +69,8 @@ def _after_confirmation(record: SearchRecord, results: str | None) -> Step:
         if lead.rule in PUBLISHED_RULES:
             return Step(f"use {lead.name} instead", _family(record, results, f"--rule {lead.rule}"))
         return Step(f"use those of {lead.name} instead", _family(record, results, _folder(lead.rule, results)))
-    if confirmation(record).get("phis") != list(parse_phis(CONFIRM_PHIS)):
+    sizes = confirmation(record).get("phis")
+    if isinstance(sizes, list) and len(sizes) < len(parse_phis(CONFIRM_PHIS)):
         return Step("confirm at more sizes", _confirm(record, results), _confirm_seconds(record, CONFIRM_SEEDS))
     done = _count(confirmation(record).get("seeds"), CONFIRM_SEEDS)
     return Step(

@@ -119,7 +119,8 @@ def _draw_scores(figure: Figure, axes: Axes, view: StudyView, limits: Limits) ->
     if prediction is not None:
         x, y = plane(prediction.shares).T
         if prediction.shares.all(axis=1).any():
-            axes.tricontourf(x, y, prediction.mean, levels=edges, cmap=cmap, norm=norm, extend="both", zorder=1)
+            bands = axes.tricontourf(x, y, prediction.mean, levels=edges, cmap=cmap, norm=norm, extend="both", zorder=1)
+            bands.set(edgecolor="face", linewidth=0.6)  # or the page shows through between them
         else:  # an axis does not enter the cost: the triangle is one of its sides
             axes.scatter(x, y, c=prediction.mean, s=90, marker="s", zorder=1, cmap=cmap, norm=norm)
     rows = series.networks(view)

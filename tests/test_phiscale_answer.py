@@ -9,7 +9,8 @@ import pytest
 
 from phiscale import FLOPS, PROXY_BASE, Estimate, Horizon, Length, Observed, SearchRecord, Shares, constants_from_shares
 from phiscale.answer import answer, as_text, ranges
-from phiscale.next_step import next_step
+from phiscale.family import parse_phis
+from phiscale.next_step import CONFIRM_PHIS, next_step
 from phiscale.published import PUBLISHED_RULES
 from phiscale.text import duration
 
@@ -48,7 +49,7 @@ def lines(record: SearchRecord = RECORD, **details: Any) -> dict[str, str]:
 
 def confirmed(result: str, difference: float, **more: Any) -> dict[str, Any]:
     row = {"rival": "paper", "phi": None, "difference": difference, "half_width": 0.01, "level": 0.95, "result": result}
-    plain = {"verdict": "compared", "seeds": 3, "phis": [1, 1.3, 1.7, 2, 2.3, 2.7, 3], "comparisons": [row], **more}
+    plain = {"verdict": "compared", "seeds": 3, "phis": list(parse_phis(CONFIRM_PHIS)), "comparisons": [row], **more}
     return {"confirmation": plain}
 
 
@@ -70,7 +71,7 @@ def test_the_five_lines() -> None:
             "Better than the paper's constants, as the search estimates. "
             "Accuracy +0.0200 ± 0.0100 (90 % interval for all rules together), not confirmed"
         ),
-        "next": "Confirm: phiscale confirm --study mine, about 35 minutes",
+        "next": "Confirm: phiscale confirm --study mine, about 41 minutes",
     }
     shown = as_text(answer(RECORD))
     assert [text.index(line.text) for text, line in zip(shown, answer(RECORD), strict=True)] == [19] * 5
@@ -106,7 +107,9 @@ def test_a_confirmation_replaces_what_the_search_says() -> None:
         )
         assert said["next"].startswith(step)
         assert "estimate" not in " ".join(said.values())
-    assert "--seeds 6, about 35 minutes" in said["next"]
+    assert "--seeds 6, about 61 minutes" in said["next"]
+    few = lines(**confirmed("not distinguishable", 0.002, phis=[1, 2]))
+    assert few["next"] == "Confirm at more sizes: phiscale confirm --study mine, about 41 minutes"
     said = lines(**confirmed("ahead", 0.02))  # at another length: no score to expect was measured
     assert "0.81" not in " ".join(said.values())
 
