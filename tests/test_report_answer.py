@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import optuna
@@ -154,6 +155,9 @@ def test_the_keys_for_machines_are_pinned(made) -> None:
     assert list(plain["recommendation"]) == keys
     keys = ["rule", "ahead", "half_width", "result", "level", "confirmed", "constants", "score", "evaluations", "error"]
     assert list(plain["baselines"][0]) == keys
+    page = (Path(__file__).parent.parent / "docs" / "output.md").read_text(encoding="utf-8")
+    explained = page.split("## The report for programs")[1].split("\n## ")[0]
+    assert {*plain, *plain["answer"], *plain["recommendation"], *keys} <= {*re.findall(r"`(\w+)`", explained)}
 
 
 def test_length_and_drift_for_machines(made, beyond) -> None:
