@@ -203,7 +203,7 @@ def _figure(rows: Sequence[Row], prices: Sequence[Row]) -> Figure:
                 axes.plot([], [], "o-", color=colour, label=f"to {tolerance:.0%} of the range")
             axes.set_yticks(range(len(bars)), [f"{WAYS[way].words}; {length:,}" for way, length in bars], fontsize=7)
             axes.set_xscale("log")
-            axes.set_xlabel("core-seconds: median and quartiles; no dot: half of the runs never stay there")
+            axes.set_xlabel("core-seconds, median and quartiles (no dot: reached by less than half)", fontsize=8)
             axes.set_title(f"{name}, judged at {far:,} images seen", fontsize=9)
             axes.legend(fontsize=7)
     return figure
