@@ -35,6 +35,7 @@ from PIL import Image
 import phiscale
 from phiscale.cli import main as phiscale_main
 from phiscale.commands import SCRIPTS
+from phiscale.commands import SCRIPTS
 from scripts.shared import console
 from tests.interop import require
 from tests.markdown_blocks import code_blocks, inline_code
@@ -49,9 +50,9 @@ _SMALL_TRAINING += ("--train.validation-images", "16")
 _SMALL_SEARCH = ("--trials", "2", "--baselines", "none", "--quiet", "--workers", "1")
 SMALL = {
     "run_search": (*_SMALL_SEARCH, "--cache", "cache", *_SMALL_TRAINING),
-    "confirm": ("--phis", "1", "--seeds", "1", "--images", "16", "--epochs", "2"),
+    "confirm": ("--phis", "1", "--seeds", "1", "--images", "16", "--epochs", "2", "--rivals", "paper"),
     "calibrate_cost": ("--metric", "macs"),  # counted: times of a busy machine may fit nothing
-    "check_proxy": ("--points", "6", "--seeds", "2", *_SMALL_TRAINING),
+    "check_proxy": ("--points", "6", "--seeds", "2", "--no-rates", *_SMALL_TRAINING),
     "export_onnx": ("--phi", "1", "--budget", "nominal"),
     "report": (),
 }

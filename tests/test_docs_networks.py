@@ -31,8 +31,9 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}[^\n]*\n(.*?)```", PAGE, re.DOTALL)
+def blocks(language: str, title: str = "") -> list[str]:
+    """Blocks of a language; with a title those of this file."""
+    return re.findall(rf"```{language}[^\n]*{re.escape(title)}[^\n]*\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_its_spec_is_a_network_that_can_be_matched():
@@ -70,14 +71,14 @@ def test_its_table_of_exports_says_what_is_exported_and_why_not():
 
 def test_its_factory_is_matched():
     names: dict[str, object] = {}
-    exec(blocks("python")[0], names)  # noqa: S102  the code of the page is what is tested
+    exec(blocks("python", "mynet.py")[0], names)  # noqa: S102  the code of the page is what is tested
     made = Factory(name="mynet:build", build=names["build"], resolution=64, classes=10)
     network = match_factory(made, PUBLISHED_RULES["paper"].constants, phi=2, cost_model=FLOPS)
     assert network.growth(FLOPS) == pytest.approx(4, rel=0.02)
 
 
 def test_its_vit_is_searched(tmp_path):
-    (tmp_path / "myvit.py").write_text(blocks("python")[1])
+    (tmp_path / "myvit.py").write_text(blocks("python", "myvit.py")[0])
     words = ["-m", "scripts.run_search", "--study", "v", "--factory", "myvit:build", "--resolution", "32", "--phi", "1"]
     words += ["--method", "random", "--trials", "4", "--baselines", "none", "--train.rungs", "1", "--quiet"]
     words += ["--train.images-seen", "64", "--train.train-images", "64", "--train.validation-images", "16"]
@@ -94,6 +95,8 @@ def test_its_vit_is_searched(tmp_path):
 
 
 def test_its_family_command_runs(capsys):
-    words = re.search(r"python -m phiscale (family --rule .*)", PAGE).group(1).split()
-    assert main(words) == 0
-    assert "phi=3" in capsys.readouterr().out
+    found = re.findall(r"^    phiscale (family --rule .*)", PAGE, re.MULTILINE)
+    assert found
+    for line in found:
+        assert main(line.split()) == 0
+        assert "phi=3" in capsys.readouterr().out
