@@ -35,7 +35,6 @@ from PIL import Image
 import phiscale
 from phiscale.cli import main as phiscale_main
 from phiscale.commands import SCRIPTS
-from phiscale.commands import SCRIPTS
 from scripts.shared import console
 from tests.interop import require
 from tests.markdown_blocks import code_blocks, inline_code

@@ -61,7 +61,8 @@ class Factory:
 
     @classmethod
     def fit(cls, name: str, build: Build, most: int, multiple: int = 1) -> Factory:
-        """The factory whose baseline has the largest usual side up to ``most`` pixels, or the next, that works.
+        """The factory whose baseline has the largest usual side of at most ``most`` pixels that works, else the next
+        larger one.
 
         Sides are multiples of ``multiple``.
         """
