@@ -1,6 +1,6 @@
 """The answer of a study in five lines: the constants, what they are for, how sure, against the paper, what next.
 
-Terminal, report and dashboard begin with them. All comes from the record, so that it can be said wherever one is.
+Terminal, report and dashboard begin with them. Everything comes from the record, so a record is enough to print them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from phiscale.triangle import constants_from_shares
 
 LETTERS = ("alpha", "beta", "gamma")
 _FAIRLY = 0.25
-"""Part of all constants that could be the best up to which the place is called fairly sure."""
+"""Up to this part of all constants that could be the best, the answer is called fairly sure."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Line:
 
     @property
     def parts(self) -> tuple[str, str, str]:
-        """What stands in the headline before the command, the command, and what stands after it."""
+        """The headline before the command, the command, and the rest of the headline."""
         return self.headline.partition(self.command) if self.command else (self.headline, "", "")
 
 
 def answer(record: SearchRecord, results: str | None = None) -> list[Line]:
-    """The five lines. ``results`` is the folder of all studies, where that is not ``results``."""
+    """The five lines. ``results`` is the folder of all studies, if that is not ``results``."""
     step = next_step(record, results)
     return [
         Line("constants", "Constants", *_constants(record)),
@@ -104,7 +104,7 @@ def _growth(record: SearchRecord) -> float | None:
 
 
 def _example(record: SearchRecord) -> str:
-    """The network of these constants at the searched cost, next to the baseline; nothing where there is none."""
+    """The network of these constants at the searched cost, next to the baseline; empty if there is none."""
     base, network = record.network, example_network(record)
     if base is None or network is None:
         return _factory_example(record)
@@ -115,7 +115,7 @@ def _example(record: SearchRecord) -> str:
 
 
 def _factory_example(record: SearchRecord) -> str:
-    """The sizes with which a person's own factory makes it, as the search counted them; nothing without."""
+    """The sizes with which a user's own factory makes it, as the search counted them; empty without a factory."""
     with contextlib.suppress(PhiscaleError):
         (row,) = multiplier_family(record, [record.phi], budget="matched")
         sizes = f"{row['depth']:.2f} times the depth, {row['width']:.2f} times the width"
@@ -124,7 +124,7 @@ def _factory_example(record: SearchRecord) -> str:
 
 
 def example_network(record: SearchRecord) -> ScaledNetwork | None:
-    """The network of these constants at the searched cost; None where it is not described, or none is near enough."""
+    """The network of these constants at the searched cost; None if it has no spec, or if none is near enough."""
     base = record.network
     if base is None:
         return None
@@ -168,7 +168,7 @@ def _confirmed(record: SearchRecord) -> str | None:
 
 
 def _expected(record: SearchRecord, source: str) -> str:
-    """The expected score; ``source`` says whether it was measured. Nothing where a confirmation measured none."""
+    """The expected score; ``source`` says whether it was measured. Empty if a confirmation measured none."""
     if record.expected is None or (confirmation(record) and not is_confirmed(record)):
         return ""
     of, e = partial(score_text, spread=record_spread(record)), record.expected

@@ -1,4 +1,4 @@
-"""The family of a person's own factory, read from a record: what to call it with, and that call as Python.
+"""The family of a user's own factory, read from a record: its arguments, and the call as Python.
 
 phiscale cannot build such networks, so that their cost is counted by the search itself
 (``objectives/networks/factory.py``), at the sizes that the record keeps.

@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds the old text or the new one, never half of it; and reading JSON strictly."""
+"""Writing files so that a reader finds the old text or the new one, never a part; and reading JSON strictly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write ``content`` in one step; folders are made. Raises ``FileError`` with the reason."""
-    import tempfile  # pulls in shutil and its archive modules: 10 ms that a reader of records need not wait for
+    import tempfile  # imports shutil and its archive modules, which takes 10 ms: a reader of records does not need them
 
     path = Path(path)
     try:
@@ -54,7 +54,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what a process left that was killed while it wrote the same file, a minute ago or more."""
+    """Remove the remains of a process that was killed while it wrote the same file, a minute ago or more."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _ABANDONED_AFTER:

@@ -37,12 +37,12 @@ class Lead:
 
     @property
     def name(self) -> str:
-        """The rule for people."""
+        """Name of the rule for display."""
         return MEASURED_RULES.get(self.rule, self.rule)
 
     @property
     def verdict(self) -> str:
-        """Which is better, in words."""
+        """The verdict in words."""
         if self.ahead is None:
             return f"no estimate of a difference from {self.name}"
         if self.result == "unknown":
@@ -96,7 +96,7 @@ def leads(record: SearchRecord) -> list[RuleLead]:
 def against_paper(record: SearchRecord) -> Lead | None:
     """The lead over the paper's constants; where they were not compared, over the rival that is closest, or ahead.
 
-    What a confirmation measured goes before what the search estimates. None where no rival was measured.
+    A confirmed lead is preferred to the search's estimate. None if no rival was measured.
     """
     rivals: Sequence[Lead] = _confirmed(record) or leads(record)
     paper = next((lead for lead in rivals if lead.rule == "paper"), None)
@@ -111,7 +111,7 @@ def _confirmed(record: SearchRecord) -> list[Lead]:
 
 
 def _lead(rule: str, row: Mapping[str, Any], *, level: float = 0.9, confirmed: bool = False) -> Lead:
-    """The lead of a row of JSON; unknown where it has another shape. A confirmation of few pairs has no interval."""
+    """The lead of a row of JSON; unknown if it has another shape. A confirmation of few pairs has no interval."""
     ahead, half, result = number(row.get("difference")), number(row.get("half_width")), row.get("result")
     if ahead is None or (half is None and not confirmed) or result not in _RESULTS:
         ahead, half, result = None, None, "unknown"

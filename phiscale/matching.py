@@ -41,7 +41,7 @@ class Scalable(Protocol[Depth, Made]):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
 
     @property
     def resolution(self) -> int:
@@ -70,7 +70,7 @@ class Scalable(Protocol[Depth, Made]):
         """Whole layers around a multiplier."""
 
     def realised_depth(self, depth: Depth) -> float:
-        """The multiplier that whole layers are."""
+        """The multiplier that whole layers amount to."""
 
     def pixels(self, multiplier: float) -> int:
         """Whole pixels at a multiplier."""
@@ -82,8 +82,8 @@ class Scalable(Protocol[Depth, Made]):
         """The network of these sizes; ``width`` is a multiplier."""
 
     def log_growth(self, network: Made) -> float:
-        """Natural log of its cost over the baseline's; minus infinity for one that is too small to be built, NaN for
-        one that cannot be built otherwise."""
+        """Natural log of its cost over the baseline's; minus infinity if it is too small to be built, NaN if it cannot
+        be built for another reason."""
 
 
 def match_budget(
@@ -221,7 +221,7 @@ def _walk(
         return scalable.log_growth(scalable.make(scalable.depth(point.depth), point.width, pixels))
 
     missing = goal - growth(0.0)
-    low, high = 0.0, (1.25 if missing > 0 else 2.5) * missing / slope  # what lies far beyond the goal is slow to count
+    low, high = 0.0, (1.25 if missing > 0 else 2.5) * missing / slope  # networks far beyond the goal take long to count
     while missing > 0 and growth(low) < growth(high) < goal:
         low, high = high, 2 * high
     for _ in range(scalable.halvings):

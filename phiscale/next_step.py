@@ -1,4 +1,4 @@
-"""What to do next with a record, and about how long it takes by the times that its search measured."""
+"""What to do next with a record, and about how long that takes, from the times that its search measured."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from phiscale.training_length import longest_rung, number
 CONFIRM_PHIS = "1,1.2,1.4,1.6,1.8,2,2.2,2.4,2.5,2.7,2.8,3"
 """Sizes at which ``phiscale confirm`` compares by default."""
 CONFIRM_SEEDS = 2
-"""Trainings of every network there by default."""
+"""Trainings of every network in a confirmation by default."""
 UNSURE = 0.5
-"""Part of all constants that could be the best beyond which more trials are worth more than a confirmation."""
+"""If more than this part of all constants could be the best, more trials are worth more than a confirmation."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _confirm_seconds(record: SearchRecord, seeds: float) -> float | None:
 
 
 def _can_be_confirmed(record: SearchRecord) -> bool:
-    """Whether the study trained proxies: other objectives have no images that the search never saw."""
+    """Whether the study trained proxies: only these have images that the search never saw."""
     train: Any = record.budget.get("train")
     return isinstance(train, Mapping) and bool(train) and isinstance(record.budget.get("budget"), str)
 

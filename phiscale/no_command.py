@@ -1,4 +1,4 @@
-"""A word for those who run a module that is no command: without it Python would do nothing, in silence."""
+"""A message for those who run a module that is not a command: Python would silently do nothing."""
 
 from __future__ import annotations
 

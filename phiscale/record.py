@@ -24,7 +24,7 @@ FORMAT = "phiscale-search-record"
 VERSION = 2
 """Version 1 had no ``length`` and no ``horizon``; it is read with the length that its ``budget.train`` tells."""
 _DEEPEST = 50
-"""Levels of objects and lists in the free parts of a record; more would exhaust the stack of a reader."""
+"""Most levels of objects and lists in the free parts of a record; more could exhaust the stack of a reader."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class SearchRecord:
     device: str = "unknown"
     """What the trials ran on."""
     details: dict[str, Any] = field(default_factory=dict)
-    """Anything else worth keeping: models, calibration, confirmation."""
+    """Further results: models, calibration, confirmation."""
 
     def __post_init__(self) -> None:
         for name in ("study", "created", "score_name", "device"):

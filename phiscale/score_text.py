@@ -34,7 +34,7 @@ def score_text(value: float, spread: float | None = None, sign: str = "") -> str
 
 
 def record_spread(record: SearchRecord) -> float | None:
-    """A typical difference between two scores of a record: the noise, else a part of how far the rules lie apart."""
+    """A typical difference between two scores of a record: the noise, else a tenth of the range of the rules."""
     if record.noise:
         return record.noise
     scores = [record.best_observed.score, *(row.score for row in record.baselines)]

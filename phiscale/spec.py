@@ -1,4 +1,4 @@
-"""The description of a network: what its cost is counted from and what its module is built from."""
+"""The description of a network. Its cost is counted from it, and its module is built from it."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class NetworkSpec:
     """
 
     name: str
-    """What tables and records call it."""
+    """Its name in tables and records."""
     resolution: int
     """Side of the square input, in pixels."""
     resolution_multiple: int = 1

@@ -1,4 +1,4 @@
-"""Text that can be shown: on one line, without what a terminal would obey or could not show, and not too long."""
+"""Text that can be shown: on one line, without control characters, and not too long."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def printable(text: str, *, longest: int | None = None) -> str:
-    """The text on one line, with escapes for control characters and for bytes of a name that are no letters.
+    """The text on one line, with escapes for control characters and for bytes of a name that are not text.
 
     Of more than ``longest`` letters the middle is left out.
     """
@@ -19,7 +19,7 @@ def printable(text: str, *, longest: int | None = None) -> str:
 
 
 def joined(lines: Iterable[str], *, longest: int | None = None) -> str:
-    """The lines, each printable, as one text: a line break within one is no line break of the text."""
+    """The lines, each printable, as one text; line breaks inside a line are escaped."""
     return "\n".join(printable(line, longest=longest) for line in lines)
 
 

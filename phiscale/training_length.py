@@ -1,6 +1,6 @@
 """What a record says about training length, in words: for which training its constants are, and how they move with it.
 
-``SearchRecord.details`` is free JSON: what is not there, or has another shape, is left out and never an error.
+``SearchRecord.details`` is free JSON: missing parts, or parts of another shape, are left out and never an error.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from phiscale.score_text import record_spread, score_text
 from phiscale.triangle import Shares
 
 FARTHEST = 4
-"""Times the longest rung beyond which a search claims nothing: the noise of a line there is 1.6 times that of one score
-(a line through four rungs of equal noise, each twice as long as the one before)."""
+"""A search claims nothing beyond this many times the longest rung, where the noise of a line is 1.6 times that of one
+score (a line through four rungs of equal noise, each twice as long as the one before)."""
 AXES = ("depth", "width", "resolution")
 UNSTATED = "training length: not stated by the objective"
 

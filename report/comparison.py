@@ -1,4 +1,4 @@
-"""What several studies say side by side, and what differs between their settings."""
+"""The answers of several studies next to each other, and the differences between their settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _differences(views: Sequence[StudyView]) -> str:
 
 
 def _settings(view: StudyView) -> dict[str, Any]:
-    """What decides whether scores can be compared, the most telling first."""
+    """Settings that decide whether scores can be compared, the most important first."""
     network, data, train = (view.settings.get(name) or {} for name in ("network", "data", "train"))
     known = {"baseline": _some(network, ("name", "resolution")), "data": _some(data, ("name", "epoch_images"))}
     lengths = ("images_seen", "epochs")  # which follow from the length

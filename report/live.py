@@ -1,7 +1,7 @@
 """The report of a study while it runs: the same page, drawn again when its study has changed, as a WSGI application.
 
-A page is drawn when somebody looks at it, not by the search: so a search pays nothing, and a study of any age, on any
-storage, from any machine, can be looked at. Nothing is written to the study.
+A page is drawn when somebody requests it, not by the search. So a search pays nothing, and a study of any age, storage
+and machine can be viewed. Nothing is written to the study.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from optuna import Study
 
 _PAUSE = 1.5
-"""Seconds between two looks at a study."""
+"""Seconds between two checks of a study."""
 _SHARE = 5
-"""Times as long as a page took to draw that no other is drawn: a search beside it keeps the machine."""
+"""The next page is drawn after this many times the time of the last drawing, so that a search keeps the machine."""
 REPORTS = "/report/"
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -51,14 +51,14 @@ class LiveReports:
     """Serves ``/report/NAME``; every other address is ``beyond``'s, Optuna's own dashboard."""
 
     studies: Callable[[], Sequence[Study]]
-    """The studies that are shown, as they are at this moment. May raise ``PhiscaleError`` or ``OSError``."""
+    """The studies to show, in their current state. May raise ``PhiscaleError`` or ``OSError``."""
     results: Path
     """Folder of all studies."""
     beyond: Application
     guard: Callable[[], AbstractContextManager[None]]
     """Within it errors of the storage become ``PhiscaleError``."""
     failed: Callable[[str], None]
-    """Told why a page could not be drawn."""
+    """Called with the reason why a page could not be drawn."""
     shown: dict[str, _Shown] = field(default_factory=dict)
 
     def __call__(self, environment: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -114,7 +114,7 @@ class LiveReports:
 
 
 def _state(study: Study, folder: Path) -> object:
-    """What changes with the page of a study."""
+    """A value that changes with the page of a study."""
     counts = Counter(trial.state.name for trial in study.get_trials(deepcopy=False))
     files = [path.stat().st_mtime_ns for path in (folder / RECORD, folder / "config.json") if path.is_file()]
     return sorted(counts.items()), study.user_attrs.get(STOPPED), is_driven(study), files

@@ -126,7 +126,7 @@ def dashboard(options: DashboardOptions) -> None:
 
 
 def _say_once() -> Callable[[str], None]:
-    """Says an error, but not the same again and again."""
+    """Prints an error, but not the same one repeatedly."""
     said: list[str] = []
 
     def say(error: str) -> None:

@@ -156,6 +156,7 @@ def test_the_keys_for_machines_are_pinned(made) -> None:
     keys = ["rule", "ahead", "half_width", "result", "level", "confirmed", "constants", "score", "evaluations", "error"]
     assert list(plain["baselines"][0]) == keys
     page = (Path(__file__).parent.parent / "docs" / "output.md").read_text(encoding="utf-8")
+    assert all(f"\n| {line.label} | " in page for line in five_lines(look(*made)))
     explained = page.split("## The report for programs")[1].split("\n## ")[0]
     assert {*plain, *plain["answer"], *plain["recommendation"], *keys} <= {*re.findall(r"`(\w+)`", explained)}
 

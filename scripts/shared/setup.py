@@ -56,7 +56,7 @@ class ObjectiveSettings:
     resolution: int | None = None
     """Resolution of the baseline in pixels. Default: its own."""
     resolution_multiple: int | None = None
-    """Pixels of which every resolution is a multiple, such as 32; in families and exports too."""
+    """Every resolution is a multiple of so many pixels, such as 32, also in families and exports."""
     phi: float = 2.0
     """Networks are compared at 2**phi times the baseline's cost. At 1, small networks differ by less than the noise."""
     cost: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(COST_MODELS)}}}")] = "macs"
