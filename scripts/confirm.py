@@ -314,7 +314,7 @@ def _keep(confirmation: dict[str, Any], confirmed: SearchRecord, path: Path) -> 
         ours, theirs = (
             ", ".join(f"{value:.4f}" for value in each.constants.as_tuple()) for each in (confirmed, record)
         )
-        other = f"recommends {theirs} by now, not the {ours}" if theirs != ours else "now has other settings than those"
+        other = f"now recommends {theirs}, not the {ours}" if theirs != ours else "now has other settings than those"
         raise StudyError(f"the search {record.study!r} {other} compared here; run the same again to confirm that")
     with_confirmation(record, confirmation).save(path)
 

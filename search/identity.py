@@ -101,4 +101,4 @@ def _plain(value: Any) -> Plain:
 
 
 def _unlike_any(value: Any) -> str:
-    return f"a {type(value).__qualname__} that cannot be told from others ({uuid.uuid4().hex[:8]})"
+    return f"a {type(value).__qualname__} that cannot be distinguished from others ({uuid.uuid4().hex[:8]})"

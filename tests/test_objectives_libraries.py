@@ -86,7 +86,7 @@ def test_a_model_is_matched_and_its_export_has_the_parameters_that_were_counted(
     [
         ("timm:resnt18", r"expected a model of timm, got 'resnt18'; near are resnet18"),
         ("timm:swin_tiny_patch4_window7_224", r"cannot scale timm:swin_.* known here, only those of convnext, deit"),
-        ("timm:efficientnet_b0_gn", "its argument norm_layer is no plain value"),
+        ("timm:efficientnet_b0_gn", "its argument norm_layer is not a plain value"),
         ("torchvision:resnet18", "torchvision has no arguments for its depth and width, only for those of ConvNeXt"),
         ("torchvision:resnt18", "expected a model of torchvision, got 'resnt18'; near are resnet18"),
     ],

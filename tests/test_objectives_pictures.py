@@ -216,7 +216,7 @@ def test_only_documented_formats_are_opened(tmp_path, monkeypatch):
         "ico": b"\0\0\1\0\1\0",
     }.items():
         (tmp_path / f"{kind}.png").write_bytes(content)
-        with pytest.raises(DataError, match=rf"{kind}\.png: it is none of BMP, GIF, JPEG"):
+        with pytest.raises(DataError, match=rf"{kind}\.png: it is not one of BMP, GIF, JPEG"):
             decoded(tmp_path, tmp_path / f"{kind}.png")
     content = io.BytesIO()
     Image.fromarray(pixels(0, 8, 8, 3)).save(content, "webp", lossless=True)

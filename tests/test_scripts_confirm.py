@@ -234,7 +234,7 @@ def test_other_constants_are_not_called_confirmed(study: Path, tmp_path: Path, m
     def moved(record: SearchRecord) -> SearchRecord:
         return dataclasses.replace(record, constants=other)
 
-    with pytest.raises(StudyError, match=f"recommends {other.alpha:.4f}, .* by now, not the .*; run the same"):
+    with pytest.raises(StudyError, match=f"recommends {other.alpha:.4f}, .*, not the .*; run the same"):
         confirm_while(study, tmp_path, monkeypatch, moved)
     record = SearchRecord.load(tmp_path / "s" / "constants.json")
     assert (record.constants, "confirmation" in record.details) == (other, False)

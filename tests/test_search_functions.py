@@ -97,7 +97,7 @@ def test_what_cannot_be_told_apart_is_never_resumed(tmp_path: Any) -> None:
     for function in (Scorer(0.1, object()), Scorer(0.1, np.zeros(10_000)), looped):
         folder = tmp_path / str(id(function))
         search(function, trials=1, folder=folder)
-        with pytest.raises(StudyError, match="cannot be compared .* that cannot be told from others"):
+        with pytest.raises(StudyError, match="cannot be compared .* that cannot be distinguished from others"):
             search(function, trials=2, folder=folder)
 
 

@@ -166,7 +166,7 @@ def _opened(file: Path) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError:
         raise DataError(
-            f"cannot decode the image {file}: it is none of {', '.join(SUFFIXES)}; replace or remove it"
+            f"cannot decode the image {file}: it is not one of {', '.join(SUFFIXES)}; replace or remove it"
         ) from None
     except Image.DecompressionBombError as error:
         raise DataError(

@@ -99,7 +99,7 @@ class Library(ABC):
             try:
                 found[name] = json.loads(json.dumps(value))
             except TypeError:
-                self.refuse(model, f"its argument {name} is no plain value")
+                self.refuse(model, f"its argument {name} is not a plain value")
         return found
 
 
