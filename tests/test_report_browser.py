@@ -233,7 +233,7 @@ def test_the_dashboard_says_when_it_is_not_renewed(browser: Any, address: str) -
     page.locator(".lines").wait_for(timeout=60_000)
     page.screenshot(path=SHOTS / "dashboard.png", full_page=True)
     page.route("**/report/*", lambda route: route.abort())
-    page.get_by_text("the dashboard does not answer").wait_for(timeout=30_000)
+    page.get_by_text("the dashboard does not answer").wait_for(timeout=90_000)
 
 
 def test_optunas_dashboard_is_one_link_away(browser: Any, address: str) -> None:
@@ -241,7 +241,7 @@ def test_optunas_dashboard_is_one_link_away(browser: Any, address: str) -> None:
     page.get_by_role("link", name="Optuna's dashboard").click()
     page.locator("#param-importances, [id*=importance]").first.wait_for(timeout=60_000)
     page.goto(f"{page.url.split('/dashboard')[0]}/dashboard/studies/1/smartSelection")
-    page.locator("th", has_text="Param alpha").wait_for(timeout=30_000)
+    page.locator("th", has_text="Param alpha").wait_for(timeout=90_000)
     columns = {text.splitlines()[0] for text in page.locator("th").all_inner_texts() if text}
     assert {"Param alpha", "Param beta", "Param gamma"} <= columns
     names = ("share_depth", "share_width", "share_resolution", "product")
@@ -255,17 +255,17 @@ def test_plots_of_optuna_are_over_the_constants(browser: Any, address: str) -> N
     address = f"{address.split('/report')[0]}/dashboard/studies/1"
     page, said = opened(browser, address)
     importance = page.locator("#param-importances, [id*=importance]").first
-    importance.locator(".yaxislayer-above .ytick").nth(2).wait_for(timeout=30_000)
+    importance.locator(".yaxislayer-above .ytick").nth(2).wait_for(timeout=90_000)
     assert {text.strip() for text in importance.locator(".ytick").all_text_contents()} == constants
     page.goto(f"{address}/analytics")
-    page.locator("[id*=slice] .scatterlayer .point").first.wait_for(timeout=30_000)
+    page.locator("[id*=slice] .scatterlayer .point").first.wait_for(timeout=90_000)
     assert page.locator("[id*=slice] .xtitle").text_content() == "Param alpha"
-    page.locator("[id*=contour] .contourlayer").first.wait_for(timeout=30_000)
+    page.locator("[id*=contour] .contourlayer").first.wait_for(timeout=90_000)
     titles = {page.locator(f"[id*=contour] .{axis}title").text_content() for axis in ("x", "y")}
     assert titles == {"alpha", "beta"}
     page.screenshot(path=SHOTS / "dashboard-plots.png", full_page=True)
     page.goto(f"{address}/smartSelection")
-    page.locator(".parcoords").first.wait_for(timeout=30_000)
+    page.locator(".parcoords").first.wait_for(timeout=90_000)
     labels = {text.removeprefix("Param ") for text in page.locator(".parcoords .axis-title").all_text_contents()}
     assert constants <= labels
     page.screenshot(path=SHOTS / "dashboard-parallel.png")

@@ -83,7 +83,7 @@ def test_a_verdict_is_written_and_a_second_run_trains_only_what_is_missing(study
     confirmation = SearchRecord.load(tmp_path / "s" / "constants.json").details["confirmation"]
     assert "the paper's constants" in confirmation["verdict"]
     assert confirmation["verdict"] in first.stdout
-    assert "Confirmed with fresh seeds" in (tmp_path / "s" / "report.html").read_text()
+    assert "on images that the search never saw" in (tmp_path / "s" / "report.html").read_text()
     table = list(csv.DictReader((tmp_path / "s" / "confirm-families.csv").read_text().splitlines()))
     assert {row["name"] for row in table} >= {"recommended", "paper", "width", "equal"}
     assert len({row["n"] for row in table}) == 1
