@@ -236,8 +236,15 @@ def test_the_dashboard_says_when_it_is_not_renewed(browser: Any, address: str) -
     page.get_by_text("the dashboard does not answer").wait_for(timeout=90_000)
 
 
-def test_optunas_dashboard_is_one_link_away(browser: Any, address: str) -> None:
-    page, said = opened(browser, address)
+@pytest.fixture(scope="module")
+def finished(report: Path) -> Iterator[str]:
+    """Where a study that has ended is shown; Optuna's plots of one that runs begin anew with every trial."""
+    with dashboard_of(report.parent.parent) as address:
+        yield address
+
+
+def test_optunas_dashboard_is_one_link_away(browser: Any, finished: str) -> None:
+    page, said = opened(browser, finished)
     page.get_by_role("link", name="Optuna's dashboard").click()
     page.locator("#param-importances, [id*=importance]").first.wait_for(timeout=60_000)
     page.goto(f"{page.url.split('/dashboard')[0]}/dashboard/studies/1/smartSelection")
@@ -250,9 +257,9 @@ def test_optunas_dashboard_is_one_link_away(browser: Any, address: str) -> None:
     assert said == []
 
 
-def test_plots_of_optuna_are_over_the_constants(browser: Any, address: str) -> None:
+def test_plots_of_optuna_are_over_the_constants(browser: Any, finished: str) -> None:
     constants = {"alpha", "beta", "gamma"}
-    address = f"{address.split('/report')[0]}/dashboard/studies/1"
+    address = f"{finished.split('/report')[0]}/dashboard/studies/1"
     page, said = opened(browser, address)
     importance = page.locator("#param-importances, [id*=importance]").first
     importance.locator(".yaxislayer-above .ytick").nth(2).wait_for(timeout=90_000)
