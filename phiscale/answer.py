@@ -17,6 +17,7 @@ from phiscale.leads import against_paper, confirmation
 from phiscale.matching import match_budget
 from phiscale.network import ScaledNetwork
 from phiscale.next_step import UNSURE, next_step, region_part
+from phiscale.published import PUBLISHED_RULES
 from phiscale.record import Length, SearchRecord
 from phiscale.score_text import record_spread, score_text
 from phiscale.spec import NetworkSpec
@@ -86,14 +87,15 @@ def _constants(record: SearchRecord) -> tuple[str, str]:
         return ", ".join(f"{name} {value:.2f}" for name, value in zip(LETTERS, values, strict=True)), ""
     known = zip(LETTERS, values, ends, strict=True)
     parts = [f"{name} {value:.2f} ({low:.2f} to {high:.2f} possible)" for name, value, (low, high) in known]
-    return ", ".join(parts), "The best constants lie in these ranges with 90 % probability"
+    return ", ".join(parts), "Each growth step multiplies by them; the best lie in these ranges with 90 % probability"
 
 
 def _made_for(record: SearchRecord) -> str:
     growth = _growth(record)
     name = record.network.name if record.network else "the baseline"
     label = COUNTED[record.cost_model.shown].label
-    cost = f"networks of {growth:.3g} times the {label} of {name}" if growth else f"the {label} of {name}"
+    steps = f" ({record.phi:g} growth step{'s' if record.phi != 1 else ''})"
+    cost = f"networks of {growth:.3g} times the {label} of {name}{steps}" if growth else f"the {label} of {name}"
     return f"{capital(training(record))}; {cost}"
 
 
@@ -109,8 +111,9 @@ def _example(record: SearchRecord) -> str:
     if base is None or network is None:
         return _factory_example(record)
     return (
-        f"For example {network.spec.total_repeats} blocks (baseline {base.total_repeats}), {_channels(network.spec)} "
-        f"channels ({_channels(base)}), {network.resolution} pixels a side ({base.resolution})"
+        f"For example {network.spec.total_repeats} blocks (baseline {base.total_repeats}), "
+        f"channels from {_channels(network.spec)} (baseline {_channels(base)}), "
+        f"{network.resolution} pixels a side (baseline {base.resolution})"
     )
 
 
@@ -142,9 +145,10 @@ def _channels(spec: NetworkSpec) -> str:
 
 def _how_sure(record: SearchRecord) -> tuple[str, str]:
     confirmed = _confirmed(record)
-    if confirmed:
-        return confirmed, _expected(record, "measured there")
     part = region_part(record)
+    could = "" if part is None else f"{100 * part:.0f} % of all possible constants could be the best (90 % probability)"
+    if confirmed:
+        return confirmed, ". ".join(filter(None, (could, _expected(record, "measured there"))))
     undetermined = record.horizon_length if record.horizon and not record.horizon.determined else None
     if undetermined and record.horizon:
         reason = record.horizon.reason or "no reason is given"
@@ -152,7 +156,6 @@ def _how_sure(record: SearchRecord) -> tuple[str, str]:
     if part is None or record.expected is None:
         return f"Not sure: {record.notes[0] if record.notes else 'the record does not say what else could be best'}", ""
     start = "Not sure" if part > UNSURE else "Not sure yet" if part > _FAIRLY else "Fairly sure"
-    could = f"{100 * part:.0f} % of all possible constants could be the best (90 % probability)"
     return f"{start}: {could}", _expected(record, "not confirmed")
 
 
@@ -185,12 +188,14 @@ def _against_paper(record: SearchRecord) -> tuple[str, str]:
     if lead is None:
         return "Not compared: no published rule was measured", ""
     if lead.confirmed:
-        where = f", confirmed{_confirmed_length(record)}"
+        where = f", measured with fresh seeds{_confirmed_length(record)}"
     elif is_measured(record) or not longest_rung(record):
         where = ", not confirmed"
     else:
         where = f", predicted from scores of {longest_rung(record):,} images seen"
-    return capital(lead.verdict), f"{capital(record.score_name)} {lead.size}{where}" if lead.size else ""
+    rule = PUBLISHED_RULES.get(lead.rule)
+    theirs = f"; {lead.name}: {', '.join(f'{value:.3g}' for value in rule.constants.as_tuple())}" if rule else ""
+    return capital(lead.verdict), f"Difference in {record.score_name} {lead.size}{where}{theirs}" if lead.size else ""
 
 
 def _confirmed_length(record: SearchRecord) -> str:

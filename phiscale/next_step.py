@@ -74,7 +74,7 @@ def _after_confirmation(record: SearchRecord, results: str | None) -> Step:
         return Step("confirm at more sizes", _confirm(record, results), _confirm_seconds(record, CONFIRM_SEEDS))
     done = _count(confirmation(record).get("seeds"), CONFIRM_SEEDS)
     return Step(
-        "confirm with more seeds",
+        f"confirm with {2 * done} seeds in place of {done}",
         f"{_confirm(record, results)} --seeds {2 * done}",
         _confirm_seconds(record, done),
     )

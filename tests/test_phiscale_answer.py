@@ -57,11 +57,12 @@ def test_the_five_lines() -> None:
     assert lines() == {
         "constants": (
             "alpha 1.19 (1.00 to 1.41 possible), beta 1.19 (1.19 to 1.19 possible), gamma 1.09 (1.00 to 1.19 possible)."
-            " The best constants lie in these ranges with 90 % probability"
+            " Each growth step multiplies by them; the best lie in these ranges with 90 % probability"
         ),
         "for": (
-            "A training of 160,000 images seen (3.2 epochs of cifar-10); networks of 4 times the MACs of proxy-base. "
-            "For example 7 blocks (baseline 5), 17 to 35 channels (12 to 24), 29 pixels a side (24)"
+            "A training of 160,000 images seen (3.2 epochs of cifar-10); networks of 4 times the MACs of proxy-base "
+            "(2 growth steps). For example 7 blocks (baseline 5), channels from 17 to 35 (baseline 12 to 24), "
+            "29 pixels a side (baseline 24)"
         ),
         "sure": (
             "Not sure yet: 30 % of all possible constants could be the best (90 % probability). "
@@ -69,7 +70,8 @@ def test_the_five_lines() -> None:
         ),
         "paper": (
             "Better than the paper's constants, as the search estimates. "
-            "Accuracy +0.0200 ± 0.0100 (90 % interval for all rules together), not confirmed"
+            "Difference in accuracy +0.0200 ± 0.0100 (90 % interval for all rules together), not confirmed; "
+            "the paper's constants: 1.2, 1.1, 1.15"
         ),
         "next": "Confirm: phiscale confirm --study mine, about 41 minutes",
     }
@@ -97,13 +99,21 @@ def test_a_confirmation_replaces_what_the_search_says() -> None:
             "Not as good as",
             "Use the paper's constants instead: phis",
         ),
-        ("not distinguishable", 0.002, "Not shown to be better than", "Not distinguishable from", "Confirm with more "),
+        (
+            "not distinguishable",
+            0.002,
+            "Not shown to be better than",
+            "Not distinguishable from",
+            "Confirm with 6 seeds ",
+        ),
     ):
         said = lines(record, **confirmed(result, difference, expected=found))
-        assert said["sure"].startswith(f"{sure} the paper's constants, on images that the search never saw")
+        assert said["sure"].startswith(
+            f"{sure} the paper's constants, on images that the search never saw. 30 % of all"
+        )
         assert said["sure"].endswith("Accuracy 0.5000 (90 % interval 0.4900 to 0.5100), measured there")
         assert said["paper"].startswith(
-            f"{paper} the paper's constants. Accuracy {difference:+.4f} ± 0.0100 (95 % inter"
+            f"{paper} the paper's constants. Difference in accuracy {difference:+.4f} ± 0.0100 (95 % inter"
         )
         assert said["next"].startswith(step)
         assert "estimate" not in " ".join(said.values())
@@ -116,7 +126,10 @@ def test_a_confirmation_replaces_what_the_search_says() -> None:
 
 def test_a_confirmation_of_another_length_or_other_rivals_says_so() -> None:
     length = {"images": 320_000, "epoch_images": 50_000, "data": "cifar-10"}
-    assert "confirmed after 320,000 images seen" in lines(**confirmed("ahead", 0.02, length=length))["paper"]
+    assert (
+        "measured with fresh seeds after 320,000 images seen"
+        in lines(**confirmed("ahead", 0.02, length=length))["paper"]
+    )
     found = confirmed("behind", -0.02)
     found["confirmation"]["comparisons"][0]["rival"] = "mine-grid"
     said = lines(**found)
@@ -144,7 +157,7 @@ def test_a_horizon_that_is_not_determined_needs_longer_trainings() -> None:
 def test_a_study_of_another_objective_is_not_sent_to_confirm() -> None:
     own = dataclasses.replace(RECORD, network=None, budget={"seconds": 3.0})
     assert "confirm --study" not in lines(own)["next"]
-    assert lines(own)["for"].endswith("networks of 4 times the MACs of the baseline")
+    assert lines(own)["for"].endswith("networks of 4 times the MACs of the baseline (2 growth steps)")
 
 
 def test_commands_name_the_folder_and_quote_it() -> None:

@@ -80,7 +80,7 @@ def line(view, key: str) -> str:
 
 def test_the_verdict_takes_the_place_of_the_estimate(made, tmp_path: Path) -> None:
     study, place = made
-    assert line(look(study, place), "paper").endswith("for all rules together), not confirmed")
+    assert "for all rules together), not confirmed; the paper" in line(look(study, place), "paper")
     kept = (place / "constants.json").read_text()
     add_confirmation(place)
     view = look(study, place)
@@ -88,8 +88,8 @@ def test_the_verdict_takes_the_place_of_the_estimate(made, tmp_path: Path) -> No
     assert line(view, "sure").startswith(
         "Confirmed: better than the paper's constants, on images that the search never"
     )
-    assert line(view, "paper").startswith("Better than the paper's constants. Accuracy +0.0")
-    assert "(95 % interval), confirmed" in line(view, "paper")
+    assert line(view, "paper").startswith("Better than the paper's constants. Difference in accuracy +0.0")
+    assert "(95 % interval), measured with fresh seeds" in line(view, "paper")
 
 
 def test_a_confirmation_takes_the_place_of_what_the_search_expected(tmp_path: Path) -> None:
