@@ -103,7 +103,7 @@ def test_quiet_prints_the_result_only(tmp_path: Path) -> None:
             "--data, --phi of the proxy training",
         ),
         (("--study", "s", "--objective", NETWORK, "--train.images-seen", "9000"), 2, "or options of --train"),
-        (("--study", "s", "--direction", "minimize"), 2, "minimize with --objective, got it without"),
+        (("--study", "s", "--direction", "minimize"), 2, "minimize with --objective or --command, got it without"),
         (("--study", "s", "--gpus-per-worker", "1"), 2, "--gpus-per-worker with --executor ray, got it without"),
         (("--study", "s", "--address", "ray://h:1"), 2, "--address with --executor ray"),
         (("--study", "s", "--objective", "tests.objectives_for_tests:ALWAYS_FAILS"), 1, "does not fit"),

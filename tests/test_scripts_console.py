@@ -36,7 +36,8 @@ class Options:
 @pytest.mark.parametrize(
     ("script", "words", "said"),
     [
-        ("report", (), "Missing from phiscale report: --study STR"),
+        ("report", (), "error: expected --study NAME, or --compare with the names of two studies"),
+        ("run_search", (), "Missing from phiscale search: --study STR"),
         ("report", ("--studdy", "x"), "Unrecognized options: --studdy"),
         ("report", ("--study",), "Missing value for argument '--study'"),
         ("report", ("--study", "s", "--print", "xml"), "invalid choice 'xml' for argument '--print'"),
@@ -153,3 +154,37 @@ def test_a_module_that_fails_is_told_from_one_that_is_not_there(
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(SettingsError, match=said):
         load_objective(f"{name}:score", FLOPS)
+
+
+def test_an_interrupt_that_a_destructor_swallows_is_repeated(tmp_path: Path) -> None:
+    (tmp_path / "swallow.py").write_text(
+        """
+import os, signal, sys, time
+from dataclasses import dataclass
+from scripts.shared.console import run_command
+
+@dataclass(frozen=True)
+class Options:
+    pass
+
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+def work(options):
+    Dropped()
+    time.sleep(60)
+
+sys.exit(run_command(Options, work, "", "work"))
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "swallow.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stderr) == (130, "")

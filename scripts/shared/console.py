@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +30,8 @@ Options = TypeVar("Options")
 
 _ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a command as Ctrl-C does; a closed terminal sends SIGHUP."""
+_LATER = 0.05
+"""Seconds until an interrupt that was lost is repeated."""
 _LONGEST = 4000
 """Characters of an error."""
 _CORNER = "╭"
@@ -37,6 +39,8 @@ _HELP = " " * 8
 """Where the help of an option begins in a box of tyro."""
 _BEYOND = "Argument helptext", "For full helptext", "Got errors"
 _NO_NUMBER = re.compile(r"Error parsing (\S+): no type matching (.+) could be instantiated from \[(.+)\]")
+_CLASS = re.compile(r"Error parsing [A-Z]\w+: (?=expected )")
+"""Where tyro names the class that refuses its options together."""
 OK, FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
 
@@ -60,7 +64,8 @@ def run_command(
             stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
     _handle(_ENDINGS, _terminate)
     try:
-        command(_read_options(options, description, f"phiscale {name}", earlier))
+        with _lost_interrupts_repeated():
+            command(_read_options(options, description, f"phiscale {name}", earlier))
         sys.stdout.flush()
     except KeyboardInterrupt:
         _handle((signal.SIGINT, *_ENDINGS), signal.SIG_IGN)
@@ -109,7 +114,8 @@ def _sentence(box: str) -> str:
     rows = [re.sub("[│╭╮╰╯]|──+", "", line).rstrip() for line in box.partition(_CORNER)[2].splitlines()[1:]]
     said = itertools.takewhile(lambda row: not row.lstrip().startswith(_BEYOND), rows)
     parts = [row.strip().rstrip(".") for row in said if row.strip() and not row.startswith(_HELP)]
-    return _NO_NUMBER.sub(r"expected \1 as \2, got \3", "; ".join(parts).replace(":; ", ": "))
+    sentence = _NO_NUMBER.sub(r"expected \1 as \2, got \3", "; ".join(parts).replace(":; ", ": "))
+    return _CLASS.sub("", sentence)
 
 
 def _empty_output() -> None:
@@ -138,6 +144,27 @@ def _as_the_system_does() -> None:
     for ending in _ENDINGS:
         if signal.getsignal(ending) is _terminate:
             signal.signal(ending, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _lost_interrupts_repeated() -> Iterator[None]:
+    """Interrupt again if the first one came in a destructor or a callback of the garbage collector."""
+    report = sys.unraisablehook
+    main = threading.main_thread().ident or 0
+
+    def repeat(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt) and hasattr(signal, "pthread_kill"):
+            again = threading.Timer(_LATER, signal.pthread_kill, (main, signal.SIGINT))
+            again.daemon = True
+            again.start()
+        else:
+            report(lost)
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
 
 
 if hasattr(os, "register_at_fork"):

@@ -246,8 +246,10 @@ def _own_code() -> list[Path]:
     root, here = Path(phiscale.__file__).parents[1], Path.cwd()
     found = {root / name for name in _PACKAGES if (root / name).is_dir()}
     for name, module in list(sys.modules.items()):
+        if "." in name or name == "__main__":
+            continue
         path = Path([*getattr(module, "__path__", ()), getattr(module, "__file__", None) or "/"][0])
-        if "." not in name and name != "__main__" and path.is_relative_to(here) and path.suffix in ("", ".py"):
+        if path.is_relative_to(here) and path.suffix in ("", ".py"):
             found.add(path)
     library = sysconfig.get_path("stdlib")
     return sorted(path for path in found if not (_INSTALLED & set(path.parts) or path.is_relative_to(library)))
