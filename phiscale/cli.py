@@ -192,6 +192,11 @@ def _members(options: argparse.Namespace) -> _Asked:
         constants, cost_model = PUBLISHED_RULES[options.rule].constants, PUBLISHED_RULES[options.rule].cost_model
     else:
         record = SearchRecord.load(options.record)
+        if record.network is None and not options.network:
+            print(
+                f"phiscale: the record holds no network, so {base.name} is scaled; --network names another",
+                file=sys.stderr,
+            )
         base, constants, cost_model = record.network or base, record.constants, record.cost_model
     base = find_network(options.network) if options.network else base
     if options.resolution_multiple is not None:

@@ -26,11 +26,16 @@ def score_text(value: float, spread: float | None = None, sign: str = "") -> str
     """
     small = 0 < abs(value) < 1e-3
     if not spread:
-        return f"{value:{sign}.4g}" if small else f"{value:{sign}.{_LEAST}f}"
+        return f"{value:{sign}.4g}" if small else _fixed(value, _LEAST, sign)
     places = decimals(spread)
     if small and places > _FIXED:
         return f"{value:{sign}.{max(1, math.floor(math.log10(abs(value))) + places)}e}"
-    return f"{value:{sign}.{places}f}"
+    return _fixed(value, places, sign)
+
+
+def _fixed(value: float, places: int, sign: str) -> str:
+    """So many decimals; a value that rounds to 0 has no minus."""
+    return f"{round(value, places) or 0.0:{sign}.{places}f}"
 
 
 def record_spread(record: SearchRecord) -> float | None:

@@ -39,6 +39,7 @@ from phiscale.next_step import CONFIRM_PHIS, CONFIRM_SEEDS
 from phiscale.published import MEASURED_RULES
 from phiscale.record import Length, SearchRecord
 from phiscale.rounding import Rounding, rounding_by_name
+from phiscale.score_text import score_text
 from phiscale.triangle import CostModel
 from scripts.report import renew_report
 from scripts.shared.config import from_plain
@@ -197,7 +198,8 @@ def _train_missing(
         worked += work[place]
         names = "=".join(entry.name for entry in entries if (entry.phi, entry.network.fingerprint) == (phi, key))
         state = f"{index}/{len(missing)}{minutes_left(worked, sum(work), time.monotonic() - start)}"
-        print(f"phi {phi:g} {names}: {row['score'] or row['failure']}   [{state}]", flush=True)
+        shown = score_text(float(row["score"])) if row["score"] else row["failure"]
+        print(f"phi {phi:g} {names}: {shown}   [{state}]", flush=True)
     return rows
 
 

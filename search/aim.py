@@ -74,7 +74,7 @@ def _asked_horizon(settings: SearchSettings, described: Mapping[str, Any]) -> in
     if images is None or images < rungs[0]:
         raise SettingsError(
             f"expected a horizon of at least the shortest rung of {rungs[0]:,} images seen, got {images or 0:,}; "
-            "use a longer horizon, or more rungs (--train.rungs)"
+            f"train no longer than that in the search (--train.images-seen {images or 0}), or use a longer horizon"
         )
     if len(rungs) == 1 and images != rungs[0]:
         raise SettingsError("expected two rungs or more for a horizon beyond them, got one; use --train.rungs 4")

@@ -576,3 +576,26 @@ def test_the_fingerprint_tells_content_split_and_classes_apart(tmp_path):
     assert (
         len({data.fingerprint, *(load_npz(p, seed=s).fingerprint for p, s in [(path, 1), (other, 0), (named, 0)])}) == 4
     )
+
+
+@pytest.mark.parametrize("kind", ["folder", "npz"])
+def test_a_search_of_all_images_without_a_test_part_keeps_a_tenth_for_the_confirmation(kind: str, tmp_path) -> None:
+    drawn = np.random.default_rng(0)
+    pixels, labels = drawn.integers(0, 256, (150, 8, 8, 3), dtype=np.uint8), np.arange(150) % 3
+    if kind == "npz":
+        source = tmp_path / "a.npz"
+        np.savez(source, images=pixels, labels=labels)
+    else:
+        source = tmp_path / "images"
+        for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+            (source / str(label)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(source / str(label) / f"{number}.png")
+    data = load_data(str(source), cache=tmp_path / "cache")
+    assert (len(data.train_labels), len(data.validation_labels)) == (105, 30)
+    assert data.notes[0] == "15 kept for phiscale confirm"
+    unseen = load_test_part(str(source), data, cache=tmp_path / "cache")
+    assert len(unseen.validation_labels) == 15
+    used = {image.tobytes() for image in (*data.train_images, *data.validation_images)}
+    assert not used & {image.tobytes() for image in unseen.validation_images}
+    asked = load_data(str(source), train_images=120, cache=tmp_path / "cache")
+    assert len(asked.train_labels) == 120

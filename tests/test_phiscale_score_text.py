@@ -28,6 +28,7 @@ from phiscale.score_text import decimals, score_text
         (3e-8, 3e-8, "", "3.0e-08"),
         (0.00042, 0.02, "", "0.0004"),
         (0.5, math.inf, "", "0.5000"),
+        (-0.00001, 0.02, "+", "+0.0000"),
         (math.inf, math.inf, "", "inf"),
         (1.0, 1e-30, "", "1.000000000000000"),
     ],

@@ -39,6 +39,8 @@ class LabelledArrays:
     """Width and height of the images of the file, in pixels, (n, 2)."""
     notes: tuple[str, ...]
     """What was done to the images, for people."""
+    has_test_part: bool
+    """Whether the file holds a test part too."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def _part(file: _File, name: str, labels: Labels, classes: tuple[str, ...], side
     sizes = np.tile(np.array([(width, height)], np.int64), (len(images), 1))
     notes = ("the fourth channel is opacity, composited on white",) if images.shape[1] == 4 else ()
     square = _three_channels(_eight_bit(_middle(images), name, file.path))
-    return LabelledArrays(_resized(square, side), labels, classes, sizes, notes)
+    return LabelledArrays(_resized(square, side), labels, classes, sizes, notes, file.has_test_part)
 
 
 def _channel_axis(file: _File, name: str) -> int | None:

@@ -23,7 +23,8 @@ Indices = npt.NDArray[np.intp]
 
 AUGMENTATIONS = frozenset({"flip", "crop"})
 """Every augmentation that training knows."""
-_VALIDATION_PART = 5
+VALIDATION_PART = 5
+"""Of all images at most a fifth is scored on."""
 _FEW_SHADES = 3
 """Of 255: no network can learn from images that differ by less."""
 _ALL_BUT_A_TENTH = 0.9
@@ -185,9 +186,9 @@ def split_labels(
     if len(counts) == 0 or counts.min() == 0:
         empty = [name for name, count in zip(classes, counts, strict=False) if count == 0]
         raise DataError(f"expected images in every class, got none in {', '.join(empty) or 'the whole set'}")
-    for_validation = _allot(min(validation_images, len(labels) // _VALIDATION_PART), counts - 1)
+    for_validation = _allot(min(validation_images, len(labels) // VALIDATION_PART), counts - 1)
     if for_validation.sum() == 0:
-        raise DataError(f"expected at least {_VALIDATION_PART} images, two in some class, got {len(labels)} in all")
+        raise DataError(f"expected at least {VALIDATION_PART} images, two in some class, got {len(labels)} in all")
     left = counts - for_validation
     wanted = int(left.sum()) if train_images is None else min(train_images, int(left.sum()))
     if wanted < len(classes):

@@ -12,12 +12,25 @@ import numpy as np
 from objectives.data.arrays import read_arrays, read_test_arrays
 from objectives.data.decode import Decoded, decode_files, most_in_memory
 from objectives.data.embedded import EMBEDDED, embedded_test_part, load_embedded
-from objectives.data.folder import ImageTree, test_tree, training_tree
-from objectives.data.imageset import Images, ImageSet, Indices, Labels, Split, check_content, shape_notes, split_labels
+from objectives.data.folder import ImageTree, has_test_part, test_tree, training_tree
+from objectives.data.imageset import (
+    VALIDATION_PART,
+    Images,
+    ImageSet,
+    Indices,
+    Labels,
+    Split,
+    check_content,
+    shape_notes,
+    split_labels,
+)
 from objectives.data.picture import Ranges
 from phiscale import checks
 from phiscale.errors import DataError, SettingsError
 from phiscale.text import printable
+
+_KEPT_PART, _FEWEST_KEPT, _MOST_KEPT = 10, 10, 5000
+"""A tenth of the images, 10 to 5,000, is kept for a confirmation where the data has no test part."""
 
 
 def load_data(
@@ -32,8 +45,9 @@ def load_data(
     """The images of ``source``, split by ``seed`` into a training and a validation part with all classes in proportion.
 
     ``source`` is ``embedded`` (or None), a folder (see ``load_image_folder``) or an .npz file (see ``load_npz``);
-    ``train_images`` of None takes all there are, up to what an eighth of the memory holds. Raises ``DataError``, and
-    ``SettingsError`` for an impossible number.
+    ``train_images`` of None takes all there are, up to what an eighth of the memory holds. Without a test part a tenth,
+    10 to 5,000 images, is kept for ``load_test_part``. Raises ``DataError``, and ``SettingsError`` for an impossible
+    number.
     """
     _check_sizes(train_images, validation_images, seed, side)
     if source is None or source == EMBEDDED:
@@ -61,13 +75,14 @@ def load_image_folder(
     once: ``cache`` (default ``~/.cache/phiscale``) keeps them. Flips and shifts count as keeping the labels.
     """
     tree = training_tree(Path(path))
-    split = _split_tree(tree, train_images, validation_images, seed, side)
+    kept = 0 if train_images is not None or has_test_part(Path(path)) else _kept(len(tree.files))
+    split = _split_tree(tree, train_images, validation_images, seed, side, kept)
     chosen = np.sort(np.concatenate((split.train, split.validation)))
     decoded = _decoded(tree, chosen, side, cache)
     check_content(str(tree.root), images := decoded.images)
     train, validation = np.searchsorted(chosen, split.train), np.searchsorted(chosen, split.validation)
     notes, warnings = shape_notes(decoded.sizes)
-    left_notes, left_warnings = _left_alone(tree)
+    kept_notes, (left_notes, left_warnings) = _kept_notes(kept), _left_alone(tree)
     return ImageSet(
         name=_name(path),
         train_images=images[train],
@@ -76,7 +91,7 @@ def load_image_folder(
         validation_labels=tree.labels[split.validation],
         classes=tree.classes,
         epoch_images=len(tree.labels),
-        notes=(*notes, *decoded.ranges.describe(), *left_notes),
+        notes=(*kept_notes, *notes, *decoded.ranges.describe(), *left_notes),
         warnings=(*warnings, *left_warnings),
         ranges=decoded.ranges,
     )
@@ -96,13 +111,32 @@ def _name(path: str | Path) -> str:
     return printable(Path(path).resolve().name)
 
 
+def _kept(images: int) -> int:
+    """How many of all images are kept for a confirmation where there is no test part."""
+    tenth = images // _KEPT_PART
+    return min(tenth, _MOST_KEPT) if tenth >= _FEWEST_KEPT else 0
+
+
+def _kept_notes(kept: int) -> list[str]:
+    return [f"{kept:,} kept for phiscale confirm"] if kept else []
+
+
 def _split_tree(
-    tree: ImageTree, train_images: int | None, validation_images: int, seed: int, side: int | None
+    tree: ImageTree, train_images: int | None, validation_images: int, seed: int, side: int | None, kept: int
 ) -> Split:
-    """The split of a folder; where all images are asked for, as many are drawn as the memory holds."""
-    if train_images is None and (most := most_in_memory(tree.files, side)) < len(tree.files):
-        train_images = max(len(tree.classes), most - validation_images)
+    """The split of a folder; where all images are asked for, as many as the memory holds, but for ``kept``."""
+    if train_images is None:
+        most = min(most_in_memory(tree.files, side), len(tree.files) - kept)
+        train_images = _but_for(len(tree.files) - most, tree.labels, tree.classes, validation_images)
     return _split(tree.labels, tree.classes, train_images, validation_images, seed)
+
+
+def _but_for(left_out: int, labels: Labels, classes: tuple[str, ...], validation_images: int) -> int | None:
+    """Training images so that so many images stay unused; None for all."""
+    if not left_out:
+        return None
+    scored = min(validation_images, len(labels) // VALIDATION_PART)
+    return max(len(classes), len(labels) - left_out - scored)
 
 
 def load_npz(
@@ -117,6 +151,9 @@ def load_npz(
     arrays = read_arrays(Path(path), side)
     check_content(str(path), arrays.images)
     notes, warnings = shape_notes(arrays.sizes)
+    kept = 0 if train_images is not None or arrays.has_test_part else _kept(len(arrays.labels))
+    if kept:
+        train_images = _but_for(kept, arrays.labels, arrays.classes, validation_images)
     split = _split(arrays.labels, arrays.classes, train_images, validation_images, seed)
     return ImageSet(
         name=_name(path),
@@ -126,7 +163,7 @@ def load_npz(
         validation_labels=arrays.labels[split.validation],
         classes=arrays.classes,
         epoch_images=len(arrays.labels),
-        notes=(*notes, *arrays.notes),
+        notes=(*_kept_notes(kept), *notes, *arrays.notes),
         warnings=tuple(warnings),
     )
 
@@ -165,7 +202,8 @@ def _arrays_test_part(
         chosen = _some(np.arange(len(arrays.labels)), images, sizes[2])
     else:
         arrays = read_arrays(path, searched.resolution)
-        chosen = _spare(path, _split(arrays.labels, arrays.classes, *sizes), images, sizes[2])
+        split = _split(arrays.labels, arrays.classes, len(searched.train_labels), *sizes[1:])
+        chosen = _spare(path, split, images, sizes[2])
     return arrays.images[chosen], arrays.labels[chosen]
 
 
