@@ -195,7 +195,7 @@ def _against_paper(record: SearchRecord) -> tuple[str, str]:
         where = f", predicted from scores of {longest_rung(record):,} images seen"
     rule = PUBLISHED_RULES.get(lead.rule)
     theirs = f"; {lead.name}: {', '.join(f'{value:.3g}' for value in rule.constants.as_tuple())}" if rule else ""
-    return capital(lead.verdict), f"Difference in {record.score_name} {lead.size}{where}{theirs}" if lead.size else ""
+    return capital(lead.verdict), f"Lead in {record.score_name} {lead.size}{where}{theirs}" if lead.size else ""
 
 
 def _confirmed_length(record: SearchRecord) -> str:

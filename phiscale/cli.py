@@ -128,7 +128,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _add_source(parser: argparse.ArgumentParser) -> None:
     """Where constants come from, and how they scale which network."""
     parser.add_argument("record", nargs="?", help="constants.json or folder of a study; or use --rule, or --published")
-    parser.add_argument("--rule", choices=sorted(PUBLISHED_RULES), help="a published rule in place of a record")
+    parser.add_argument(
+        "--rule", choices=sorted(PUBLISHED_RULES), help="a published rule; with a record, on its network"
+    )
     parser.add_argument(
         "--network",
         help=f"baseline: {', '.join(BASELINES)} or a JSON file (default: the record's; efficientnet-b0 with a rule)",
@@ -178,26 +180,18 @@ class _Asked:
 
 
 def _members(options: argparse.Namespace) -> _Asked:
-    if sum((options.record is not None, options.rule is not None, bool(options.published))) != 1:
-        raise SettingsError("expected exactly one of a record, --rule and --published")
+    if bool(options.published) == (options.record is not None or options.rule is not None):
+        raise SettingsError("expected a record, --rule or both (the record's network), or --published alone")
     base = BASELINES["efficientnet-b0"]
     if options.published:
         fixed = ("phi", "network", "budget", "rounding", "max_resolution", "resolution_multiple", "dropout")
         _refuse(options, fixed, "with --published, a table as it stands; --rule paper gives the formula")
         return _Asked(published_family(base))
-    constants: ScalingConstants
-    cost_model: CostModel
-    record = None
-    if options.rule:
-        constants, cost_model = PUBLISHED_RULES[options.rule].constants, PUBLISHED_RULES[options.rule].cost_model
-    else:
-        record = SearchRecord.load(options.record)
-        if record.network is None and not options.network:
-            print(
-                f"phiscale: the record holds no network, so {base.name} is scaled; --network names another",
-                file=sys.stderr,
-            )
-        base, constants, cost_model = record.network or base, record.constants, record.cost_model
+    record = SearchRecord.load(options.record) if options.record is not None else None
+    constants, cost_model = _constants(options.rule, record)
+    base = record.network or base if record else base
+    if record and record.network is None and not options.network:
+        print(f"phiscale: the record holds no network, so {base.name} is scaled; see --network", file=sys.stderr)
     base = find_network(options.network) if options.network else base
     if options.resolution_multiple is not None:
         base = dataclasses.replace(base, resolution_multiple=options.resolution_multiple)
@@ -211,7 +205,24 @@ def _members(options: argparse.Namespace) -> _Asked:
         max_resolution=options.max_resolution,
         dropout=0.5 if options.dropout is None else options.dropout,
     )
-    return _Asked(members, constants, record)
+    return _Asked(members, constants, None if options.rule else record)
+
+
+def _constants(rule: str | None, record: SearchRecord | None) -> tuple[ScalingConstants, CostModel]:
+    """Those of the record, or of a published rule, which is taken to the surface of the record if there is one.
+
+    Raises ``SettingsError`` for a rule that grows nothing there.
+    """
+    if rule is None:
+        assert record is not None  # noqa: S101 - one of the two is given
+        return record.constants, record.cost_model
+    published = PUBLISHED_RULES[rule]
+    if record is None:
+        return published.constants, published.cost_model
+    constants = published.on(record.cost_model)
+    if constants is None:
+        raise SettingsError(f"expected a rule that grows something that enters the cost of the record, got {rule}")
+    return constants, record.cost_model
 
 
 def _warn_of_growth(member: FamilyMember) -> None:
@@ -296,9 +307,9 @@ def _scale(options: argparse.Namespace) -> str:
 
 
 def _show(options: argparse.Namespace) -> str:
-    record, given = SearchRecord.load(options.record), Path(options.record)
+    record, given = SearchRecord.load(options.record), Path(options.record).absolute()
     if options.json:
         return json.dumps(record.to_dict(), indent=2)
     folder = given if given.is_dir() else given.parent
-    elsewhere = folder.name == record.study and folder.parent != Path("results")
+    elsewhere = folder.name == record.study and folder.parent != Path("results").absolute()
     return summarize(record, str(folder.parent) if elsewhere else None)

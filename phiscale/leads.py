@@ -52,11 +52,12 @@ class Lead:
 
     @property
     def size(self) -> str:
-        """``+0.0210 ± 0.0080 (95 % interval)``; nothing where no lead is known."""
+        """``+0.0210 ± 0.0080 (95 % interval)``, without an interval that says nothing; empty if no lead is known."""
         if self.ahead is None:
             return ""
-        if self.half_width is None:
-            return f"{score_text(self.ahead, sign='+')} (too few pairs for an interval)"
+        if self.half_width is None or self.result == "unknown":
+            why = "a guess" if self.half_width is not None else "too few pairs for an interval"
+            return f"{score_text(self.ahead, self.half_width, '+')} ({why})"
         together = "" if self.confirmed else " for all rules together"
         half = score_text(self.half_width, self.half_width)
         return f"{score_text(self.ahead, self.half_width, '+')} ± {half} ({percent(self.level)} interval{together})"

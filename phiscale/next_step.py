@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from phiscale.leads import against_paper, confirmation
 from phiscale.published import MEASURED_RULES, PUBLISHED_RULES
 from phiscale.record import SearchRecord
 from phiscale.text import duration
-from phiscale.training_length import longest_rung, number
+from phiscale.training_length import FARTHEST, longest_rung, number
 
 CONFIRM_PHIS = "1,1.2,1.4,1.6,1.8,2,2.2,2.4,2.5,2.7,2.8,3"
 """Sizes at which ``phiscale confirm`` compares by default."""
@@ -50,7 +51,8 @@ def next_step(record: SearchRecord, results: str | None = None) -> Step:
     if part is None or (part > UNSURE and (lead is None or lead.result != "ahead")):
         return _more_trials(record)
     if not _can_be_confirmed(record):
-        return Step("train it and the paper's network with fresh seeds", _family(record, results))
+        what = "train with these constants and with the paper's, with fresh seeds"
+        return Step(what, _family(record, results) if record.network else None)
     return Step("confirm", _confirm(record, results), _confirm_seconds(record, CONFIRM_SEEDS))
 
 
@@ -67,7 +69,8 @@ def _after_confirmation(record: SearchRecord, results: str | None) -> Step:
         return Step("use these constants", _family(record, results))
     if result == "behind" and lead:
         if lead.rule in PUBLISHED_RULES:
-            return Step(f"use {lead.name} instead", _family(record, results, f"--rule {lead.rule}"))
+            of = f"{_folder(record.study, results)} --rule {lead.rule}"
+            return Step(f"use {lead.name} instead", _family(record, results, of) if record.network else None)
         return Step(f"use those of {lead.name} instead", _family(record, results, _folder(lead.rule, results)))
     sizes = confirmation(record).get("phis")
     if isinstance(sizes, list) and len(sizes) < len(parse_phis(CONFIRM_PHIS)):
@@ -81,15 +84,21 @@ def _after_confirmation(record: SearchRecord, results: str | None) -> Step:
 
 
 def _longer(record: SearchRecord) -> Step:
-    """A study whose longest rung is the horizon."""
-    longest, images = longest_rung(record), record.horizon.images if record.horizon else 0
+    """A study whose longest rung reaches the horizon, or is the horizon if the extrapolation failed within reach."""
+    longest, horizon = longest_rung(record) or 0, record.horizon.images if record.horizon else 0
+    images = math.ceil(horizon / FARTHEST) if horizon > FARTHEST * longest else horizon
     seconds = _search_seconds(record, _trials(record))
-    what = f"search with longer trainings: the same command with --train.images-seen {images} and another --study"
+    how = f"the same command with a length of --train.images-seen {images}"
+    if isinstance(record.budget.get("objective"), Mapping):
+        how = f"scores up to {images:,} images seen"
+    what = f"search with longer trainings: {how} and another --study"
     return Step(what, None, seconds * images / longest if seconds and longest else None)
 
 
 def _more_trials(record: SearchRecord) -> Step:
-    done = _trials(record)
+    done, search = _trials(record), record.budget.get("search")
+    if isinstance(search, Mapping) and search.get("method") in ("grid", "lattice"):
+        return Step("search on a finer grid: the same command with a smaller --step and another --study", None)
     total = max(2 * done, 16)
     return Step(f"search on: the same command with --trials {total}", None, _search_seconds(record, total - done))
 
@@ -124,6 +133,8 @@ def _confirm_seconds(record: SearchRecord, seeds: float) -> float | None:
 def _can_be_confirmed(record: SearchRecord) -> bool:
     """Whether the study trained proxies: only these have images that the search never saw."""
     train: Any = record.budget.get("train")
+    if record.budget.get("objective") not in (None, "proxy"):
+        return False
     return isinstance(train, Mapping) and bool(train) and isinstance(record.budget.get("budget"), str)
 
 

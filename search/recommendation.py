@@ -161,7 +161,8 @@ def recommend(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> R
             outlook = dataclasses.replace(outlook, reason="all scores at the longest rung are equal")
         return dataclasses.replace(_undecided(rows, cost_model, observed), length=longest, outlook=outlook)
     if len(rows) < FEWEST:
-        note = f"{len(rows)} networks are too few for a surface ({FEWEST} are needed): this is the best observed trial"
+        few = f"{len(rows)} networks are" if len(rows) > 1 else "1 network is"
+        note = f"{few} too few for a surface ({FEWEST} are needed): this is the best observed trial"
         constants = constants_from_shares(best.shares, cost_model)
         noise = replicate_noise(rows)
         return Recommendation(constants, best.shares, None, noise, (), observed, (note,), {}, longest, outlook)

@@ -181,6 +181,7 @@ def make_record(
             "search": None if settings is None else vars(settings),
             "train": stored.get("train"),
             "budget": stored.get("budget"),
+            "objective": stored.get("objective"),
         },
         versions=_versions(),
         device=", ".join(devices) or "unknown",

@@ -70,7 +70,7 @@ def test_the_five_lines() -> None:
         ),
         "paper": (
             "Better than the paper's constants, as the search estimates. "
-            "Difference in accuracy +0.0200 ± 0.0100 (90 % interval for all rules together), not confirmed; "
+            "Lead in accuracy +0.0200 ± 0.0100 (90 % interval for all rules together), not confirmed; "
             "the paper's constants: 1.2, 1.1, 1.15"
         ),
         "next": "Confirm: phiscale confirm --study mine, about 41 minutes",
@@ -113,7 +113,7 @@ def test_a_confirmation_replaces_what_the_search_says() -> None:
         )
         assert said["sure"].endswith("Accuracy 0.5000 (90 % interval 0.4900 to 0.5100), measured there")
         assert said["paper"].startswith(
-            f"{paper} the paper's constants. Difference in accuracy {difference:+.4f} ± 0.0100 (95 % inter"
+            f"{paper} the paper's constants. Lead in accuracy {difference:+.4f} ± 0.0100 (95 % inter"
         )
         assert said["next"].startswith(step)
         assert "estimate" not in " ".join(said.values())
@@ -151,11 +151,28 @@ def test_the_next_step_of_an_unsure_search_is_more_trials() -> None:
 def test_a_horizon_that_is_not_determined_needs_longer_trainings() -> None:
     far = dataclasses.replace(RECORD, horizon=Horizon(1_600_000, determined=False, reason="too far"))
     assert lines(far)["sure"].startswith("Not determined at 1,600,000 images seen (32 epochs of cifar-10): too far")
-    assert lines(far)["next"].endswith("--train.images-seen 1600000 and another --study, about 83 minutes")
+    assert lines(far)["next"].endswith("--train.images-seen 400000 and another --study, about 21 minutes")
+    near = dataclasses.replace(RECORD, horizon=Horizon(640_000, determined=False, reason="the check failed"))
+    assert "--train.images-seen 640000 " in lines(near)["next"]
+    command = dataclasses.replace(far, budget={**RECORD.budget, "objective": {"command": "python train.py"}})
+    assert "scores up to 400,000 images seen" in lines(command)["next"]
+
+
+def test_a_grid_that_is_done_is_made_finer() -> None:
+    grid = {**RECORD.budget, "search": {"method": "grid"}}
+    assert "smaller --step" in lines(dataclasses.replace(RECORD, budget=grid, details={"region_part": 0.8}))["next"]
+
+
+def test_a_lead_that_is_a_guess_has_no_interval() -> None:
+    lead = {"rule": "paper", "difference": 0.02, "half_width": 0.01, "result": "unknown"}
+    assert "Lead in accuracy +0.0200 (a guess), not confirmed" in lines(leads=[lead])["paper"]
 
 
 def test_a_study_of_another_objective_is_not_sent_to_confirm() -> None:
+    told = dataclasses.replace(RECORD, budget={**RECORD.budget, "objective": {"command": "python train.py"}})
+    assert "phiscale family results/mine" in lines(told)["next"]
     own = dataclasses.replace(RECORD, network=None, budget={"seconds": 3.0})
+    assert "phiscale" not in lines(own)["next"]
     assert "confirm --study" not in lines(own)["next"]
     assert lines(own)["for"].endswith("networks of 4 times the MACs of the baseline (2 growth steps)")
 

@@ -92,6 +92,21 @@ def test_family_of_a_record(run, path: str, style: str) -> None:
     )
 
 
+def test_a_rule_scales_the_network_of_a_record(run, path: str) -> None:
+    status, out, err = run("family", path, "--rule", "paper", "--budget", "matched")
+    constants = PUBLISHED_RULES["paper"].on(RECORD.cost_model)
+    assert constants is not None
+    members = generate_family(PROXY_BASE, constants, range(8), budget="matched")  # without the length of the record
+    assert (status, out, err) == (0, format_family(members, "table") + "\n", "")
+
+
+def test_a_record_without_a_network_says_what_is_scaled(run, tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text(json.dumps(dataclasses.replace(RECORD, network=None).to_dict()))
+    status, out, err = run("family", str(tmp_path / "own.json"))
+    assert (status, " 224 " in out) == (0, True)
+    assert "holds no network, so efficientnet-b0 is scaled" in err
+
+
 def test_the_length_stands_over_constants_of_a_record_and_never_over_published_ones(run, path: str) -> None:
     first = "constants for a training of 160,000 images seen (3.2 epochs of cifar-10)"
     assert run("family", path)[1].splitlines()[0] == first
@@ -261,9 +276,9 @@ SIZES = ["--depth", "10", "--width", "64", "--resolution", "224"]
         ([], "COMMAND"),
         (["grow"], "invalid choice: 'grow'"),
         (["show"], "record"),
-        (["family"], "exactly one of a record, --rule and --published"),
-        (["family", "RECORD", "--rule", "paper"], "exactly one"),
-        (["family", "--rule", "paper", "--published"], "exactly one"),
+        (["family"], "expected a record, --rule or both"),
+        (["family", "RECORD", "--published"], "or --published alone"),
+        (["family", "--rule", "paper", "--published"], "or --published alone"),
         (["family", "--published", "--phi", "2"], "expected no --phi with --published"),
         (["family", "--published", "--budget", "nominal"], "expected no --budget with --published"),
         (["family", "--published", "--network", "resnet-18", "--dropout", "0.2"], "expected no --network, --dropout"),
