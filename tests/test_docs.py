@@ -33,6 +33,7 @@ import pytest
 from PIL import Image
 
 import phiscale
+from phiscale.cli import _parser
 from phiscale.cli import main as phiscale_main
 from phiscale.commands import SCRIPTS
 from scripts.shared import console
@@ -62,6 +63,8 @@ NOT_RUN = {
     "--storage-file": "a PostgreSQL server: test_scripts_postgresql",
     "--track mlflow": "a large package that is not installed: test_scripts_tracking",
     "--track wandb": "a large package that is not installed: test_scripts_tracking",
+    "mine-timm": "a search of a model of timm takes half a minute: test_objectives_libraries",
+    "mine-vit": "takes 20 seconds: test_docs_networks",
     "phiscale dashboard": "stays running: test_report_live",
     "phiscale reproduce": "takes minutes at its smallest: test_scripts_reproduce",
     "python -m benchmarks.": "takes minutes: measurements are no tests",
@@ -128,9 +131,11 @@ def run_phiscale(words: list[str], monkeypatch: pytest.MonkeyPatch, *, parse_onl
     with contextlib.redirect_stdout(out) if place < len(words) else contextlib.nullcontext():
         if words[0] in SCRIPTS:
             run_script(f"scripts.{SCRIPTS[words[0]]}", words[1:place], monkeypatch, parse_only=parse_only)
+        elif parse_only:
+            _parser().parse_args(words[:place])
         else:
             assert phiscale_main(words[:place]) == 0, words
-    for name in words[place + 1 :]:
+    for name in () if parse_only else words[place + 1 :]:
         Path(name).write_text(out.getvalue())
         compile(out.getvalue(), name, "exec")
 
