@@ -14,39 +14,67 @@ from report.view import StudyView
 
 _MOST_NAMED = 8
 """Settings that a sentence names."""
+_LONGEST = 40
+"""Letters of a value that a sentence quotes; of longer ones it names the setting alone."""
+_EFFORT = ("trials", "until_region", "until_gain", "seed", "baselines")
+"""Settings of a search that change how sure its answer is, not what it is about."""
+_OF_LENGTH = ("epochs", "images_seen", "horizon_epochs", "horizon_images")
+"""Settings that the length of the record states."""
+_NAMES = {"network": "baseline", "train": "training"}
 
 
 def sentences(views: Sequence[StudyView]) -> list[str]:
     """What differs in the settings, and whether the answers contradict each other."""
-    return [_differences(views), *_overlap(views)]
+    found = _differences(views)
+    return [_named(found), *_overlap(views, same=not found)]
 
 
-def _differences(views: Sequence[StudyView]) -> str:
+def _differences(views: Sequence[StudyView]) -> dict[str, list[Any]]:
+    """The values of every study, by the name of each setting that differs."""
     every = [_flat(_settings(view)) for view in views]
-    names = list(dict.fromkeys(itertools.chain.from_iterable(every)))
-    found = []
-    for name in names:
-        values = [settings.get(name) for settings in every]
-        if any(value != values[0] for value in values):
-            found.append(f"{name} ({' and '.join('none' if value is None else str(value) for value in values)})")
+    names = dict.fromkeys(itertools.chain.from_iterable(every))
+    if not all(map(_search, views)):  # not known, rather than different
+        names = {name: None for name in names if not name.startswith("search ")}
+    found = {name: [settings.get(name) for settings in every] for name in names}
+    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+
+def _named(found: Mapping[str, Sequence[Any]]) -> str:
     if not found:
         return "Their settings are the same."
-    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    return f"Their settings differ in {', '.join(found[:_MOST_NAMED])}{more}."
+    named = [_quoted(name, values) for name, values in found.items()]
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return f"Their settings differ in {', '.join(named[:_MOST_NAMED])}{more}."
+
+
+def _quoted(name: str, values: Sequence[Any]) -> str:
+    texts = ["none" if value is None else str(value) for value in values]
+    return name if max(map(len, texts)) > _LONGEST else f"{name} ({' and '.join(texts)})"
 
 
 def _settings(view: StudyView) -> dict[str, Any]:
-    """Settings that decide whether scores can be compared, the most important first."""
-    network, data, train = (view.settings.get(name) or {} for name in ("network", "data", "train"))
-    known = {"baseline": _some(network, ("name", "resolution")), "data": _some(data, ("name", "epoch_images"))}
-    lengths = ("images_seen", "epochs")  # which follow from the length
-    other = {name: value for name, value in train.items() if name not in lengths}
-    rest = {name: view.settings.get(name) for name in ("phi", "budget", "score", "objective")}
-    return {"length": _length(view), **known, "cost": view.cost_model.metric, **rest, "training": other}
+    """All that the study stored and that decides its answer, the most important first."""
+    model, length = view.cost_model, _length(view)
+    cost = {"cost": model.metric, "cost exponents": list(model.exponents), "cost growth": model.target}
+    stored = {_NAMES.get(name, name): value for name, value in view.settings.items() if name != "cost_model"}
+    first: dict[str, Any] = {name: stored[name] for name in ("factory", "baseline", "data") if name in stored}
+    search = {name: value for name, value in _search(view).items() if name not in _EFFORT}
+    every: dict[str, Any] = {"length": length, "direction": view.direction, **first, **cost, **stored, "search": search}
+    return _without_length(every) if length else every
 
 
-def _some(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: settings.get(name) for name in names}
+def _search(view: StudyView) -> Mapping[str, Any]:
+    """The settings of the latest search; empty where they are not known."""
+    found = view.record.budget.get("search") if view.record else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _without_length(settings: Mapping[str, Any]) -> dict[str, Any]:
+    kept = dict(settings)
+    for name in ("training", "search"):
+        if isinstance(kept.get(name), Mapping):
+            kept[name] = {key: value for key, value in kept[name].items() if key not in _OF_LENGTH}
+    return kept
 
 
 def _length(view: StudyView) -> str | None:
@@ -64,16 +92,18 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
-def _overlap(views: Sequence[StudyView]) -> list[str]:
-    """Whether one set of constants could be the best of all; nothing where a study has no region."""
+def _overlap(views: Sequence[StudyView], *, same: bool) -> list[str]:
+    """Whether one set of constants could be the best of all; nothing where a study has no region.
+
+    Only studies of the ``same`` settings can contradict each other.
+    """
     regions = [set(view.record.region) if view.record else set() for view in views]
     if not all(regions) or len({view.cost_model for view in views}) > 1:
         return []
     if set.intersection(*regions):
         return ["Some constants could be the best in every study: they do not contradict each other."]
-    return [
-        "No constants could be the best in every study (their 90 % regions share nothing): they contradict each other."
-    ]
+    why = "they contradict each other" if same else "the best constants differ between these settings"
+    return [f"No constants could be the best in every study (their 90 % regions share nothing): {why}."]
 
 
 def table(views: Sequence[StudyView]) -> Table:

@@ -23,8 +23,9 @@ from phiscale import FLOPS, PARAMETERS, Length, SearchRecord, Shares, StudyError
 from phiscale.answer import answer, ranges
 from phiscale.family import short_number
 from phiscale.published import MEASURED_RULES
-from phiscale.triangle import lattice
+from phiscale.triangle import CostModel, lattice
 from report import series, tables
+from report.comparison import sentences
 from report.evidence import evidence_markdown
 from report.figures import FIGURES, draw_baselines, draw_lengths, drawings
 from report.page import compared, html, markdown, write_report
@@ -506,6 +507,41 @@ def test_studies_side_by_side(beyond: StudyView, place: Path) -> None:
     far = dataclasses.replace(view.record, region=(Shares(0.0, 1.0, 0.0),))
     both = [dataclasses.replace(view, record=record) for record in (corner, far)]
     assert "they contradict each other" in Page(compared(both)).text
+    both[1] = dataclasses.replace(both[1], settings={**view.settings, "rounding": {"multiple": 8}})
+    assert "share nothing): the best constants differ between these settings." in Page(compared(both)).text
+
+
+def with_setting(view: StudyView, *path: str | int, value: object) -> StudyView:
+    """The study with one of its stored settings changed."""
+    settings = json.loads(json.dumps(view.settings))
+    holder = settings
+    for part in path[:-1]:
+        holder = holder[part]
+    holder[path[-1]] = value
+    return dataclasses.replace(view, settings=settings)
+
+
+def test_every_setting_that_differs_is_named(place: Path) -> None:
+    view = look(load_study("s", place, None), place)
+    record = view.record
+    searched = {**record.budget["search"], "seed": 7, "trials": 99}
+    alone = dataclasses.replace(record, budget={**record.budget, "search": searched})
+    assert sentences([view, dataclasses.replace(view, record=alone)])[0] == "Their settings are the same."
+    longer = dataclasses.replace(record, budget={**record.budget, "search": {**searched, "tolerance": 0.2}})
+    for other, name in (
+        (with_setting(view, "factory", value={"name": "mine:build"}), "factory name (none and mine:build)"),
+        (with_setting(view, "rounding", value={"multiple": 8}), "rounding multiple (none and 8)"),
+        (with_setting(view, "network", "classes", value=7), "baseline classes (10 and 7)"),
+        (with_setting(view, "network", "resolution_multiple", value=32), "baseline resolution_multiple (none and 32)"),
+        (with_setting(view, "network", "stages", 0, "kernel", value=7), "baseline stages"),
+        (with_setting(view, "data", "fingerprint", value="another"), "data fingerprint (none and another)"),
+        (dataclasses.replace(view, direction="minimize"), "direction (maximize and minimize)"),
+        (dataclasses.replace(view, cost_model=CostModel(width=1.9)), "([1.0, 2.0, 2.0] and [1.0, 1.9, 2.0])"),
+        (dataclasses.replace(view, record=longer), "search tolerance (0.05 and 0.2)"),
+    ):
+        said = sentences([view, other])[0]
+        assert said.startswith("Their settings differ in "), name
+        assert said.endswith(f"{name}."), name
 
 
 def test_shades_of_studies_that_can_be_compared_are_the_same(place: Path, beyond: StudyView) -> None:
