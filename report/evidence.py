@@ -19,7 +19,7 @@ def evidence_markdown(title: str, view: StudyView, grid: SearchRecord, commands:
     record, confirmation = view.record, view.confirmation
     if record is None or confirmation is None:
         raise ValueError("expected a confirmed study")
-    overall = [row for row in confirmation["comparisons"] if row["phi"] is None]
+    overall = [row for row in view.comparisons if row["phi"] is None]
     searched, stepped = record.budget, grid.budget
     setting = (
         f"Device: {record.device}. Search: {searched['trials']['complete']} trials, {searched['seconds']:.0f} s of "
@@ -75,7 +75,7 @@ def _comparisons(overall: Sequence[Row]) -> str:
         error = row["half_width"]
         width = "-" if error is None else f"+- {score_text(error, error)}"
         difference = score_text(row["difference"], error, "+")
-        measured = difference, width, percent(row.get("level", 0.95)), f"{row['p']:.2g}"
+        measured = difference, width, percent(row.get("level") or 0.95), f"{row['p']:.2g}"
         cells = (row["rival"], *measured, row["pairs"], row["result"])
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)

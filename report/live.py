@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phiscale.errors import PhiscaleError
+from phiscale.errors import PhiscaleError, one_line
 from report.page import SCRIPT, Live, html, index
 from report.view import RECORD, look
 from search.hold import is_driven
@@ -58,7 +58,7 @@ class LiveReports:
     guard: Callable[[], AbstractContextManager[None]]
     """Within it errors of the storage become ``PhiscaleError``."""
     failed: Callable[[str], None]
-    """Called with the reason why a page could not be drawn."""
+    """Called with the reason why a page could not be drawn, in one sentence."""
     shown: dict[str, _Shown] = field(default_factory=dict)
 
     def __call__(self, environment: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -77,9 +77,12 @@ class LiveReports:
                 if name not in studies:
                     return _answer(start_response, "404 Not Found", b"there is no such study here", "text/plain")
                 shown = self._page(studies[name])
-        except (PhiscaleError, OSError) as error:
-            self.failed(str(error))
-            return _answer(start_response, "503 Service Unavailable", f"{error}".encode(), "text/plain; charset=utf-8")
+        except Exception as error:  # noqa: BLE001 - the next request may succeed
+            known = isinstance(error, (PhiscaleError, OSError))
+            why = str(error) if known else f"the page of {path} cannot be drawn: {one_line(error)}"
+            self.failed(why)
+            text = why.encode(errors="backslashreplace")
+            return _answer(start_response, "503 Service Unavailable", text, "text/plain; charset=utf-8")
         if environment.get("HTTP_IF_NONE_MATCH") == shown.tag:
             start_response("304 Not Modified", [("ETag", shown.tag)])
             return [b""]

@@ -10,10 +10,11 @@ from typing import Any
 
 from phiscale.cost import COUNTED
 from phiscale.family import short_number
-from phiscale.leads import comparisons, leads
+from phiscale.leads import leads
 from phiscale.published import MEASURED_RULES
 from phiscale.score_text import percent, score_text
 from phiscale.training_length import is_measured, longest_rung, rungs_of
+from report.rows import Kinds, is_number, is_row, numbers, rows_of
 from report.view import FAMILY_COSTS, StudyView
 from search.trial import Trial
 from search.trial import row as flat
@@ -85,15 +86,16 @@ def confirmation(view: StudyView) -> Table | None:
     """Paired comparisons with every rule."""
     rows = [
         (
-            MEASURED_RULES.get(row["rival"], row["rival"]) + ("" if row["phi"] is None else f" at phi {row['phi']:g}"),
-            _difference(row["difference"], row["half_width"], row.get("level", 0.95)),
+            MEASURED_RULES.get(row["rival"], row["rival"])
+            + ("" if row.get("phi") is None else f" at phi {row['phi']:g}"),
+            _difference(row.get("difference"), row.get("half_width"), row.get("level") or 0.95),
             _RESULTS.get(row["result"], str(row["result"])),
             f"{row['p']:.2g}",
             str(row["pairs"]),
             "the rule" if row.get("about_rule") else "these networks",
         )
-        for row in (comparisons(view.record) if view.record else ())
-        if row["phi"] is None or row["rival"] == "paper" or row["result"] != "not distinguishable"
+        for row in view.comparisons
+        if row.get("phi") is None or row["rival"] == "paper" or row["result"] != "not distinguishable"
     ]
     head = ("against", "lead of the recommendation", "it is", "p", "pairs", "said of")
     caption = (
@@ -150,6 +152,11 @@ def _ledger_row(view: StudyView, row: Mapping[str, Any], metric: str) -> tuple[s
 
 _LONGEST = 200
 """Trials that the table shows."""
+_REALISED = dict.fromkeys(("depth", "width"), is_number)
+_FACTORY_MEMBER: Kinds = {
+    **dict.fromkeys(("resolution", *FAMILY_COSTS, "growth", "target_growth"), is_number),
+    "realised": lambda found: is_row(found, _REALISED),
+}
 _COSTS = tuple(COUNTED[name].label for name in FAMILY_COSTS)
 
 
@@ -173,9 +180,10 @@ def _factory_families(view: StudyView) -> list[Table]:
     head = ("member", "depth", "width", "pixels", *_COSTS, "growth", "asked")
     found = []
     for budget, name in (("nominal", "by the formula"), ("matched", "at matched cost")):
-        rows = [_factory_row(row) for row in factory.get(budget, ())]
+        members = rows_of(factory.get(budget), {"phi": is_number})
+        rows = [_factory_row(row) for row in members if "problem" in row or is_row(row, _FACTORY_MEMBER)]
         if rows:
-            found.append(Table(f"{factory['name']} {name}: depth, width and pixels to call it with", head, rows))
+            found.append(Table(f"{factory.get('name')} {name}: depth, width and pixels to call it with", head, rows))
     return found
 
 
@@ -202,7 +210,7 @@ def _family(caption: str, members: Sequence[Mapping[str, Any]]) -> Table:
             str(sum(row["repeats"])),
             *(short_number(row[name]) for name in FAMILY_COSTS),
             f"{row['growth']:.3f}",
-            _number(row["target_growth"], ".3f"),
+            _number(row.get("target_growth"), ".3f"),
         )
         for row in members
     ]
@@ -225,17 +233,17 @@ def fidelity(view: StudyView) -> Table | None:
 def surface(view: StudyView) -> Table | None:
     """The models of the response surface, and how well it predicts."""
     details = view.record.details if view.record else {}
-    if "models" not in details:
+    known, models, calibration = map(numbers, (details, details.get("models"), details.get("calibration")))
+    if not models:
         return None
-    rows = [(f"weight of {name}", f"{weight:.3f}") for name, weight in details["models"].items() if weight >= 0.001]
-    calibration = details.get("calibration", {})
-    if calibration:
+    rows = [(f"weight of {name}", f"{weight:.3f}") for name, weight in models.items() if weight >= 0.001]
+    if {"coverage", "spread"} <= calibration.keys():
         rows.append(("left-out evaluations inside their 90 % interval", f"{calibration['coverage']:.0%}"))
         rows.append(("their error over the predicted one (1 is calibrated)", f"{calibration['spread']:.2f}"))
-    if details.get("optimism") is not None:
-        rows.append(("optimism of the best observed trial", score_text(details["optimism"], view.spread, "+")))
-    if "expected_gain" in details:
-        rows.append(("gain to be expected from knowing the surface exactly", view.score(details["expected_gain"])))
+    if "optimism" in known:
+        rows.append(("optimism of the best observed trial", score_text(known["optimism"], view.spread, "+")))
+    if "expected_gain" in known:
+        rows.append(("gain to be expected from knowing the surface exactly", view.score(known["expected_gain"])))
     return Table("Response surface: models by their posterior probability, calibration", ("what", "value"), rows)
 
 

@@ -9,16 +9,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from phiscale.cost import COUNTED
 from phiscale.errors import PhiscaleError, RecordError, StudyError
 from phiscale.files import read_json as read_json_file
-from phiscale.leads import confirmation
+from phiscale.leads import comparisons, confirmation
 from phiscale.next_step import region_part
 from phiscale.record import SearchRecord
 from phiscale.score_text import record_spread, score_text
 from phiscale.triangle import CostModel
+from report.rows import (
+    Kinds,
+    are_counts,
+    is_number,
+    is_number_or_none,
+    is_number_text,
+    is_row,
+    is_text,
+    rows_of,
+)
 from search.aim import aim_of
 from search.hold import is_driven
 from search.measurements import Measurement, measurements
@@ -34,10 +43,31 @@ if TYPE_CHECKING:
 RECORD = "constants.json"
 FAMILY_COSTS = ("macs", "params")
 """Counted costs that tables of families show."""
-_MEMBER = {"name", "depth", "width", "resolution_multiplier", "resolution", "repeats", *FAMILY_COSTS, "growth"}
-_SETTING = {"setting", "seconds"}
-_CONFIRMED = {"name", *COUNTED, "mean", "sd"}
-"""Columns that a file in the study's folder must have to be shown; files of other programs are not."""
+_SIZES = ("depth", "width", "resolution_multiplier", "resolution", *FAMILY_COSTS, "growth")
+_MEMBER = {
+    "name": is_text,
+    "repeats": are_counts,
+    **dict.fromkeys(_SIZES, is_number),
+    "target_growth": is_number_or_none,
+}
+_INTERVAL = dict.fromkeys(("value", "low", "high"), is_number)
+_SETTING: Kinds = {
+    "setting": is_text,
+    "seconds": is_number,
+    "spearman": lambda found: found is None or is_row(found, _INTERVAL),
+}
+_CONFIRMED: Kinds = {
+    "name": is_text,
+    "phi": is_number_text,
+    "mean": is_number_text,
+    "sd": lambda value: value == "" or is_number_text(value),
+}
+_COMPARISON = {
+    **dict.fromkeys(("phi", "difference", "half_width", "level"), is_number_or_none),
+    **dict.fromkeys(("p", "pairs"), is_number),
+    "result": is_text,
+}
+"""What rows of files in the study's folder must hold to be shown; files of other programs are not."""
 _STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}
 
 
@@ -129,36 +159,44 @@ class StudyView:
         if self.record is None or self.record.network is None:
             return None
         written = read_json(self.folder / "family.json")
-        if isinstance(written, dict) and written.get("constants") == vars(self.record.constants):
-            return written
+        if _is_family(written) and written.get("constants") == vars(self.record.constants):
+            return cast("dict[str, Any]", written)
         return families(self.record, self.record.network)
 
     @cached_property
     def other_families(self) -> dict[str, list[dict[str, Any]]]:
         """Families in files ``family-*.json`` of the folder (``phiscale family --output``), by the file's name."""
-        found = {path.name: read_json(path) for path in sorted(self.folder.glob("family-*.json"))}
-        return {name: rows for name, rows in found.items() if _are_rows(rows, _MEMBER)}
+        found = {path.name: rows_of(read_json(path), _MEMBER) for path in sorted(self.folder.glob("family-*.json"))}
+        return {name: rows for name, rows in found.items() if rows}
 
     @property
     def confirmation(self) -> Mapping[str, Any] | None:
         """What ``phiscale confirm`` found; None where it has not run for these constants."""
         return confirmation(self.record) or None if self.record else None
 
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """The rows of the confirmation's table; empty without one."""
+        return rows_of(list(comparisons(self.record)), _COMPARISON) if self.record else []
+
     @cached_property
     def confirmed_families(self) -> list[dict[str, str]]:
         """Score against cost of every rule, from ``confirm-families.csv``; empty without a confirmation."""
         path = self.folder / "confirm-families.csv"
-        if self.confirmation is None or not path.is_file():
+        if self.confirmation is None:
             return []
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-        return rows if _are_rows(rows, _CONFIRMED) else []
+        try:
+            rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        except (OSError, UnicodeDecodeError, csv.Error):
+            return []
+        return rows_of(rows, {**_CONFIRMED, self.cost_model.shown: is_number_text})
 
     @cached_property
     def fidelity(self) -> Mapping[str, Any] | None:
         """What ``phiscale check`` found in this folder; None where it has not run."""
         found = read_json(self.folder / "fidelity.json")
-        whole = isinstance(found, dict) and "reference" in found and _are_rows(found.get("settings"), _SETTING)
-        return found if whole else None
+        settings = rows_of(found.get("settings"), _SETTING) if isinstance(found, dict) and "reference" in found else []
+        return {**found, "settings": settings} if settings else None
 
 
 def look(study: Study, folder: Path) -> StudyView:
@@ -235,8 +273,13 @@ def _state(trial: Trial) -> str:
     return _STATES[trial.state]
 
 
-def _are_rows(found: Any, keys: set[str]) -> bool:
-    return isinstance(found, list) and bool(found) and all(isinstance(r, dict) and keys <= r.keys() for r in found)
+def _is_family(found: Any) -> bool:
+    """Whether a file has the shape of ``search.results.families``; a sentence may stand in place of rows."""
+    if not is_row(found, {"base": lambda base: is_row(base, {"name": is_text})}):
+        return False
+    kinds = {**_MEMBER, "phi": is_number}
+    members = (found.get(budget) for budget in ("nominal", "matched"))
+    return all(is_text(rows) or (isinstance(rows, list) and rows == rows_of(rows, kinds)) for rows in members)
 
 
 def read_json(path: Path) -> Any:

@@ -109,3 +109,18 @@ def test_a_storage_that_does_not_answer_is_said(tmp_path: Path) -> None:
     app = dataclasses.replace(served(tmp_path), studies=fail, failed=said.append)
     assert get(app, "/report/s")[::2] == (503, "the database does not answer")
     assert said == ["the database does not answer"]
+
+
+def test_a_page_that_cannot_be_drawn_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **named: Any) -> str:
+        raise KeyError("phi")
+
+    study, _ = make_study(tmp_path, trials=3)
+    said: list[str] = []
+    app = dataclasses.replace(served(tmp_path, study), failed=said.append)
+    monkeypatch.setattr(live, "html", fail)
+    sentence = "the page of /report/s cannot be drawn: KeyError: 'phi'"
+    assert get(app, "/report/s")[::2] == (503, sentence)
+    assert said == [sentence]
+    monkeypatch.undo()
+    assert get(app, "/report/s")[0] == 200

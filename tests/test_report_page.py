@@ -549,3 +549,69 @@ def test_shades_of_studies_that_can_be_compared_are_the_same(place: Path, beyond
     low, high = shared_limits([view, view])
     assert (low, high) == shared_limits([view])
     assert shared_limits([view, beyond]) is None  # scores of other lengths
+
+
+@pytest.fixture
+def damaged(place: Path, tmp_path: Path) -> Path:
+    """A copy of the folder with a family of the user's own, whose files a test may damage."""
+    copy = Path(shutil.copytree(place, tmp_path / "s"))
+    (copy / "family-x.json").write_text(json.dumps(json.loads((copy / "family.json").read_text())["nominal"]))
+    return copy
+
+
+def change(file: Path, *path: str | int, value: object) -> None:
+    """Write another value into a JSON file."""
+    found = holder = json.loads(file.read_text())
+    for part in path[:-1]:
+        holder = holder[part]
+    holder[path[-1]] = value
+    file.write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize("value", ["s", [1], None, True, {"a": 1}, 10**310], ids=lambda value: repr(value)[:8])
+@pytest.mark.parametrize(
+    ("file", "path"),
+    [
+        ("family.json", ("nominal",)),
+        ("family.json", ("base",)),
+        ("family.json", ("matched", 0, "growth")),
+        ("family-x.json", (0, "depth")),
+        ("family-x.json", (0, "repeats")),
+        ("fidelity.json", ("settings",)),
+        ("fidelity.json", ("settings", 0, "seconds")),
+        ("fidelity.json", ("settings", 0, "spearman")),
+        ("constants.json", ("details", "models")),
+        ("constants.json", ("details", "calibration")),
+        ("constants.json", ("details", "optimism")),
+        ("constants.json", ("details", "expected_gain")),
+        ("constants.json", ("details", "factory")),
+        ("constants.json", ("details", "confirmation", "comparisons", 0)),
+        ("constants.json", ("details", "confirmation", "comparisons", 0, "p")),
+    ],
+    ids=lambda part: ".".join(map(str, part)) if isinstance(part, tuple) else part,
+)
+def test_what_is_damaged_in_a_file_is_left_out(damaged: Path, file: str, path: tuple[Any, ...], value: object) -> None:
+    change(damaged / file, *path, value=value)
+    view = look(load_study("s", damaged, None), damaged)
+    assert view.record is not None
+    for table in (tables.confirmation, tables.families, tables.fidelity, tables.surface):
+        table(view)
+    assert set(series.growth(view)) <= {"nominal", "matched"}
+
+
+def test_the_rows_that_are_whole_are_still_shown(damaged: Path) -> None:
+    before = look(load_study("s", damaged, None), damaged)
+    family, members = before.family, before.other_families["family-x.json"]
+    change(damaged / "family.json", "nominal", value=[1])
+    change(damaged / "family-x.json", 0, "depth", value="d")
+    change(damaged / "constants.json", "details", "confirmation", "comparisons", 1, value={"rival": "paper"})
+    view = look(load_study("s", damaged, None), damaged)
+    assert view.family == family  # made again from the record
+    assert view.other_families["family-x.json"] == members[1:]
+    assert view.comparisons == [*before.comparisons[:1], *before.comparisons[2:]]
+    assert before.confirmed_families
+    (damaged / "confirm-families.csv").write_bytes(b"phi,name,mean,sd,macs\n1,\xff,0.5,,1\n")
+    assert look(load_study("s", damaged, None), damaged).confirmed_families == []
+    (damaged / "confirm-families.csv").write_text("phi,name,mean,sd,macs\n1,a,0.5,,7\n1,b,s,,7\n1,c\n")
+    assert [row["name"] for row in look(load_study("s", damaged, None), damaged).confirmed_families] == ["a"]
+    assert "1 epochs" in Page(html(view)).text
