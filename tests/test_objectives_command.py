@@ -232,8 +232,11 @@ def test_a_command_has_no_secret_and_no_input(tmp_path: Path, monkeypatch: pytes
     assert "hunter" not in (tmp_path / "logs" / "x.log").read_text()
 
 
-_LINGER = "sleep 600 & echo $! $$ > pids; sync; {end}"
+_LINGER = """{own} sh -c 'echo $$ >> pids; exec sleep 600' & echo $$ >> pids
+until [ $(wc -l < pids) = 2 ]; do sleep 0.1; done; {end}"""
 """Starts a process in the background, and writes down both."""
+OWN_SESSION = pytest.mark.parametrize("own", ["", "setsid"], ids=["same session", "own session"])
+"""torch.distributed.run starts its processes in sessions of their own."""
 
 
 def pids(folder: Path) -> list[int]:
@@ -253,23 +256,38 @@ def gone(folder: Path) -> bool:
 
 
 @LINUX
-def test_a_time_out_ends_the_command_and_all_that_it_started(tmp_path: Path) -> None:
-    with pytest.raises(TrialError, match="took more than 1 s, see logs/x.log: begun") as raised:
-        run(tmp_path, _LINGER.format(end="echo begun; wait"), timeout=1.0)
+@OWN_SESSION
+def test_a_time_out_ends_the_command_and_all_that_it_started(tmp_path: Path, own: str) -> None:
+    with pytest.raises(TrialError, match="took more than 2 s, see logs/x.log: begun") as raised:
+        run(tmp_path, _LINGER.format(own=own, end="echo begun; wait"), timeout=2.0)
     assert raised.value.kind == "timeout"
     assert gone(tmp_path)
 
 
 @LINUX
-def test_what_a_command_leaves_running_ends_with_it(tmp_path: Path) -> None:
-    assert run(tmp_path, _LINGER.format(end="echo done")).said == "done\n"
+@OWN_SESSION
+def test_what_a_command_leaves_running_ends_with_it(tmp_path: Path, own: str) -> None:
+    assert run(tmp_path, _LINGER.format(own=own, end="echo done")).said == "done\n"
     assert gone(tmp_path)
 
 
 @LINUX
+def test_a_process_is_asked_to_end_and_killed_if_it_does_not(tmp_path: Path) -> None:
+    asked = _LINGER.format(own="setsid", end="trap 'touch cleaned; exit' TERM; wait")
+    with pytest.raises(TrialError, match="took more than 2 s"):
+        run(tmp_path, asked, timeout=2.0)
+    assert gone(tmp_path)
+    assert (tmp_path / "cleaned").exists()
+    (tmp_path / "pids").unlink()
+    run(tmp_path, "trap '' TERM; " + _LINGER.format(own="setsid", end="exit"))
+    assert gone(tmp_path)
+
+
+@LINUX
+@OWN_SESSION
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
-def test_a_command_ends_with_the_process_that_runs_it(tmp_path: Path, ending: signal.Signals) -> None:
-    body = _LINGER.format(end="wait")
+def test_a_command_ends_with_the_process_that_runs_it(tmp_path: Path, ending: signal.Signals, own: str) -> None:
+    body = _LINGER.format(own=own, end="wait")
     code = (
         "from pathlib import Path; from objectives.command.running import run_to_end; "
         f"run_to_end(['sh', '-c', {body!r}], folder=Path({str(tmp_path)!r}), log=Path({str(tmp_path / 'log')!r}))"

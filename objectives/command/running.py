@@ -22,6 +22,8 @@ _TAIL = 4096
 """Bytes at the end of a log that are searched for its last lines."""
 _LINES = 3
 """Lines of the log that a message quotes."""
+_CLEANING = 10.0
+"""Seconds that the guard has to end everything, more than it takes itself."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,11 @@ def _started(words: Sequence[str], folder: Path, log: IO[bytes]) -> Iterator[sub
     try:
         yield guard
     finally:
+        os.close(writes)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            guard.wait(_CLEANING)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(guard.pid, signal.SIGKILL)
-        os.close(writes)
         guard.wait()
         if guard.stdout:
             guard.stdout.close()
