@@ -279,7 +279,7 @@ class _Driver:
             elif isinstance(outcome, Raised):
                 self._raised(running, seed, outcome)
             else:
-                running.evaluations[seed] = checked(outcome.value, self._lengths(running))
+                running.evaluations[seed] = checked(outcome.value, self._lengths(running), self._history.aim.score_name)
         except TrialError as error:
             self._fail(running, error)
             return

@@ -14,13 +14,15 @@ from phiscale import checks
 from phiscale.errors import PhiscaleError, SettingsError, TrialError, one_line
 from phiscale.spec import NetworkSpec
 from phiscale.triangle import CostModel, ScalingConstants
-from search.trial import LARGEST_SCORE, Result
+from search.trial import LARGEST_SCORE, POSSIBLE, Result
 
 _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("network", "data", "train"), (Mapping, "a dictionary")),
     "score": (str, "a text"),
 }
 """What an objective's description must hold under the names that go into the record."""
+_ROUNDING = 1e-6
+"""How far the rounding errors of a mean may take a score beyond what is possible."""
 
 
 def described(objective: Objective) -> dict[str, Any]:
@@ -94,11 +96,11 @@ class Evaluate:
         return say() if say else ("", 0, 0)
 
 
-def checked(evaluation: Any, lengths: Sequence[int] | None) -> Evaluation:
+def checked(evaluation: Any, lengths: Sequence[int] | None, score_name: str = "score") -> Evaluation:
     """The evaluation in plain numbers, if its rungs are the ``lengths`` of the study (None: not known yet).
 
-    Raises ``TrialError`` for a score that is not finite or beyond ``LARGEST_SCORE``, ``SettingsError`` for anything
-    else that is wrong.
+    Raises ``TrialError`` for a score that is not finite, beyond ``LARGEST_SCORE`` or impossible by its name,
+    ``SettingsError`` for anything else that is wrong.
     """
     try:
         rungs = {
@@ -115,8 +117,22 @@ def checked(evaluation: Any, lengths: Sequence[int] | None) -> Evaluation:
             raise TrialError("diverged", f"expected a finite {name}, got {value!r}")
         if abs(value) > LARGEST_SCORE:
             raise TrialError("diverged", f"expected a {name} of at most {LARGEST_SCORE:g}, got {value!r}")
+        _check_possible(score_name, value)
     _check_rungs(rungs, score, lengths)
     return _with_rest(evaluation, score, rungs)
+
+
+def _check_possible(score_name: str, value: float) -> None:
+    """Raise ``TrialError`` for a score that its name rules out, such as an accuracy in per cent."""
+    least, most = POSSIBLE.get(score_name, (-math.inf, math.inf))
+    if not least - _ROUNDING <= value <= most + _ROUNDING:
+        possible = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
+        instead = f"print {value / 100:.6g}, or name" if most < value <= 100 * most else "name"
+        raise TrialError(
+            "output",
+            f"expected {'an' if score_name == 'accuracy' else 'a'} {score_name} of {possible}, got {value!r}; "
+            f"{instead} the score otherwise (--command-score, describe())",
+        )
 
 
 def _number(value: Any) -> float:

@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import importlib.metadata
 import json
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from search.measurements import Measurement, measurements, trials_csv
 from search.recommendation import Recommendation, recommend
 from search.settings import SearchSettings
 from search.study import SETTINGS_KEY, STOPPED, cost_model_of
-from search.trial import Trial, trials_of
+from search.trial import POSSIBLE, Trial, trials_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -210,10 +209,10 @@ def _horizon(recommendation: Recommendation) -> Horizon | None:
 
 def _possible(estimate: Estimate | None, score_name: str) -> Estimate | None:
     """The estimate limited to possible scores: an accuracy lies in 0 to 1, a loss is not negative."""
-    if estimate is None or score_name not in ("accuracy", "log_loss", "train_loss"):
+    if estimate is None or score_name not in POSSIBLE:
         return estimate
-    most = 1.0 if score_name == "accuracy" else math.inf
-    return Estimate(*(min(max(value, 0.0), most) for value in (estimate.score, estimate.low, estimate.high)))
+    least, most = POSSIBLE[score_name]
+    return Estimate(*(min(max(value, least), most) for value in (estimate.score, estimate.low, estimate.high)))
 
 
 def _baselines(rows: Sequence[Measurement]) -> tuple[Observed, ...]:

@@ -34,6 +34,8 @@ PARAMETERS = ("alpha", "beta", "gamma")
 """Parameters of a study, in the order of ``ScalingConstants``."""
 LARGEST_SCORE = 1e50
 """Larger scores have diverged: their fourth power would overflow."""
+POSSIBLE = {"accuracy": (0.0, 1.0), "log_loss": (0.0, math.inf), "train_loss": (0.0, math.inf)}
+"""The least and the largest score by the names that have a meaning."""
 NEAR_SURFACE = 0.1
 """Trials of other programs measure another cost if their log product differs from the target by this part of it or
 more."""

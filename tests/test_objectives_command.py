@@ -21,7 +21,7 @@ from objectives.growth import Growth
 from objectives.networks.factory import Factory
 from objectives.networks.own_module import count_member
 from phiscale import FLOPS, BudgetError, NetworkSpec, ScalingConstants, SettingsError, TrialError
-from phiscale.errors import FileError
+from phiscale.errors import FileError, StudyError
 from phiscale.triangle import COST_MODELS, Multipliers
 from search.api import search
 from search.evaluation import described
@@ -366,6 +366,14 @@ def test_studies_are_told_apart_by_what_changes_scores_alone(tmp_path: Path) -> 
         objective(f"true {SIZES}", tmp_path, Growth(base=TINY)),
     ):
         assert other.describe() != first
+
+
+def test_an_accuracy_in_per_cent_fails_its_trial_and_says_how_to_print_it(tmp_path: Path) -> None:
+    one = objective(script(tmp_path, """echo '{"score": 69.04}'"""), tmp_path, command_score="accuracy")
+    with pytest.raises(StudyError, match="got 69.04; print 0.6904, or name the score otherwise"):
+        search(one, trials=6, folder=tmp_path / "study", method="qmc")
+    one = objective(script(tmp_path, """echo '{"score": 69.04}'"""), tmp_path)
+    assert search(one, trials=3, folder=tmp_path / "named", method="qmc").best_observed.score == 69.04
 
 
 def test_a_failed_training_does_not_end_the_search_and_smaller_may_be_better(tmp_path: Path) -> None:

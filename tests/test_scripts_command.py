@@ -38,7 +38,7 @@ def pids(folder: Path) -> list[int]:
 def test_workers_run_a_command_for_networks_of_equal_cost_and_log_each(tmp_path: Path) -> None:
     (tmp_path / "net.json").write_text(json.dumps(TINY.to_dict()))
     words = ["--study", "s", "--command", script(tmp_path, SCORE), "--command-folder", tmp_path, "--workers", "2"]
-    words += ["--network", tmp_path / "net.json", "--trials", "8", "--rounding", "exact", "--command-score", "accuracy"]
+    words += ["--network", tmp_path / "net.json", "--trials", "8", "--rounding", "exact", "--command-score", "width"]
     done = search(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     rows = [row for row in trials(tmp_path) if row["state"] == "COMPLETE"]
@@ -48,7 +48,7 @@ def test_workers_run_a_command_for_networks_of_equal_cost_and_log_each(tmp_path:
     logs = {path.name for path in (tmp_path / "s" / "logs").iterdir()}
     assert logs == {f"{row['fingerprint']}-seed-{json.loads(row['seeds'])[0]}.log" for row in rows}
     record = SearchRecord.load(tmp_path / "s" / "constants.json")
-    assert (record.network, record.score_name, record.phi) == (TINY, "accuracy", 2.0)
+    assert (record.network, record.score_name, record.phi) == (TINY, "width", 2.0)
     assert (tmp_path / "s" / "family.json").exists()
     with pytest.raises(StudyError, match=r"cannot be compared.*objective\.command"):
         run(tmp_path, ObjectiveSettings(own=CommandSettings(command=f"true {SIZES}")))

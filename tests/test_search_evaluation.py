@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,25 @@ def test_a_score_whose_square_is_no_number_has_diverged(bad: float) -> None:
         with pytest.raises(TrialError, match="expected a (finite )?score") as caught:
             checked(dataclasses.replace(good, **odd), None)
         assert caught.value.kind == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "said"),
+    [
+        ("accuracy", 69.04, "expected an accuracy of 0 to 1, got 69.04; print 0.6904, or name the score otherwise"),
+        ("accuracy", -0.1, "expected an accuracy of 0 to 1, got -0.1; name the score otherwise"),
+        ("log_loss", -0.5, "expected a log_loss of 0 or more, got -0.5; name the score otherwise"),
+    ],
+)
+def test_a_score_that_its_name_rules_out_is_none(name: str, bad: float, said: str) -> None:
+    good = Evaluation(score=0.5, seconds=1.0, device="cpu", rungs={100: 0.0, 200: 0.5})
+    assert checked(good, None, name).score == 0.5
+    assert checked(dataclasses.replace(good, score=1 + 2e-16, rungs={}), None, name).score > 0.5
+    assert checked(dataclasses.replace(good, score=bad, rungs={}), None, "score").score == bad
+    for odd in ({"score": bad}, {"rungs": {100: bad, 200: 0.5}}):
+        with pytest.raises(TrialError, match=re.escape(said)) as caught:
+            checked(dataclasses.replace(good, **odd), None, name)
+        assert caught.value.kind == "output"
 
 
 @pytest.mark.parametrize("length", [1.5, math.inf, math.nan, "100", True, 0, -5])
