@@ -77,15 +77,19 @@ def test_every_option_comes_back_as_it_was() -> None:
         assert as_read(options) == dataclasses.replace(options, storage=options.storage_name)
 
 
+ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+"""What a command line can hold."""
+
+
 @given(
     st.builds(
         SearchOptions,
         study=st.just("s"),
-        results=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).map(Path),
+        results=ANY_TEXT.map(Path),
         storage_patience=st.floats(0, 1e300),
         search=st.builds(SearchSettings, step=st.floats(0, 1), seed=st.integers(0, 2**31 - 1)),
         train=st.builds(TrainSettings, learning_rate=st.floats(1e-300, 1e300), weight_decay=st.floats(0, 1)),
-        measure=st.builds(ObjectiveSettings, data=st.none() | st.text(st.characters(exclude_categories=["Cs"]))),
+        measure=st.builds(ObjectiveSettings, data=st.none() | st.just("") | ANY_TEXT),
     )
 )
 def test_numbers_and_names_come_back_to_the_last_digit(options: SearchOptions) -> None:
@@ -188,6 +192,18 @@ def test_a_storage_without_its_password_is_asked_for(
         ({"measure": []}, "measure of config.json to be an object with named fields, got list"),
         ({"study": None}, "study of config.json to be a text, got None"),
         ([], "expected config.json to hold the options of a study, got list"),
+        (
+            {"measure": {"phi": 10**400}},
+            "phi of measure of config.json to be a finite number, got an integer too large",
+        ),
+        (
+            {"search": {"trials": 10**400}},
+            "trials of search of config.json to be at most 9223372036854775807, got more",
+        ),
+        ({"results": "a\0b"}, r"results of config.json to be a text without null characters, got 'a\x00b'"),
+        ({"measure": {"data": "a\0b"}}, "data of measure of config.json to be a text without null characters"),
+        ({"results": "a\ud800"}, r"results of config.json to be a text of whole characters, got 'a\ud800'"),
+        ({"measure": {"data": "\udfff"}}, "data of measure of config.json to be a text of whole characters"),
     ],
 )
 def test_a_file_with_other_contents_ends_in_one_sentence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +101,24 @@ def _typed(hint: Any, plain: Any, what: str) -> Any:
     for kind in kinds:
         if get_origin(kind) is Literal and plain in get_args(kind):
             return plain
+        if kind is int and type(plain) is int:
+            return checks.whole(what, plain, SettingsError, low=-checks.LARGEST_WHOLE)
+        if kind in (str, Path) and isinstance(plain, str):
+            return kind(_text(plain, what))
         if kind is type(plain):
             return plain
         if kind is float and type(plain) is int:
-            return float(plain)
-        if kind is Path and isinstance(plain, str):
-            return Path(plain)
+            return checks.number(what, plain, SettingsError)
     names = [_NAMES[kind] if kind in _NAMES else " or ".join(map(repr, get_args(kind))) for kind in kinds]
     raise SettingsError(f"expected {what} to be {' or '.join(names)}, got {plain!r}")
+
+
+def _text(plain: str, what: str) -> str:
+    """The text, if a command line can hold it."""
+    try:
+        os.fsencode(plain)
+    except UnicodeEncodeError:
+        raise SettingsError(f"expected {what} to be a text of whole characters, got {plain!r}") from None
+    if "\0" in plain:
+        raise SettingsError(f"expected {what} to be a text without null characters, got {plain!r}")
+    return plain
