@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from objectives.command.objective import CommandSettings
 from objectives.training.settings import TrainSettings
 from phiscale import SettingsError
 from scripts.run_search import SearchOptions, write_config
@@ -148,6 +149,73 @@ def test_an_option_replaces_the_one_that_excludes_it(earlier: SearchOptions, mon
     assert (found.search.horizon_epochs, found.search.horizon_images) == (None, 5000)
     assert (found.train.epochs, found.train.images_seen) == (None, 4000)
     assert (found.storage, found.storage_name) == (None, str(Path("there.journal").absolute()))
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "after"),
+    [
+        ({"cost": "params"}, ["--cost-model", "cm.json"], {"cost_file": Path("cm.json")}),
+        ({"cost_file": Path("cm.json")}, ["--cost", "params"], {"cost": "params"}),
+        ({"network": "resnet-18"}, ["--factory", "mine:build"], {"factory": "mine:build"}),
+        ({"factory": "mine:build"}, ["--network=resnet-18"], {"network": "resnet-18"}),
+        ({"data": "images"}, ["--objective", "mine:score"], {"objective": "mine:score"}),
+        ({"data": "images"}, ["--command", "train {depth}"], {"own": CommandSettings(command="train {depth}")}),
+        (
+            {"own": CommandSettings(command="train {depth}", command_timeout=9.0), "direction": "minimize"},
+            ["--objective", "mine:score", "--direction", "minimize"],
+            {"objective": "mine:score", "direction": "minimize"},
+        ),
+        (
+            {"own": CommandSettings(command="train {depth}", command_timeout=9.0)},
+            ["--command", "run {depth}"],
+            {"own": CommandSettings(command="run {depth}", command_timeout=9.0)},
+        ),
+        ({"objective": "mine:score", "direction": "minimize"}, ["--data", "images"], {"data": "images"}),
+        ({"rate_plane": Path("rates.json")}, ["--train.learning-rate", "0.25"], {}),
+    ],
+)
+def test_what_is_measured_is_replaced_as_a_whole(
+    earlier: SearchOptions,
+    monkeypatch: pytest.MonkeyPatch,
+    before: dict[str, Any],
+    words: list[str],
+    after: dict[str, Any],
+) -> None:
+    write_config(dataclasses.replace(earlier, measure=ObjectiveSettings(**before)))
+    found = read(monkeypatch, "--config", "results/first/config.json", *words)
+    assert found is not None
+    assert found.measure == ObjectiveSettings(**after)
+
+
+def test_the_direction_of_another_objective_is_not_taken_over(
+    earlier: SearchOptions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = "results/first/config.json"
+    measure = ObjectiveSettings(own=CommandSettings(command="train {depth}"), direction="minimize")
+    write_config(dataclasses.replace(earlier, measure=measure))
+    assert read(monkeypatch, "--config", file, "--objective", "mine:score", status=2) is None
+    said = f"error: expected --direction of the new objective: that in {file} is minimize, for another one\n"
+    assert capsys.readouterr().err == said
+    same = read(monkeypatch, "--config", file, "--command", "run {depth}")
+    assert same is not None
+    assert same.measure.direction == "minimize"
+
+
+def test_learning_rates_by_shape_replace_the_one_of_a_file(
+    earlier: SearchOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(dataclasses.replace(earlier, train=TrainSettings(epochs=8, learning_rate=0.25)))
+    found = read(monkeypatch, "--config", "results/first/config.json", "--rate-plane", "rates.json")
+    assert found is not None
+    assert found.train == TrainSettings(epochs=8)
+
+
+def test_a_counted_and_a_measured_cost_together_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read(monkeypatch, "--study", "s", "--cost", "params", "--cost-model", "cm.json", status=2) is None
+    err = capsys.readouterr().err
+    assert err == "error: expected either --cost or --cost-model, which states its own cost, got both\n"
 
 
 def test_a_file_with_the_storage_is_read_again(earlier: SearchOptions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,11 +21,16 @@ Options = TypeVar("Options")
 _THIS_RUN = ("command", "config", "take_over")
 """Options that are not taken back: --take-over holds for one run only."""
 _EITHER = (
-    ("", "", ("storage", "storage_file")),
-    ("search", "", ("horizon_epochs", "horizon_images")),
-    ("train", "train.", ("epochs", "images_seen")),
+    {"storage": "storage", "storage-file": "storage_file"},
+    {"horizon-epochs": "search.horizon_epochs", "horizon-images": "search.horizon_images"},
+    {"train.epochs": "train.epochs", "train.images-seen": "train.images_seen"},
+    {"train.learning-rate": "train.learning_rate", "rate-plane": "measure.rate_plane"},
+    {"cost": "measure.cost", "cost-model": "measure.cost_file"},
+    {"network": "measure.network", "factory": "measure.factory"},
+    {"data": "measure.data", "objective": "measure.objective", "command": "measure.own"},
+    {"data": "measure.data", "direction": "measure.direction"},
 )
-"""Options of which one replaces the other: their section in the file, and their prefix on the command line."""
+"""Options of which one replaces the others, with their places in the file; a direction is of no use with --data."""
 _NAMES = {bool: "true or false", float: "a number", int: "a whole number", str: "a text", Path: "a path"}
 _NAMES |= {type(None): "null"}
 
@@ -57,14 +62,14 @@ def earlier_options(kind: type[Options]) -> Options | None:
     plain = {name: value for name, value in plain.items() if name not in _THIS_RUN}
     if plain.get("storage_file"):
         plain["storage"] = None  # which the file holds
-    for section, prefix, names in _EITHER:
-        holder = plain.get(section) if section else plain
-        if isinstance(holder, dict) and _given(*(f"{prefix}{name}" for name in names)):
-            for name in names:
-                holder.pop(name, None)
+    for places in _EITHER:
+        given = {option for option in places if _given(option)}
+        for option in places.keys() - given if given else ():
+            _drop(plain, places[option])
+    _check_direction(plain, path)
     if "***" in str(plain.get("storage")):
         plain["storage"] = None
-        if storage_given(None, None) is None:
+        if not _given("storage") and storage_given(None, None) is None:
             raise SettingsError(
                 f"expected --storage-file or PHISCALE_STORAGE: the storage of {path} has a password, which that file "
                 "does not hold"
@@ -72,10 +77,29 @@ def earlier_options(kind: type[Options]) -> Options | None:
     return from_plain(kind, plain, str(path))
 
 
-def _given(*names: str) -> bool:
-    """Whether the command line gives one of these options."""
-    words = {word.partition("=")[0].replace("_", "-") for word in sys.argv[1:]}
-    return any(f"--{name.replace('_', '-')}" in words for name in names)
+def _given(option: str) -> bool:
+    """Whether the command line gives an option."""
+    return f"--{option}" in {word.partition("=")[0].replace("_", "-") for word in sys.argv[1:]}
+
+
+def _check_direction(plain: dict[str, Any], path: Path) -> None:
+    """Raise ``SettingsError`` if the direction in the file is that of an objective which the command line replaces."""
+    if _given("direction"):
+        _drop(plain, "measure.direction")
+    measure = plain.get("measure")
+    if not isinstance(measure, dict) or measure.get("direction") != "minimize":
+        return
+    own = measure.get("own")
+    same = measure.get("objective") or (isinstance(own, dict) and own.get("command"))
+    if not same and (_given("objective") or _given("command")):
+        raise SettingsError(f"expected --direction of the new objective: that in {path} is minimize, for another one")
+
+
+def _drop(plain: Any, place: str) -> None:
+    """Take what is at a place out of nested objects."""
+    section, _, rest = place.partition(".")
+    if isinstance(plain, dict):
+        _drop(plain.get(section), rest) if rest else plain.pop(section, None)
 
 
 def from_plain(kind: type[Options], plain: object, where: str) -> Options:

@@ -98,6 +98,8 @@ class ObjectiveSettings:
         if self.objective == "":
             raise SettingsError("expected --objective as package.module:attribute, got nothing; leave it out")
         self._refuse_unused()
+        if self.cost_file and (given := self._given(("cost",))):
+            raise SettingsError(f"expected either {given} or --cost-model, which states its own cost, got both")
         if self.factory and self.network:
             raise SettingsError("expected either --network or --factory, not both")
 
