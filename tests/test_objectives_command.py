@@ -345,7 +345,7 @@ def test_scores_at_lengths_are_rungs(tmp_path: Path) -> None:
 
 def test_output_without_a_score_says_what_was_written(tmp_path: Path) -> None:
     one = objective(script(tmp_path, "echo loss 0.3; echo finished >&2"), tmp_path)
-    with pytest.raises(TrialError, match='"score": 0.71.*no line of JSON; its last lines: .*finished'):
+    with pytest.raises(TrialError, match='"score": 0.71.*no line of JSON in its last 64 KiB; its last lines: .*finished'):
         one.evaluate(EQUAL, seed=0)
 
 

@@ -24,7 +24,7 @@ def read_scores(said: str) -> float | dict[int, float]:
     """
     lines = [line for line in re.split(r"[\r\n]+", said) if _OBJECT.match(line)]
     if not lines:
-        raise _refused("no line of JSON")
+        raise _refused("no line of JSON in its last 64 KiB")
     found = _parsed(lines[-1])
     if len({"score", "scores"} & found.keys()) != 1:
         raise _refused(lines[-1])
