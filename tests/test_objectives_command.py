@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from objectives.command.objective import CommandObjective, CommandSettings
+from objectives.command.objective import LONGEST_TIMEOUT, CommandObjective, CommandSettings
 from objectives.command.output import read_scores
 from objectives.command.running import run_to_end
 from objectives.command.template import PLACEHOLDERS, Template
@@ -122,6 +122,22 @@ def test_a_missing_folder_or_program_is_told_before_the_study(tmp_path: Path, wh
     settings = CommandSettings(**{"command": f"true {SIZES}", **where})
     with pytest.raises(SettingsError, match="nowhere|no-such-program"):
         CommandObjective(settings, FLOPS, logs=tmp_path)
+
+
+def test_a_script_that_is_not_executable_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "d.sh").touch(mode=0o644)
+    with pytest.raises(SettingsError, match=r"got './d.sh', which is not executable"):
+        objective(f"./d.sh {SIZES}", tmp_path)
+    with pytest.raises(SettingsError, match=r"got './e.sh', which is not found"):
+        objective(f"./e.sh {SIZES}", tmp_path)
+    (tmp_path / "d.sh").chmod(0o755)
+    assert objective(f"./d.sh {SIZES}", tmp_path)
+
+
+def test_a_time_out_that_cannot_be_waited_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"--command-timeout of at most 2000000 seconds \(23 days\), got 1e\+18"):
+        CommandSettings(command="x", command_timeout=1e18)
+    assert run(tmp_path, "echo done", timeout=LONGEST_TIMEOUT).said == "done\n"
 
 
 @pytest.mark.parametrize(
@@ -345,7 +361,9 @@ def test_scores_at_lengths_are_rungs(tmp_path: Path) -> None:
 
 def test_output_without_a_score_says_what_was_written(tmp_path: Path) -> None:
     one = objective(script(tmp_path, "echo loss 0.3; echo finished >&2"), tmp_path)
-    with pytest.raises(TrialError, match='"score": 0.71.*no line of JSON in its last 64 KiB; its last lines: .*finished'):
+    with pytest.raises(
+        TrialError, match='"score": 0.71.*no line of JSON in its last 64 KiB; its last lines: .*finished'
+    ):
         one.evaluate(EQUAL, seed=0)
 
 

@@ -26,6 +26,9 @@ from phiscale.network import ScaledNetwork
 from phiscale.scaling import multipliers
 from phiscale.triangle import CostModel, Multipliers, ScalingConstants
 
+LONGEST_TIMEOUT = 2e6
+"""Seconds. The system call that waits for output takes at most 2^31 milliseconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommandSettings:
@@ -53,6 +56,11 @@ class CommandSettings:
                 raise SettingsError(f"expected --{given[0].replace('_', '-')} with --command, got it without; add that")
         if self.command_timeout is not None:
             checks.positive("command_timeout", self.command_timeout, SettingsError)
+            if self.command_timeout > LONGEST_TIMEOUT:
+                raise SettingsError(
+                    f"expected --command-timeout of at most {LONGEST_TIMEOUT:.0f} seconds (23 days), got "
+                    f"{self.command_timeout:g}; leave it out for no time-out"
+                )
         if self.command_classes is not None:
             checks.whole("command_classes", self.command_classes, SettingsError)
         checks.text("command_score", self.command_score, SettingsError)
@@ -176,9 +184,10 @@ class CommandObjective:
         folder, program = self.folder, self.template.words[0]
         if not folder.is_dir():
             raise SettingsError(f"expected --command-folder to be a folder, got {folder}")
-        found = folder / program if "/" in program else program
+        found = folder / program if "/" in program else Path(program)
         if "{" not in program and shutil.which(found) is None:
-            raise SettingsError(f"expected --command to begin with a program, got {program!r}, which is not found")
+            wrong = "not executable; use chmod +x" if "/" in program and found.is_file() else "not found"
+            raise SettingsError(f"expected --command to begin with a program, got {program!r}, which is {wrong}")
 
 
 def _rounded(sizes: Multipliers) -> Multipliers:
