@@ -146,9 +146,9 @@ def _channels(spec: NetworkSpec) -> str:
 def _how_sure(record: SearchRecord) -> tuple[str, str]:
     confirmed = _confirmed(record)
     part = region_part(record)
-    could = "" if part is None else f"{100 * part:.0f} % of all possible constants could be the best (90 % probability)"
+    could = "" if part is None else f"the best are among {100 * part:.0f} % of all constants (90 % probability)"
     if confirmed:
-        return confirmed, ". ".join(filter(None, (could, _expected(record, "measured there"))))
+        return confirmed, ". ".join(filter(None, (capital(could), _expected(record, "measured there"))))
     undetermined = record.horizon_length if record.horizon and not record.horizon.determined else None
     if undetermined and record.horizon:
         reason = record.horizon.reason or "no reason is given"

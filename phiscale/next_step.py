@@ -35,7 +35,7 @@ class Step:
 
     @property
     def text(self) -> str:
-        """``confirm: phiscale confirm --study mine, about 10 minutes``."""
+        """``confirm on unseen images: phiscale confirm --study mine, about 10 minutes``."""
         about = f", about {duration(self.seconds)}" if self.seconds else ""
         return f"{self.what}{f': {self.command}' if self.command else ''}{about}"
 
@@ -53,7 +53,7 @@ def next_step(record: SearchRecord, results: str | None = None) -> Step:
     if not _can_be_confirmed(record):
         what = "train with these constants and with the paper's, with fresh seeds"
         return Step(what, _family(record, results) if record.network else None)
-    return Step("confirm", _confirm(record, results), _confirm_seconds(record, CONFIRM_SEEDS))
+    return Step("confirm on unseen images", _confirm(record, results), _confirm_seconds(record, CONFIRM_SEEDS))
 
 
 def region_part(record: SearchRecord) -> float | None:

@@ -65,7 +65,7 @@ def test_the_five_lines() -> None:
             "29 pixels a side (baseline 24)"
         ),
         "sure": (
-            "Not sure yet: 30 % of all possible constants could be the best (90 % probability). "
+            "Not sure yet: the best are among 30 % of all constants (90 % probability). "
             "Accuracy 0.8100 (90 % interval 0.8000 to 0.8200), not confirmed"
         ),
         "paper": (
@@ -73,7 +73,7 @@ def test_the_five_lines() -> None:
             "Lead in accuracy +0.0200 ± 0.0100 (90 % interval for all rules together), not confirmed; "
             "the paper's constants: 1.2, 1.1, 1.15"
         ),
-        "next": "Confirm: phiscale confirm --study mine, about 41 minutes",
+        "next": "Confirm on unseen images: phiscale confirm --study mine, about 41 minutes",
     }
     shown = as_text(answer(RECORD))
     assert [text.index(line.text) for text, line in zip(shown, answer(RECORD), strict=True)] == [19] * 5
@@ -81,7 +81,12 @@ def test_the_five_lines() -> None:
 
 @pytest.mark.parametrize(
     ("part", "start"),
-    [(0.05, "Fairly sure: 5 %"), (0.25, "Fairly sure"), (0.26, "Not sure yet"), (0.51, "Not sure: 51 %")],
+    [
+        (0.05, "Fairly sure: the best are among 5 %"),
+        (0.25, "Fairly sure"),
+        (0.26, "Not sure yet"),
+        (0.51, "Not sure: the best are among 51 %"),
+    ],
 )
 def test_certainty_follows_the_part_of_all_constants_that_could_be_best(part: float, start: str) -> None:
     assert lines(region_part=part)["sure"].startswith(start)
@@ -109,7 +114,7 @@ def test_a_confirmation_replaces_what_the_search_says() -> None:
     ):
         said = lines(record, **confirmed(result, difference, expected=found))
         assert said["sure"].startswith(
-            f"{sure} the paper's constants, on images that the search never saw. 30 % of all"
+            f"{sure} the paper's constants, on images that the search never saw. The best are"
         )
         assert said["sure"].endswith("Accuracy 0.5000 (90 % interval 0.4900 to 0.5100), measured there")
         assert said["paper"].startswith(
