@@ -448,3 +448,13 @@ def test_a_fourth_channel_is_opacity(tmp_path):
     whole = np.concatenate([data.train_images, data.validation_images])
     distances = [np.abs(expected - image).max((1, 2, 3)).min() for image in whole]
     assert max(distances) <= 1
+
+
+def test_a_small_file_of_very_many_deep_pixels_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(picture, "_LARGEST_DEEP", 100)
+    for number in range(12):
+        place = tmp_path / "images" / str(number % 2) / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((12, 12), number * 900, np.uint16)).save(place)
+    with pytest.raises(DataError, match="144 pixels of more than 8 bits, more than 100; make it smaller"):
+        load_data(str(tmp_path / "images"), cache=tmp_path / "cache")

@@ -40,6 +40,8 @@ _BITS = (8, 10, 12, 14, 16)
 """Usual bit depths of sensors; larger values count with as many bits as they have."""
 _LARGEST_JPEG = 2**29
 """Pixels. A JPEG is reduced while it is decoded, so it may have more of them than Pillow's limit."""
+_LARGEST_DEEP = 2**25
+"""Pixels of more than 8 bits: they are scaled as floats, which takes some 22 bytes each."""
 _ALONE = 2**24
 """Images of more pixels are decoded one after another, to save memory."""
 _TURNS = {
@@ -181,7 +183,14 @@ def _opened(file: Path) -> Iterator[Image.Image]:
 
 def _open(file: Path) -> Image.Image:
     try:
-        return Image.open(file, formats=_FORMATS)
+        image = Image.open(file, formats=_FORMATS)
+        pixels = image.width * image.height
+        if image.mode in _INTEGERS | {"F"} and pixels > _LARGEST_DEEP:
+            image.close()
+            raise Image.DecompressionBombError(
+                f"it has {pixels:,} pixels of more than 8 bits, more than {_LARGEST_DEEP:,}"
+            )
+        return image
     except Image.DecompressionBombError:
         with file.open("rb") as content:
             if content.read(3) != b"\xff\xd8\xff":
