@@ -23,7 +23,7 @@ from phiscale.export._library import (
 from phiscale.export._python_text import Code, call, inline, literal
 from phiscale.export._recipe import Recipe, find_recipe, round_channels, stage_channels, stage_repeats
 from phiscale.network import ScaledNetwork
-from phiscale.spec import StageSpec
+from phiscale.spec import NetworkSpec, StageSpec
 
 _TORCH_ACTIVATIONS = {"silu": "nn.SiLU", "relu": "nn.ReLU", "relu6": "nn.ReLU6", "gelu": "nn.GELU"}
 _KINDS = {("mbconv", False): "ir", ("mbconv", True): "ds", ("fused", False): "er", ("fused", True): "cn"}
@@ -32,6 +32,18 @@ _RESNET_BLOCKS = {"basic": "basic", "bottleneck": "bottle"}
 _STEM_POOLS = {"conv": "", "conv-pool": "maxpool"}
 _RESNET_SETTINGS = "blocks", "stem_type", "stem_pool", "stem_chs", "num_features", "act_layer"
 """Arguments of ``ByoModelCfg``; the others are of ``ByobNet``."""
+
+
+def _of_every_model(spec: NetworkSpec) -> dict[str, Any]:
+    """The arguments that all of timm's classes call alike."""
+    return {
+        "act_layer": spec.activation,
+        "num_classes": spec.classes,
+        "in_chans": spec.in_channels,
+        "drop_rate": spec.dropout,
+        "drop_path_rate": spec.drop_path,
+        "input_size": spec.resolution,
+    }
 
 
 class _EfficientNet(Architecture):
@@ -62,12 +74,7 @@ class _EfficientNet(Architecture):
             "stem_size": recipe.stem,
             "stem_kernel_size": spec.stem_kernel,
             "num_features": spec.head_channels,
-            "act_layer": spec.activation,
-            "num_classes": spec.classes,
-            "in_chans": spec.in_channels,
-            "drop_rate": spec.dropout,
-            "drop_path_rate": spec.drop_path,
-            "input_size": spec.resolution,
+            **_of_every_model(spec),
         }
 
     def snippet(self, arguments: dict[str, Any]) -> str:
@@ -121,12 +128,7 @@ class _ResNet(Architecture):
             "stem_pool": _STEM_POOLS[spec.stem],
             "stem_chs": spec.stem_channels,
             "num_features": spec.head_channels,
-            "act_layer": spec.activation,
-            "num_classes": spec.classes,
-            "in_chans": spec.in_channels,
-            "drop_rate": spec.dropout,
-            "drop_path_rate": spec.drop_path,
-            "input_size": spec.resolution,
+            **_of_every_model(spec),
         }
 
     def snippet(self, arguments: dict[str, Any]) -> str:
@@ -156,12 +158,7 @@ class _ConvNeXt(Architecture):
             "dims": list(stage_channels(spec)),
             "kernel_sizes": [stage.kernel for stage in spec.stages],
             "ls_init_value": spec.stages[0].layer_scale or None,
-            "act_layer": spec.activation,
-            "num_classes": spec.classes,
-            "in_chans": spec.in_channels,
-            "drop_rate": spec.dropout,
-            "drop_path_rate": spec.drop_path,
-            "input_size": spec.resolution,
+            **_of_every_model(spec),
         }
 
     def snippet(self, arguments: dict[str, Any]) -> str:
