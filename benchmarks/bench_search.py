@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.random_landscapes import KINDS, RandomLandscape, draw_landscape, fine_lattice
 from benchmarks.recorded_landscapes import recorded_landscape
-from benchmarks.search_rivals import COMPETITORS, Answer, Noisy
+from benchmarks.search_rivals import COMPETITORS, ONE_STEP, Answer, Noisy, distance_to_region
 from phiscale.published import PUBLISHED_RULES
 from phiscale.triangle import FLOPS
 from search.recommendation import REGION_STEPS, as_array
@@ -88,7 +88,7 @@ def _judged(landscape: RandomLandscape, answer: Answer, true: float) -> dict[str
         return {}
     points = fine_lattice(REGION_STEPS)
     best = points[int(np.argmax(landscape.heights(points)))]
-    away = np.abs(as_array(found.region) - best).max(axis=1).min()
+    away = distance_to_region(found, best)
     claims = [
         (lead, true - _height(landscape, lead.rule)) for lead in found.leads if lead.result in ("ahead", "behind")
     ]
@@ -98,7 +98,7 @@ def _judged(landscape: RandomLandscape, answer: Answer, true: float) -> dict[str
         "half_width": f"{(found.expected.high - found.expected.low) / 2:.5f}",
         "error": f"{found.expected.score - true:.5f}",
         "region_holds": int(away < 1e-6),
-        "region_near": int(away < 1 / REGION_STEPS + 1e-6),
+        "region_near": int(away < ONE_STEP),
         "region_part": f"{len(found.region) / len(points):.4f}",
         "claims": len(claims),
         "false_claims": len(false),

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.random_landscapes import KINDS, draw_landscape, fine_lattice
-from benchmarks.search_rivals import Noisy, growing_search
+from benchmarks.search_rivals import ONE_STEP, Noisy, distance_to_region, growing_search
 from phiscale.triangle import FLOPS
 from search.aim import Aim
 from search.measurements import measurements
-from search.recommendation import REGION_STEPS, Recommendation, as_array, recommend
+from search.recommendation import REGION_STEPS, recommend
 from search.settings import SearchSettings
 from search.stopping import CHECKS, FEWEST, enough
 
@@ -105,16 +105,15 @@ def _search(job: tuple[float, str, int]) -> list[Stop]:
             if in_a_row[limit] >= CHECKS and limit not in stops:
                 regret = max(0.0, best - float(landscape.heights(np.array(found.shares.as_tuple())[None])[0]))
                 stops[limit] = Stop(
-                    limit, len(done), _is_near(found, top), regret, float(found.details["expected_gain"])
+                    limit,
+                    len(done),
+                    distance_to_region(found, top) < ONE_STEP,
+                    regret,
+                    float(found.details["expected_gain"]),
                 )
         if len(stops) == len(_LIMITS):
             break
     return list(stops.values())
-
-
-def _is_near(found: Recommendation, top: np.ndarray) -> bool:
-    """Whether a point lies within one lattice step of the region."""
-    return bool(np.abs(as_array(found.region) - top).max(axis=1).min() < 1 / REGION_STEPS + 1e-6)
 
 
 if __name__ == "__main__":

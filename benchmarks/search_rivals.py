@@ -20,7 +20,7 @@ from search.aim import Aim
 from search.history import History
 from search.measurements import measurements
 from search.proposals import next_plans, planned
-from search.recommendation import Recommendation, recommend
+from search.recommendation import REGION_STEPS, Recommendation, as_array, recommend
 from search.settings import SPREAD_FIRST, SearchSettings
 from search.trial import PARAMETERS, Result, Trial, distributions_of, running_trial, shares_of_constants
 
@@ -29,6 +29,10 @@ _BOTORCH_STEPS = 40
 _PLAIN_AIM = Aim("maximize")
 _TOLERANCE = 0.1
 """Distance of the product from 2 within which a proposal in boxes is trained, and a point is one of NNI's grid."""
+
+
+ONE_STEP = 1 / REGION_STEPS + 1e-6
+"""A distance below this is at most one step of the lattice of regions."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,11 @@ def growing_search(
         result = Result(scores=scores[-1:], rungs=noisy.rungs, rung_scores=(scores,) if noisy.rungs else ())
         done.append(replace(asked, state="COMPLETE", value=scores[-1], result=result))
         yield done, seconds
+
+
+def distance_to_region(found: Recommendation, point: Array) -> float:
+    """From a point, shares (3,), to the nearest one of the region: the largest difference of a share."""
+    return float(np.abs(as_array(found.region) - point).max(axis=1).min())
 
 
 def nni_grid(noisy: Noisy, seed: int, counts: Sequence[int]) -> dict[int, Answer]:
