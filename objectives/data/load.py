@@ -75,7 +75,7 @@ def load_image_folder(
     once: ``cache`` (default ``~/.cache/phiscale``) keeps them. Flips and shifts count as keeping the labels.
     """
     tree = training_tree(Path(path))
-    kept = 0 if train_images is not None or has_test_part(Path(path)) else _kept(len(tree.files))
+    kept = 0 if train_images is not None else _kept(len(tree.files), has_test_part(Path(path)))
     split = _split_tree(tree, train_images, validation_images, seed, side, kept)
     chosen = np.sort(np.concatenate((split.train, split.validation)))
     decoded = _decoded(tree, chosen, side, cache)
@@ -111,10 +111,10 @@ def _name(path: str | Path) -> str:
     return printable(Path(path).resolve().name)
 
 
-def _kept(images: int) -> int:
-    """How many of all images are kept for a confirmation where there is no test part."""
+def _kept(images: int, has_test: bool) -> int:
+    """How many of all images are kept for a confirmation; none if there is a test part."""
     tenth = images // _KEPT_PART
-    return min(tenth, _MOST_KEPT) if tenth >= _FEWEST_KEPT else 0
+    return 0 if has_test or tenth < _FEWEST_KEPT else min(tenth, _MOST_KEPT)
 
 
 def _kept_notes(kept: int) -> list[str]:
@@ -151,8 +151,9 @@ def load_npz(
     arrays = read_arrays(Path(path), side)
     check_content(str(path), arrays.images)
     notes, warnings = shape_notes(arrays.sizes)
-    kept = 0 if train_images is not None or arrays.has_test_part else _kept(len(arrays.labels))
-    if kept:
+    kept = 0
+    if train_images is None:
+        kept = _kept(len(arrays.labels), arrays.has_test_part)
         train_images = _but_for(kept, arrays.labels, arrays.classes, validation_images)
     split = _split(arrays.labels, arrays.classes, train_images, validation_images, seed)
     return ImageSet(
