@@ -192,7 +192,7 @@ def _resident(bench: Bench, spec: NetworkSpec) -> float:
     bench.synchronize()
     started = time.perf_counter()
     network = build_network(spec, 0).to(device).train()
-    images = DeviceImages(data.train_images, data.train_labels, spec.resolution, device, data.shades)
+    images = DeviceImages(data.train_images, data.train_labels, spec.resolution, device, data.channel_statistics)
     optimiser = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4, nesterov=True, fused=True)
     batch, per_epoch = settings.batch_size, len(images) // settings.batch_size
     before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True

@@ -131,7 +131,7 @@ def _trainer(name: str) -> Callable[[NetworkSpec, TrainSettings, int], Trial]:
         key = settings.train_images, settings.validation_images
         if key not in held:
             held[key] = load_data(train_images=key[0], validation_images=key[1])
-            _ = held[key].shades
+            _ = held[key].channel_statistics
         data, started = held[key], time.process_time()
         if name in (ONE, RUNGS, ALL):
             return _phiscale(spec, data, settings, seed)

@@ -110,7 +110,7 @@ class Bench:
         """The steps of a training that has not begun, without its scoring."""
         device, data = device or self.device, self.data
         network = build_network(spec, seed).to(device).train()
-        images = DeviceImages(data.train_images, data.train_labels, spec.resolution, device, data.shades)
+        images = DeviceImages(data.train_images, data.train_labels, spec.resolution, device, data.channel_statistics)
         count = len(images)
 
         def draw(epoch: int) -> EpochPlan:

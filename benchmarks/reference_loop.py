@@ -129,8 +129,8 @@ def train_reference(
         network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         rates = learning_rates(settings, len(data.train_labels))
         optimiser, schedule = _optimiser(network, settings, rates)
-        train = _Pictures(data.train_images, data.train_labels, spec.resolution, data.shades)
-        validation = _Pictures(data.validation_images, data.validation_labels, spec.resolution, data.shades)
+        train = _Pictures(data.train_images, data.train_labels, spec.resolution, data.channel_statistics)
+        validation = _Pictures(data.validation_images, data.validation_labels, spec.resolution, data.channel_statistics)
         cast = torch.autocast(device.type, torch.bfloat16, enabled=loop.autocast)
         batch, left, seen = min(settings.batch_size, len(train)), len(rates), 0
         network.train()

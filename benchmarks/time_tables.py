@@ -138,7 +138,7 @@ def _horizons(rows: Sequence[Row]) -> str:
 
 
 def _goals(rows: Sequence[Row], prices: Sequence[Row]) -> str:
-    """Ratios of median core-seconds to 5 %, beside their goals."""
+    """Ratios of median core-seconds to 5 %, with their goals."""
     far, near = _horizon(rows), _horizon(rows) // 4
     compared = (
         ("phiscale-rungs", far, "tpe", far, " (goal: 1/15)"),

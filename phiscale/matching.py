@@ -190,8 +190,8 @@ class _ScalableSpec:
 
     def all_pixels(self, multiplier: float) -> Iterable[int]:
         near, step = self.pixels(multiplier), self.base.resolution_multiple
-        beside = (near - step, near + step) if step > 1 else ()
-        sides = (*(self.pixels(multiplier * factor) for factor in _NEARBY), *beside)
+        neighbours = (near - step, near + step) if step > 1 else ()
+        sides = (*(self.pixels(multiplier * factor) for factor in _NEARBY), *neighbours)
         return (side for side in sides if side >= self.pixels(0.0))
 
     def make(self, depth: tuple[int, ...], width: float, pixels: int) -> NetworkSpec:

@@ -110,7 +110,7 @@ def _trials(record: SearchRecord) -> int:
 
 
 def _search_seconds(record: SearchRecord, trials: float) -> float | None:
-    """Seconds of so many trials like those of the search, one after another."""
+    """Seconds that this number of trials takes in sequence, at the mean time of the search's trials."""
     seconds, done = number(record.budget.get("seconds")), _trials(record)
     return seconds / done * trials if seconds and done else None
 

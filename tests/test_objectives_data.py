@@ -562,7 +562,7 @@ def test_shades_are_those_of_the_training_images(tmp_path):
     data = load_npz(
         write(tmp_path / "data.npz", images=pixels(0, 20, 6, 6, 3) // np.array([1, 2, 3], np.uint8), labels=LABELS)
     )
-    mean, std = data.shades
+    mean, std = data.channel_statistics
     assert mean == pytest.approx(data.train_images.mean((0, 2, 3)))
     assert std == pytest.approx(data.train_images.std((0, 2, 3)))
 

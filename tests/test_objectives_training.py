@@ -134,7 +134,7 @@ def test_validation_values_are_those_of_the_network(monkeypatch):
     run = train()
     (trainer,) = trainers
     network = trainer._network.eval()
-    mean, std = torch.tensor(DATA.shades)
+    mean, std = torch.tensor(DATA.channel_statistics)
     inputs = (torch.tensor(DATA.validation_images) - mean[:, None, None]) / std[:, None, None]
     labels = torch.tensor(DATA.validation_labels)
     with torch.no_grad():

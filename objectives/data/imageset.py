@@ -89,7 +89,7 @@ class ImageSet:
         return digest.hexdigest()[:16]
 
     @cached_property
-    def shades(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def channel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel of the training images, in 0..255."""
         total, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
         for image in self.train_images:

@@ -58,7 +58,7 @@ class EpochPlan:
 class DeviceImages:
     """uint8 images, resized once where the memory allows it, with their labels; batches are normalised floats.
 
-    ``shades`` are the means and standard deviations of the training images' channels, in 0..255.
+    ``statistics`` are the means and standard deviations of the training images' channels, in 0..255.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class DeviceImages:
         labels: Labels,
         resolution: int,
         device: torch.device,
-        shades: tuple[Sequence[float], Sequence[float]],
+        statistics: tuple[Sequence[float], Sequence[float]],
     ) -> None:
         self.labels = torch.from_numpy(labels).to(device)
         self._resolution = resolution
         # for all values of one line of pixels, which a CPU takes at once
-        mean, std = (torch.tensor(part).repeat(resolution).to(device) for part in shades)
+        mean, std = (torch.tensor(part).repeat(resolution).to(device) for part in statistics)
         self._mean, self._scale = mean, 1 / std.clamp(min=1)
         stored = images.shape[-1]
         fits = len(images) * 3 * resolution**2 < _MEMORY_PART * total_memory(device)

@@ -181,7 +181,7 @@ class _Trainer:
         self._network = build_network(spec, stream_seed(seed, "weights")).to(device)
         fit_to_device(self._network, device, settings)
         self._autocast = autocast(device, settings)
-        size = spec.resolution, device, data.shades
+        size = spec.resolution, device, data.channel_statistics
         self._train = DeviceImages(data.train_images, data.train_labels, *size)
         self._validation = DeviceImages(data.validation_images, data.validation_labels, *size)
         some = settling_images(len(self._train), seed)
