@@ -61,7 +61,7 @@ def main() -> None:
     from objectives.data.load import load_data
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="a folder or an .npz file, as for run_search (the embedded images)")
+    parser.add_argument("--data", help="a folder or an .npz file, as for phiscale search (the embedded images)")
     parser.add_argument("--resolution", type=int, default=PROXY_BASE.resolution, help="of the baseline, pixels")
     parser.add_argument("--images-seen", type=int, default=12_000, help="length of a training (12,000)")
     parser.add_argument("--seeds", type=int, default=8)
