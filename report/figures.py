@@ -44,7 +44,7 @@ def drawings(view: StudyView) -> dict[str, Drawing]:
 
 
 def compared_triangle(view: StudyView, number: int, limits: Limits) -> Drawing | None:
-    """The triangle of one of several studies on a page; ``limits`` are the ends of the shades for all of them."""
+    """The triangle of one of several studies on a page; ``limits`` are the ends of the colour scale for all of them."""
     if not view.rows:
         return None
     _, title, caption = _FIGURES["triangle"]
@@ -253,7 +253,7 @@ _FIGURES = {
         "The triangle of shares",
         (
             "Each place is one way to share a growth step; at a corner one axis takes all of it. Red outline: the "
-            "best constants lie inside with 90 % probability. Larger dots: more trainings. Shades are the fitted "
+            "best constants lie inside with 90 % probability. Larger dots: more trainings. Colours show the fitted "
             "score; steps smaller than its error are not drawn."
         ),
     ),

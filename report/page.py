@@ -76,7 +76,7 @@ def index(names: Sequence[str], reports: str) -> str:
 
 
 def compared(views: Sequence[StudyView]) -> str:
-    """A page with the answers of several studies side by side, their triangles in the same shades where they can be."""
+    """A page with the answers of several studies side by side, their triangles on one colour scale if possible."""
     limits = shared_limits(views)
     columns = [{**_content(view), "drawing": compared_triangle(view, at, limits)} for at, view in enumerate(views)]
     sentences, table = comparison.sentences(views), comparison.table(views)

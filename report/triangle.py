@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Limits = tuple[float, float] | None
-"""Lowest and highest score that the shades tell apart."""
+"""Lowest and highest score of the colour scale."""
 
 _HEIGHT = 3**0.5 / 2
 _CORNERS = {"depth": (0.0, 0.0), "width": (1.0, 0.0), "resolution": (0.5, _HEIGHT)}
@@ -75,7 +75,7 @@ def write_triangle(path: Path, view: StudyView) -> None:
 def triangle(view: StudyView, ink: Ink, limits: Limits = None) -> Figure:
     """The triangle; without enough networks for a surface the measured scores stand alone.
 
-    ``limits`` are the ends of the shades; those of the study where None.
+    ``limits`` are the ends of the colour scale; those of the study where None.
     """
     from matplotlib.figure import Figure
 
@@ -100,7 +100,7 @@ def triangle(view: StudyView, ink: Ink, limits: Limits = None) -> Figure:
 
 
 def score_limits(scores: Sequence[float], direction: str) -> Limits:
-    """Ends of the shades: the poorest tenth would take them all. None where scores are too few or equal."""
+    """Ends of the colour scale: the poorest tenth would take them all. None where scores are too few or equal."""
     ends = (0.1, 1.0) if direction == "maximize" else (0.0, 0.9)
     low, high = map(float, np.quantile(scores, ends)) if len(scores) > 2 else (0.0, 0.0)
     return (low, high) if low < high else None
@@ -157,14 +157,14 @@ def _say_colours(figure: Figure, axes: Axes, view: StudyView, colours: ScalarMap
 
 
 def _limits(view: StudyView) -> Limits:
-    """Ends of the shades of a study; None where its scores do not differ."""
+    """Ends of the colour scale of a study; None where its scores do not differ."""
     prediction = view.prediction
     shown = series.scores_at_length(view) or ([] if prediction is None else prediction.mean.tolist())
     return score_limits(shown, view.direction)
 
 
 def shared_limits(views: Sequence[StudyView]) -> Limits:
-    """Ends of the shades for several studies; None where they measure different scores or different lengths."""
+    """Ends of the colour scale for several studies; None where they measure different scores or different lengths."""
     ends = [limits for view in views if (limits := _limits(view))]
     if len({(series.score_label(view), view.direction) for view in views}) > 1 or not ends:
         return None

@@ -558,7 +558,7 @@ def test_parts_that_do_not_fit_together_are_refused():
             ImageSet(**good | change)
 
 
-def test_shades_are_those_of_the_training_images(tmp_path):
+def test_channel_statistics_are_those_of_the_training_images(tmp_path):
     data = load_npz(
         write(tmp_path / "data.npz", images=pixels(0, 20, 6, 6, 3) // np.array([1, 2, 3], np.uint8), labels=LABELS)
     )

@@ -60,9 +60,9 @@ def test_a_shift_reflects_the_border(mirrored):
 
 def test_images_are_normalised():
     data = striped_images()
-    shades = (10.0, 20.0, 30.0), (2.0, 4.0, 0.0)
-    batch, labels = DeviceImages(data.train_images, data.train_labels, 8, CPU, shades).batch(torch.arange(5))
-    expected = (data.train_images[:5] - np.array(shades[0])[:, None, None]) / np.array([2, 4, 1.0])[:, None, None]
+    statistics = (10.0, 20.0, 30.0), (2.0, 4.0, 0.0)
+    batch, labels = DeviceImages(data.train_images, data.train_labels, 8, CPU, statistics).batch(torch.arange(5))
+    expected = (data.train_images[:5] - np.array(statistics[0])[:, None, None]) / np.array([2, 4, 1.0])[:, None, None]
     assert np.allclose(batch.numpy(), expected)
     assert labels.tolist() == data.train_labels[:5].tolist()
 

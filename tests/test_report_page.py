@@ -544,7 +544,7 @@ def test_every_setting_that_differs_is_named(place: Path) -> None:
         assert said.endswith(f"{name}."), name
 
 
-def test_shades_of_studies_that_can_be_compared_are_the_same(place: Path, beyond: StudyView) -> None:
+def test_studies_that_can_be_compared_share_a_colour_scale(place: Path, beyond: StudyView) -> None:
     view = look(load_study("s", place, None), place)
     low, high = shared_limits([view, view])
     assert (low, high) == shared_limits([view])
