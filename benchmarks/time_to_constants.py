@@ -47,7 +47,7 @@ from search import recommendation
 from search.aim import Aim
 
 OUTPUT = Path(__file__).parents[1] / "results" / "evidence" / "time-to-constants.csv"
-LANDSCAPES = {"cifar10": ("cifar10-rungs", "cifar10-short")}
+LANDSCAPES = {"cifar10": ("cifar10-rungs", "cifar10-short"), "tiny50": ("tiny50-rungs",)}
 """Name to files of recorded rungs."""
 TOLERANCES = (0.05, 0.02)
 """Parts of the range within which a recommendation is to be."""
