@@ -1,4 +1,4 @@
-"""What a search, a grid and their confirmation on one data set showed and did not show, as Markdown and a figure."""
+"""What a search and its confirmation on one data set showed and did not show, as Markdown."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from typing import Any
 from phiscale.family import short_number
 from phiscale.record import Length, SearchRecord
 from phiscale.score_text import percent, score_text
-from phiscale.training_length import training
+from phiscale.training_length import evidence_lines, length_lines, training
 from report.view import StudyView
 
 Row = Mapping[str, Any]
 
 
-def evidence_markdown(title: str, view: StudyView, grid: SearchRecord, commands: Sequence[str]) -> str:
-    """The whole text. ``view`` is the confirmed search, ``grid`` the record of the paper's procedure."""
+def evidence_markdown(title: str, view: StudyView, grid: SearchRecord | None, commands: Sequence[str]) -> str:
+    """The whole text. ``view`` is the confirmed search, ``grid`` the record of the paper's procedure if it was run."""
     record, confirmation = view.record, view.confirmation
     if record is None or confirmation is None:
         raise ValueError("expected a confirmed study")
     overall = [row for row in view.comparisons if row["phi"] is None]
-    searched, stepped = record.budget, grid.budget
+    length = _confirmed_length(confirmation, record)
     setting = (
-        f"Device: {record.device}. Search: {searched['trials']['complete']} trials, {searched['seconds']:.0f} s of "
-        f"training; grid: {stepped['trials']['complete']} trials, {stepped['seconds']:.0f} s. "
+        f"Device: {record.device}. {_spent('Search', record)}{_spent('Grid', grid) if grid else ''}"
         f"Confirmation: phi {', '.join(f'{phi:g}' for phi in confirmation['phis'])}, {confirmation['seeds']} seeds, "
-        "images that no search saw."
+        f"{length}, images that no search saw."
     )
+    found = [_constants("search recommends", record), *length_lines(record)[1:], *evidence_lines(record)]
+    found += [_constants("grid's best observed", grid, best=True)] if grid else []
     parts = [
         f"# {title}",
         setting,
-        "\n".join([_constants("search recommends", record), _constants("grid's best observed", grid, best=True)]),
-        _shown(overall, _confirmed_length(confirmation, record)),
+        "\n".join(f"- {line}" for line in found),
+        _shown(overall, length),
         _comparisons(overall),
         _accuracies(view.confirmed_families),
         "Repeat:\n\n" + "\n".join(f"    {command}" for command in commands),
@@ -39,12 +40,16 @@ def evidence_markdown(title: str, view: StudyView, grid: SearchRecord, commands:
     return "\n\n".join(parts) + "\n"
 
 
+def _spent(what: str, record: SearchRecord) -> str:
+    return f"{what}: {record.budget['trials']['complete']} trials, {record.budget['seconds']:.0f} s of training. "
+
+
 def _constants(what: str, record: SearchRecord, *, best: bool = False) -> str:
     constants = record.best_observed.constants if best else record.constants
     alpha, beta, gamma = constants.as_tuple()
     part = record.details.get("region_part")
     region = "" if best or part is None else f"; the 90 % region is {part:.1%} of the triangle"
-    return f"- {what}: alpha {alpha:.3f}, beta {beta:.3f}, gamma {gamma:.3f}, for {training(record)}{region}"
+    return f"{what}: alpha {alpha:.3f}, beta {beta:.3f}, gamma {gamma:.3f}, for {training(record)}{region}"
 
 
 def _confirmed_length(confirmation: Row, record: SearchRecord) -> str:

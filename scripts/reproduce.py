@@ -1,8 +1,8 @@
-"""The evidence on one data set from beginning to end: lattice, search, the paper's grid, confirmation, summary.
+"""The evidence on one data set from beginning to end: search, confirmation, summary; with --grid the paper's grid too.
 
 Run: phiscale reproduce --name cifar10 --data images/
      phiscale reproduce --name cifar10 --data images/ --stage confirm    # one stage alone
-     phiscale reproduce --name cifar10 --data images/ --extra="--train.epochs 8 --phi 1"
+     phiscale reproduce --name cifar10 --data images/ --extra="--train.images-seen 80000 --horizon-images 160000"
 
 Every stage is a command of its own, printed before it runs, and resumes where it was interrupted. The summary goes to
 results/evidence/NAME.md with a figure of score against counted cost.
@@ -26,7 +26,7 @@ from scripts.shared.console import run_command
 from scripts.shared.executors import ExecutorSettings, as_words
 from search.study import check_study_name
 
-Stage = Literal["lattice", "search", "grid", "confirm", "summary"]
+Stage = Literal["search", "grid", "confirm", "summary"]
 RIVALS = "paper,equal,depth,width,resolution"
 
 
@@ -35,17 +35,15 @@ class ReproduceOptions:
     """Options of ``phiscale reproduce``."""
 
     name: str
-    """Short name of the data set: the studies are NAME-lattice, NAME-gp and NAME-grid."""
+    """Short name of the data set: the studies are NAME-gp and NAME-grid."""
     data: str
     """Images: a folder or an .npz file, as for phiscale search; or embedded."""
     stage: Stage | Literal["all"] = "all"
     """One stage alone, or all in turn."""
     trials: int = 40
     """Trials of the search, and of the grid."""
-    lattice_step: float = 0.16667
-    """Spacing of the lattice: a sixth gives 28 points."""
-    lattice_seeds: int = 3
-    """Trainings of each point of the lattice."""
+    grid: bool = False
+    """Search the paper's grid too, and confirm its best constants beside the others."""
     phis: str = ConfirmOptions.phis
     """Sizes of the confirmation."""
     seeds: int = ConfirmOptions.seeds
@@ -53,13 +51,13 @@ class ReproduceOptions:
     run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
     """Where trainings run."""
     extra: str = ""
-    """Further options of phiscale search for all three studies, in one string: --extra="--train.epochs 8"."""
+    """Further options of phiscale search, in one string: --extra="--train.epochs 8"."""
     results: Path = Path("results")
     """Folder of all studies."""
 
     def __post_init__(self) -> None:
         check_study_name(self.name)
-        for name in ("trials", "lattice_seeds", "seeds"):
+        for name in ("trials", "seeds"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"expected {name} of at least 1, got {getattr(self, name)}")
         try:
@@ -69,7 +67,12 @@ class ReproduceOptions:
 
     def study(self, stage: str) -> str:
         """Name of the study of a stage."""
-        return f"{self.name}-{'gp' if stage in ('search', 'confirm', 'summary') else stage}"
+        return f"{self.name}-{'grid' if stage == 'grid' else 'gp'}"
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages in turn."""
+        return tuple(stage for stage in get_args(Stage) if self.grid or stage != "grid")
 
 
 def main() -> int:
@@ -79,7 +82,7 @@ def main() -> int:
 
 def reproduce(options: ReproduceOptions) -> None:
     """Run the stages. Raises ``StudyError`` where one of them fails: what it did is kept."""
-    for stage in get_args(Stage) if options.stage == "all" else (options.stage,):
+    for stage in options.stages if options.stage == "all" else (options.stage,):
         if stage == "summary":
             summarise(options)
             continue
@@ -96,18 +99,13 @@ def command_of(stage: Stage, options: ReproduceOptions) -> list[str]:
     place += ["--results", str(options.results)] if options.results != Path("results") else []
     if stage == "confirm":
         words = ["phiscale", "confirm", "--study", options.study(stage), "--phis", options.phis]
-        words += ["--seeds", str(options.seeds), "--rivals", RIVALS, "--against", options.study("grid")]
-        return [*words, *place]
-    alone = ["--baselines", "none"]
-    methods = {
-        "lattice": ["--step", f"{options.lattice_step:g}", "--seeds", str(options.lattice_seeds), *alone],
-        "search": ["--trials", str(options.trials)],
-        "grid": ["--trials", str(options.trials), "--step", "0.05", "--tolerance", "0.1", *alone],
-    }
-    method = "gp" if stage == "search" else stage
+        words += ["--seeds", str(options.seeds), "--rivals", RIVALS]
+        return [*words, *(("--against", options.study("grid")) if options.grid else ()), *place]
+    method = ["--method", "gp"]
+    if stage == "grid":
+        method = ["--method", "grid", "--step", "0.05", "--tolerance", "0.1", "--baselines", "none"]
     words = ["phiscale", "search", "--study", options.study(stage), "--data", options.data]
-    words += ["--method", method, *methods[stage], *place]
-    return [*words, *shlex.split(options.extra)]
+    return [*words, *method, "--trials", str(options.trials), *place, *shlex.split(options.extra)]
 
 
 def summarise(options: ReproduceOptions) -> None:
@@ -122,11 +120,9 @@ def summarise(options: ReproduceOptions) -> None:
     view = StudyOptions(study=options.study("summary"), results=options.results).look()
     if view.confirmation is None:
         raise StudyError(f"expected a confirmed search, got none in {view.folder}; run --stage confirm first")
-    grid = SearchRecord.load(options.results / options.study("grid") / "constants.json")
-    stages: tuple[Stage, ...] = ("lattice", "search", "grid", "confirm")
-    text = evidence_markdown(
-        f"Evidence: {options.name}", view, grid, [shlex.join(command_of(stage, options)) for stage in stages]
-    )
+    grid = SearchRecord.load(options.results / options.study("grid") / "constants.json") if options.grid else None
+    commands = [shlex.join(command_of(stage, options)) for stage in options.stages if stage != "summary"]
+    text = evidence_markdown(f"Evidence: {options.name}", view, grid, commands)
     folder = options.results / "evidence"
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / f"{options.name}.md", text)
