@@ -131,9 +131,14 @@ def _confirm_seconds(record: SearchRecord, seeds: float) -> float | None:
 
 
 def _can_be_confirmed(record: SearchRecord) -> bool:
-    """Whether the study trained proxies: only these have images that the search never saw."""
+    """Whether the study's networks can be scored on images that the search never saw: proxies, or a command with
+    ``{split}`` whose networks are counted.
+    """
     train: Any = record.budget.get("train")
-    if record.budget.get("objective") not in (None, "proxy"):
+    objective = record.budget.get("objective")
+    if isinstance(objective, Mapping):
+        return "{split}" in str(objective.get("command")) and isinstance(record.budget.get("budget"), str)
+    if objective not in (None, "proxy"):
         return False
     return isinstance(train, Mapping) and bool(train) and isinstance(record.budget.get("budget"), str)
 

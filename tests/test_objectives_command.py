@@ -67,7 +67,7 @@ def test_words_are_those_of_a_shell_and_braces_of_ones_own_stay() -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (f"x {SIZES} {{dept}}", r"\{depth\}, .*\{rungs\} in --command, got \{dept\}"),
+        (f"x {SIZES} {{dept}}", r"\{depth\}, .*\{split\} in --command, got \{dept\}"),
         (f"x {SIZES} {{}}", r"got \{\}"),
         (f"x {SIZES} {{0}}", r"got \{0\}"),
         (f"x {SIZES} {{seed.__class__}}", r"got \{seed.__class__\}"),

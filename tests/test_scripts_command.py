@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +18,8 @@ import scripts.confirm
 import scripts.run_search
 from objectives.command.objective import CommandSettings
 from objectives.training.settings import TrainSettings
-from phiscale import SearchRecord, SettingsError, StudyError
+from phiscale import ScalingConstants, SearchRecord, SettingsError, StudyError, match_budget
+from phiscale.next_step import next_step
 from scripts.confirm import ConfirmOptions
 from scripts.run_search import SearchOptions
 from scripts.shared.setup import ObjectiveSettings, make_command
@@ -52,8 +55,6 @@ def test_workers_run_a_command_for_networks_of_equal_cost_and_log_each(tmp_path:
     assert (tmp_path / "s" / "family.json").exists()
     with pytest.raises(StudyError, match=r"cannot be compared.*objective\.command"):
         run(tmp_path, ObjectiveSettings(own=CommandSettings(command=f"true {SIZES}")))
-    with pytest.raises(StudyError, match="got one of --command"):
-        scripts.confirm.confirm(ConfirmOptions(study="s", results=tmp_path))
 
 
 @LINUX
@@ -87,6 +88,59 @@ def test_a_factory_beside_a_command_gives_its_family(tmp_path: Path, capsys: pyt
     assert (factory["name"], factory["classes"]) == ("tests.factories_for_tests:plain", 3)
     assert [row["phi"] for row in factory["matched"]] == [0.0, 1.0, 2.0, 3.0]
     assert "multipliers for tests.factories_for_tests:plain" in capsys.readouterr().out
+
+
+def confirmable(folder: Path, placeholders: str, body: str = "", **fields) -> None:
+    """A study of TINY whose command scores its width in a search and its depth in a confirmation."""
+    (folder / "net.json").write_text(json.dumps(TINY.to_dict()))
+    text = script(folder, body or """[ $6 = test ] && echo "{\\"score\\": $1}" || echo "{\\"score\\": $2}" """)
+    own = CommandSettings(command=f"{text} {placeholders}", command_folder=folder, **fields)
+    run(folder, ObjectiveSettings(own=own, network=str(folder / "net.json")))
+
+
+def test_a_command_is_confirmed_on_its_test_images_with_fresh_seeds(tmp_path: Path, capsys) -> None:
+    confirmable(tmp_path, "{phi} {split}")
+    record = SearchRecord.load(tmp_path / "s" / "constants.json")
+    sure = dataclasses.replace(record, details={**record.details, "region_part": 0.1})
+    assert "phiscale confirm --study s" in str(next_step(sure).command)
+    options = ConfirmOptions(study="s", results=tmp_path, phis="1,2,3", seeds=1, rivals="depth,width")
+    scripts.confirm.confirm(options)
+    with (tmp_path / "s" / "confirm.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {float(row["phi"]) for row in rows} == {1.0, 2.0, 3.0}
+    assert all(int(row["seed"]) < 0 for row in rows)
+    families = list(csv.DictReader((tmp_path / "s" / "confirm-families.csv").read_text().splitlines()))
+    deepest = {row["phi"]: float(row["mean"]) for row in families if row["name"] == "depth"}
+    assert all(float(row["mean"]) < deepest[row["phi"]] for row in families if row["name"] == "width")
+    for row in families:  # the multiplier of depth that the network of that size has
+        network = match_budget(TINY, ScalingConstants(*(float(row[name]) for name in ("alpha", "beta", "gamma"))),
+                               phi=float(row["phi"]))  # fmt: skip
+        assert float(row["mean"]) == pytest.approx(network.realised.depth)
+    confirmation = SearchRecord.load(tmp_path / "s" / "constants.json").details["confirmation"]
+    assert {item["rival"] for item in confirmation["comparisons"]} == {"depth", "width"}
+    scripts.confirm.confirm(options)
+    assert f"{len(rows)} of {len(rows)} trainings done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("placeholders", "options", "message"),
+    [
+        ("{seed}", {}, "expected {split} in the study's --command"),
+        ("{split}", {"data": "images"}, "expected no --data for a study of --command"),
+        ("{split}", {"epochs": 3.0}, "expected no --epochs for a study of --command"),
+    ],
+)
+def test_what_a_command_cannot_confirm_is_said(tmp_path: Path, placeholders: str, options: dict, message: str) -> None:
+    confirmable(tmp_path, placeholders)
+    with pytest.raises(StudyError, match=re.escape(message)):
+        scripts.confirm.confirm(ConfirmOptions(study="s", results=tmp_path, **options))
+
+
+def test_a_command_without_counted_networks_cannot_be_confirmed(tmp_path: Path) -> None:
+    own = CommandSettings(command=script(tmp_path, SCORE) + " {split}", command_folder=tmp_path)
+    run(tmp_path, ObjectiveSettings(own=own))
+    with pytest.raises(StudyError, match="with --network or --factory"):
+        scripts.confirm.confirm(ConfirmOptions(study="s", results=tmp_path))
 
 
 def test_lengths_of_a_command_reach_a_horizon(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from objectives.command.output import read_scores
 from objectives.command.running import Ended, run_to_end
-from objectives.command.template import PLACEHOLDERS, Template
+from objectives.command.template import PLACEHOLDERS, SPLIT, Template
 from objectives.contract import Evaluation
 from objectives.growth import Growth, TrainableNetwork
 from phiscale import checks
@@ -26,6 +27,7 @@ from phiscale.network import ScaledNetwork
 from phiscale.scaling import multipliers
 from phiscale.triangle import CostModel, Multipliers, ScalingConstants
 
+Split = Literal["validation", "test"]
 LONGEST_TIMEOUT = 2e6
 """Seconds. The system call that waits for output takes at most 2^31 milliseconds."""
 
@@ -83,8 +85,9 @@ class CommandObjective:
     """Scores constants by a command.
 
     With a ``growth`` the command gets the sizes of its networks, whose cost is counted; without one the constants to
-    the power of ``phi``. ``epochs`` and ``images`` are the length of a training, if given; ``logs`` is the folder of
-    the logs, one for each network (or constants) and seed. Raises ``SettingsError`` for a command that cannot be run.
+    the power of ``phi``. ``epochs`` and ``images`` are the length of a training, if given; ``split`` names the images
+    to score on; ``logs`` is the folder of the logs, one for each network (or constants) and seed. Raises
+    ``SettingsError`` for a command that cannot be run.
     """
 
     def __init__(
@@ -98,10 +101,11 @@ class CommandObjective:
         direction: str = "maximize",
         epochs: float | None = None,
         images: int | None = None,
+        split: Split = "validation",
     ) -> None:
         if not hasattr(os, "killpg"):
             raise SettingsError("expected Linux or macOS for --command; use --objective")
-        self.settings, self.growth, self.direction = settings, growth, direction
+        self.settings, self.growth, self.direction, self.split = settings, growth, direction, split
         self.logs, self.folder = logs.absolute(), settings.command_folder.absolute()
         self.phi = growth.phi if growth else checks.real("phi", phi, SettingsError)
         self.rungs = settings.rungs or ((images,) if images else ())
@@ -166,6 +170,7 @@ class CommandObjective:
         sizes = network.realised if network else _rounded(multipliers(constants, phi))
         alpha, beta, gamma = constants.as_tuple()
         values = {**vars(sizes), "alpha": alpha, "beta": beta, "gamma": gamma, "phi": phi, "seed": seed, **self._fixed}
+        values[SPLIT] = self.split
         if network:
             values["pixels"] = network.resolution
         if network and "spec" in self.template.names:

@@ -26,8 +26,11 @@ PLACEHOLDERS = {
     "epochs": "--train.epochs",
     "images": "--train.images-seen",
     "rungs": "--command-rungs",
+    "split": "",
 }
 """All names, each with the option that gives it a value; docs/howto/command.md explains them."""
+SPLIT = "split"
+"""Says on which images the command scores: ``validation`` in a search, ``test`` in a confirmation."""
 _OF_AXIS = {
     "depth": ("depth", "alpha", "spec"),
     "width": ("width", "beta", "spec"),

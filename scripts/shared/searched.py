@@ -11,7 +11,6 @@ from phiscale.spec import NetworkSpec
 from scripts.shared.setup import ObjectiveSettings, choose_baseline
 
 if TYPE_CHECKING:
-    from objectives.data.imageset import ImageSet
     from objectives.growth import Baseline
 
 
@@ -21,12 +20,17 @@ def baseline_key(record: SearchRecord) -> object:
     return record.network or (isinstance(factory, dict) and (factory.get("name"), factory.get("fingerprint")))
 
 
-def searched_baseline(measure: ObjectiveSettings, record: SearchRecord, searched: ImageSet) -> Baseline:
-    """What the study scaled. Raises ``StudyError`` if the factory now makes another baseline."""
+def searched_baseline(
+    measure: ObjectiveSettings, record: SearchRecord, resolution: int, classes: int | None
+) -> Baseline:
+    """What the study scaled. Raises ``StudyError`` if the factory now makes another baseline.
+
+    ``resolution`` is the side of the images in pixels; ``classes`` are those of a factory, None for its own.
+    """
     if record.network is not None:
         return record.network
-    base = choose_baseline(measure, searched.resolution)
-    base = dataclasses.replace(base, classes=len(searched.classes))
+    base = choose_baseline(measure, resolution)
+    base = base if classes is None else dataclasses.replace(base, classes=classes)
     known = record.details.get("factory")
     if isinstance(base, NetworkSpec) or not isinstance(known, dict):
         raise StudyError("expected a record of a network, got one without; run the search again")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from objectives.command.objective import CommandObjective, CommandSettings
+from objectives.command.objective import CommandObjective, CommandSettings, Split
 from objectives.contract import Evaluation, Objective
 from objectives.training.settings import TrainSettings
 from phiscale import checks
@@ -157,8 +157,10 @@ def make_objective(settings: ObjectiveSettings, train: TrainSettings, seed: int,
     return objective
 
 
-def make_command(settings: ObjectiveSettings, train: TrainSettings, folder: Path) -> CommandObjective:
-    """The objective of a user's own training. Raises ``SettingsError``."""
+def make_command(
+    settings: ObjectiveSettings, train: TrainSettings, folder: Path, split: Split = "validation"
+) -> CommandObjective:
+    """The objective of a user's own training, scored on its images of ``split``. Raises ``SettingsError``."""
     from objectives.growth import Growth
     from search.storage import secrets_in
 
@@ -190,6 +192,7 @@ def make_command(settings: ObjectiveSettings, train: TrainSettings, folder: Path
         direction=settings.direction,
         epochs=train.epochs,
         images=train.images_seen,
+        split=split,
     )
 
 
