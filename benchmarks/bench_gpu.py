@@ -37,6 +37,7 @@ from objectives.training.device_images import DeviceImages, EpochPlan
 from objectives.training.memory import give_back
 from objectives.training.memory_needed import needed_bytes
 from objectives.training.steps import TrainingSteps
+from objectives.training.timing import measure
 from objectives.training.train import train_proxy
 from phiscale import NetworkSpec
 from phiscale.files import write_text
@@ -145,6 +146,10 @@ def speed(bench: Bench) -> None:
         for name, variant in VARIANTS.items():
             if bench.on_gpu or not variant.gpu_only:
                 bench.say(f"{who}, {name}", _rate(bench, spec, variant))
+        cost, how = measure(spec, "train-step", bench.settings(), batch=None, repeats=5)
+        bench.say(f"{who}, by phiscale calibrate", {"steps a second": round(1 / cost, 1), "how": how})
+        if bench.on_gpu:
+            bench.check(f"{who}: phiscale calibrate times the captured step", how.endswith("replayed as a CUDA graph"))
     trial, larger = bench.proxy, dataclasses.replace(bench.proxy, resolution=bench.proxy.resolution + 2)
     for name, spec, rungs in (
         ("whole trial", trial, 1),

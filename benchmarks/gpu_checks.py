@@ -19,6 +19,7 @@ import torch
 
 from benchmarks.contestants import cases
 from benchmarks.reference_loop import PLAIN, train_reference
+from objectives.cpu import fit_to_device
 from objectives.data.imageset import ImageSet
 from objectives.data.load import load_data
 from objectives.networks.build import build_network
@@ -109,14 +110,15 @@ class Bench:
     ) -> TrainingSteps:
         """The steps of a training that has not begun, without its scoring."""
         device, data = device or self.device, self.data
+        settings = self.settings(device=device.type, **changes)
         network = build_network(spec, seed).to(device).train()
+        fit_to_device(network, device, settings)
         images = DeviceImages(data.train_images, data.train_labels, spec.resolution, device, data.channel_statistics)
         count = len(images)
 
         def draw(epoch: int) -> EpochPlan:
             return EpochPlan.draw(count, AUGMENTATIONS, torch.Generator().manual_seed(1000 * seed + epoch))
 
-        settings = self.settings(device=device.type, **changes)
         return TrainingSteps(network, images, settings, device, MOST_STEPS, draw)
 
     def synchronize(self) -> None:

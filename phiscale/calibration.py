@@ -41,7 +41,7 @@ class Calibration:
     network: str
     """Name of the baseline."""
     device: str
-    """What it was measured on."""
+    """What it was measured on, and how: threads, precision, batch, and whether a GPU replayed the training step."""
     notes: tuple[str, ...] = ()
     """Cautions, each a sentence."""
 

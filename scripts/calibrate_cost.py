@@ -52,14 +52,15 @@ class CalibrateOptions:
     convnext-t or a JSON file. Default: proxy-base."""
     resolution: int | None = None
     """Resolution of the baseline in pixels. Default: its own."""
-    batch: int = 32
-    """Images in the measured batch; 1 for the latency of a single image."""
+    batch: int | None = None
+    """Images in the measured batch; 1 for the latency of a single image. Default: that of trainings
+    (--train.batch-size)."""
     repeats: int = 15
-    """Measurements of each network, after two warm-up runs; the median is used."""
+    """Measurements of each network, after a warm-up; the median is used."""
     target: float = 2.0
     """Growth of the cost for one unit of phi."""
     train: TrainSettings = field(default_factory=TrainSettings)
-    """Device, threads and precision."""
+    """Device, threads, precision, and how the training step runs."""
     run: Annotated[ExecutorSettings, tyro.conf.arg(name="")] = field(default_factory=ExecutorSettings)
     """Where networks are measured."""
 
@@ -67,7 +68,7 @@ class CalibrateOptions:
         if self.metric not in (*_MEASURED, *COUNTED):
             raise SettingsError(f"expected a metric of {', '.join((*_MEASURED, *COUNTED))}, got {self.metric!r}")
         for name, value in (("batch", self.batch), ("repeats", self.repeats)):
-            if value < 1:
+            if value is not None and value < 1:
                 raise SettingsError(f"expected {name} of at least 1, got {value}")
         CostModel(target=self.target)
 
@@ -122,27 +123,27 @@ def _costs(networks: list[ScaledNetwork], options: CalibrateOptions) -> tuple[li
         line = f"d {m.depth:.2f} w {m.width:.2f} r {m.resolution:.2f}: {costs[place]:.4g}"
         print(f"{len(costs)}/{len(networks)} {line}", flush=True)
     if len(devices) > 1:
-        raise StudyError(f"expected measurements on one kind of device, got {', '.join(sorted(devices))}")
+        raise StudyError(
+            f"expected all networks to be measured in one way, got {' and '.join(sorted(devices))}; "
+            "use devices of one kind, or --train.no-cuda-graph where a capture fails"
+        )
     return [costs[place] for place in range(len(networks))], UNITS[options.metric], devices.pop()
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """The work of an executor: the cost of one network, and the device on which it was measured."""
+    """The work of an executor: the cost of one network, and how it was measured."""
 
     metric: str
     train: TrainSettings
-    batch: int
+    batch: int | None
     repeats: int
 
     def __call__(self, spec: NetworkSpec) -> tuple[float, str]:
         """See ``objectives.training.timing.measure``."""
-        from objectives.training.device import choose_device, device_name
         from objectives.training.timing import measure
 
-        device = choose_device(self.train.device)
-        cost = measure(spec, self.metric, self.train, device, batch=self.batch, repeats=self.repeats)
-        return cost, device_name(device)
+        return measure(spec, self.metric, self.train, batch=self.batch, repeats=self.repeats)
 
 
 def fit(

@@ -78,10 +78,10 @@ def test_a_training_that_has_ended_holds_no_memory(monkeypatch):
     ("error", "kind"), [(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), "out-of-memory"), (None, "diverged")]
 )
 def test_a_training_that_failed_holds_no_memory_when_it_is_given_back(monkeypatch, error, kind):
-    living, real = [], training._Trainer._evaluate
+    living, real = [], training.Trainer._evaluate
 
     def fail(self):
-        living.append(weakref.ref(self._network))
+        living.append(weakref.ref(self.network))
         if error:
             raise error
         return math.nan, real(self)[1]
@@ -95,7 +95,7 @@ def test_a_training_that_failed_holds_no_memory_when_it_is_given_back(monkeypatc
     for module in (training, machine):
         monkeypatch.setattr(module, "give_back", given)
     monkeypatch.setattr(training, "_LARGE", 0.0)
-    monkeypatch.setattr(training._Trainer, "_evaluate", fail)
+    monkeypatch.setattr(training.Trainer, "_evaluate", fail)
     with pytest.raises(TrialError) as caught:
         train_proxy(TINY, DATA, SETTINGS, seed=0)
     assert caught.value.kind == kind

@@ -18,9 +18,11 @@ from objectives.networks.build import build_network
 from objectives.training import cuda_graph as replay
 from objectives.training import device_images as pixels
 from objectives.training import steps
+from objectives.training import train as training
 from objectives.training.cuda_graph import Replayed
 from objectives.training.rungs import plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
+from objectives.training.timing import measure
 from objectives.training.train import train_proxy
 from tests.tiny_data import TINY, striped_images
 
@@ -206,11 +208,9 @@ def test_memory_that_runs_out_in_the_capture_is_no_reason_to_go_on(acted):
         replayed(work)
 
 
-def test_a_training_of_replayed_steps_is_the_training(acted, monkeypatch):
-    """A capture that is undone: a step that kept anything beyond what is put back here would train differently."""
-    spec = dataclasses.replace(TINY, dropout=0.2, drop_path=0.3)
-    data = striped_images()
-    plain = train_proxy(spec, data, QUICK, seed=3).curves
+@pytest.fixture
+def on_a_gpu(acted, monkeypatch):
+    """Steps of trainings, replayed after a capture that is undone; those that were made."""
     made = []
 
     class OnAGpu(steps.TrainingSteps):
@@ -237,12 +237,82 @@ def test_a_training_of_replayed_steps_is_the_training(acted, monkeypatch):
 
             return undo
 
-    monkeypatch.setattr("objectives.training.train.TrainingSteps", OnAGpu)
+    monkeypatch.setattr(training, "TrainingSteps", OnAGpu)
+    return made
+
+
+def test_a_training_of_replayed_steps_is_the_training(acted, request):
+    """A step that kept anything beyond what is put back after the capture would train differently."""
+    spec = dataclasses.replace(TINY, dropout=0.2, drop_path=0.3)
+    data = striped_images()
+    plain = train_proxy(spec, data, QUICK, seed=3).curves
+    made = request.getfixturevalue("on_a_gpu")
     assert train_proxy(spec, data, QUICK, seed=3).curves == plain
     assert len(made) == len(acted["graphs"]) == 1
     assert acted["graphs"][0].replays == total_steps(plan_rungs(QUICK, len(data.train_labels))) - 3
     alone = train_proxy(spec, data, dataclasses.replace(QUICK, rungs=1), seed=3).curves
     assert {name: values[-1:] for name, values in plain.items()} == alone  # the graph goes on where the trunk was left
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Steps are timed together as on a GPU; how many."""
+    monkeypatch.setitem(training.STEPS_AT_ONCE, "cpu", training.STEPS_AT_ONCE["cuda"])
+    return training.STEPS_AT_ONCE["cuda"]
+
+
+def test_a_measured_step_is_the_replayed_one(acted, on_a_gpu, at_once, monkeypatch):
+    """The clock counts replays: a measurement that took in launches, the capture or another step would not be 1."""
+
+    def replays():
+        return float(sum(graph.replays for graph in acted["graphs"]))
+
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=replays))
+    cost, how = measure(TINY, "train-step", QUICK, batch=4, repeats=3)
+    assert cost == 1.0
+    assert how == "cpu, threads 1, float32, batch 4, training step replayed as a CUDA graph"
+    (steps_of_it,) = on_a_gpu
+    assert replays() == 4 * at_once - 3
+    assert steps_of_it._per_epoch == at_once  # no order of images is drawn on the way
+
+
+def test_where_no_capture_is_possible_the_launched_step_is_measured(breaks_off, on_a_gpu, at_once, monkeypatch, caplog):
+    def refuse(_made, stream):
+        raise RuntimeError("no capture here")
+
+    monkeypatch.setattr(torch.cuda, "graph", refuse)
+    cost, how = measure(TINY, "train-step", QUICK, batch=4, repeats=1)
+    assert cost > 0
+    assert how.endswith("training step launched kernel by kernel")
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"threads": 3}, {"label_smoothing": 0.1, "momentum": 0.5, "weight_decay": 0.1}, {"precision": "bfloat16"}],
+)
+@pytest.mark.parametrize("metric", ["train-step", "memory"])
+def test_what_is_measured_is_the_step_of_a_training(change, metric, monkeypatch):
+    settings = dataclasses.replace(QUICK, **change)
+    made, threads = [], []
+
+    class Seen(steps.TrainingSteps):
+        def __init__(self, network, images, *rest):
+            super().__init__(network, images, *rest)
+            groups = [{**group, "params": len(group["params"]), "lr": 0} for group in self._optimiser.param_groups]
+            layers, layout = [type(module) for module in network.modules()], images.batch(self._places)[0].stride()
+            made.append([layers, layout, groups, self._is_halved(), self._settings.label_smoothing, self._batch])
+
+        def _is_halved(self):
+            with self._autocast:
+                return torch.is_autocast_enabled("cpu")
+
+    monkeypatch.setattr(training, "TrainingSteps", Seen)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    train_proxy(TINY, striped_images(), settings, seed=0)
+    measure(TINY, metric, settings, batch=None, repeats=1)
+    assert made[0] == made[1]
+    assert threads[:2] == threads[2:]
 
 
 def test_a_person_s_own_network_is_not_captured(monkeypatch):

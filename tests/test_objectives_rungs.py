@@ -304,12 +304,12 @@ def test_the_default_length_depends_on_the_data_and_the_device(monkeypatch):
 
 
 def test_a_loss_that_is_no_number_at_a_later_rung_names_its_length(monkeypatch):
-    scored = training._Trainer._evaluate
+    scored = training.Trainer._evaluate
 
     def fail_late(self):
         accuracy, log_loss = scored(self)
         return accuracy, math.inf if int(self._steps._step) == 20 else log_loss
 
-    monkeypatch.setattr(training._Trainer, "_evaluate", fail_late)
+    monkeypatch.setattr(training.Trainer, "_evaluate", fail_late)
     with pytest.raises(training.TrialError, match="finite log_loss, got inf after 320 images"):
         longest()

@@ -13,7 +13,7 @@ from torch import nn
 
 from objectives.training import steps
 from objectives.training import train as training
-from objectives.training.device import autocast, choose_device, memory_errors, reserved
+from objectives.training.device import autocast, choose_device, is_halved, memory_errors, reserved
 from objectives.training.device_images import EpochPlan
 from objectives.training.rungs import cooldown_rates, plan_rungs, trunk_rates
 from objectives.training.settings import TrainSettings
@@ -70,20 +70,20 @@ def test_the_global_random_state_does_not_matter():
 
 
 def trainer_of(data=DATA, seed=0):
-    return training._Trainer(TINY, data, QUICK, CPU, seed, plan_rungs(QUICK, len(data.train_labels)))
+    return training.Trainer(TINY, data, QUICK, CPU, seed, plan_rungs(QUICK, len(data.train_labels)))
 
 
 def test_weights_and_dropout_come_from_the_seed(monkeypatch):
     weights, global_seeds = [], []
-    real = training._Trainer._scored
+    real = training.Trainer._scored
 
     def scored(self, rung):
         global_seeds.append(torch.initial_seed())
         return real(self, rung)
 
-    monkeypatch.setattr(training._Trainer, "_scored", scored)
+    monkeypatch.setattr(training.Trainer, "_scored", scored)
     for seed in (1, 1, 2):
-        weights.append(trainer_of(seed=seed)._network.classifier.weight)
+        weights.append(trainer_of(seed=seed).network.classifier.weight)
         train(seed=seed, settings=with_settings(images_seen=64, rungs=1))
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -124,16 +124,16 @@ def test_every_rung_has_the_score_that_is_asked_for(name):
 def test_validation_values_are_those_of_the_network(monkeypatch):
     """Accuracy and log-loss recomputed from the logits of the trained network."""
     trainers = []
-    real = training._Trainer.__init__
+    real = training.Trainer.__init__
 
     def remember(self, *arguments):
         trainers.append(self)
         real(self, *arguments)
 
-    monkeypatch.setattr(training._Trainer, "__init__", remember)
+    monkeypatch.setattr(training.Trainer, "__init__", remember)
     run = train()
     (trainer,) = trainers
-    network = trainer._network.eval()
+    network = trainer.network.eval()
     mean, std = torch.tensor(DATA.channel_statistics)
     inputs = (torch.tensor(DATA.validation_images) - mean[:, None, None]) / std[:, None, None]
     labels = torch.tensor(DATA.validation_labels)
@@ -315,6 +315,22 @@ def test_only_the_gpu_of_the_training_is_seeded_and_current(monkeypatch):
     ]
 
 
+def test_the_gpu_of_the_training_decides_its_precision(monkeypatch):
+    """Not the current one, which torch asks."""
+    current = [0]
+
+    @contextlib.contextmanager
+    def chosen(device):
+        current.append(device.index)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", chosen)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: current[-1] == 1)
+    halved = {index: is_halved(torch.device(f"cuda:{index}"), QUICK) for index in (0, 1)}
+    assert halved == {0: False, 1: True}
+
+
 def test_time_is_measured_once_training_and_scoring_have_run_once(monkeypatch):
     """On a GPU the first time of each takes longer, since kernels are loaded then."""
     happened = []
@@ -327,13 +343,12 @@ def test_time_is_measured_once_training_and_scoring_have_run_once(monkeypatch):
         return call
 
     monkeypatch.setattr(steps.TrainingSteps, "run", remember("train", steps.TrainingSteps.run))
-    monkeypatch.setattr(training._Trainer, "_evaluate", remember("score", training._Trainer._evaluate))
+    monkeypatch.setattr(training.Trainer, "_evaluate", remember("score", training.Trainer._evaluate))
     monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=remember("time", time.perf_counter)))
     assert training.estimate_seconds(TINY, DATA, QUICK) > 0
-    first, last = happened[:3], happened[-2:]
-    assert (first, last) == (["train", "score", "time"], ["score", "time"])
-    assert 1 <= happened[3:-2].count("train") <= training._TIMED_STEPS
-    assert happened[3:-2] == ["train", "time"] * happened[3:-2].count("train")
+    timed = happened.count("train") - 1
+    assert 1 <= timed <= training._TIMED_STEPS
+    assert happened == ["train", *["time", "train", "time"] * timed, "score", "time", "score", "time"]
 
 
 def test_other_errors_are_not_hidden(monkeypatch):

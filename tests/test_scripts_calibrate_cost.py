@@ -14,7 +14,7 @@ import torch
 from objectives.training.device import device_name
 from objectives.training.settings import TrainSettings
 from objectives.training.timing import measure
-from phiscale import PROXY_BASE, CostModel, DataError, Multipliers, TrialError, count_cost
+from phiscale import PROXY_BASE, CostModel, DataError, Multipliers, NetworkSpec, StudyError, TrialError, count_cost
 from phiscale.calibration import Calibration
 from scripts.calibrate_cost import CalibrateOptions, calibrate, design, fit
 from search.cost_fit import fit_exponents
@@ -70,13 +70,13 @@ def test_counted_exponents_are_near_the_formula(tmp_path: Path) -> None:
 @pytest.mark.parametrize("metric", ["latency", "train-step", "memory"])
 def test_a_larger_network_measures_more(metric) -> None:
     settings = TrainSettings(device="cpu")
-    arguments = {"settings": settings, "device": torch.device("cpu"), "batch": 8, "repeats": 3}
     larger = dataclasses.replace(PROXY_BASE, resolution=96)
-    assert measure(larger, metric, **arguments) > 2 * measure(PROXY_BASE, metric, **arguments) > 0
+    small, large = (measure(spec, metric, settings, batch=8, repeats=3)[0] for spec in (PROXY_BASE, larger))
+    assert large > 2 * small > 0
 
 
 def test_memory_on_a_cpu_is_at_least_what_must_be_kept() -> None:
-    kept = measure(PROXY_BASE, "memory", TrainSettings(device="cpu"), torch.device("cpu"), batch=8, repeats=1)
+    kept, _ = measure(PROXY_BASE, "memory", TrainSettings(device="cpu"), batch=8, repeats=1)
     counted = count_cost(PROXY_BASE)
     assert kept >= 4 * (8 * counted.activations + 3 * counted.params)
 
@@ -121,6 +121,26 @@ def test_a_measurement_that_fails_ends_in_its_sentence(tmp_path: Path, monkeypat
     with pytest.raises(TrialError, match="^the network does not fit$"):
         calibrate(CalibrateOptions(metric="latency", output=tmp_path / "x.json"))
     assert not (tmp_path / "x.json").exists()
+
+
+def test_the_file_says_how_it_was_measured_and_two_ways_are_not_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+    ways = itertools.repeat("a GPU, replayed")
+
+    def act(spec: NetworkSpec, *_: object, batch: int | None, repeats: int) -> tuple[float, str]:
+        asked.append(batch)
+        return float(count_cost(spec).macs), next(ways)
+
+    monkeypatch.setattr("objectives.training.timing.measure", act)
+    options = CalibrateOptions(metric="train-step", output=tmp_path / "step.json")
+    calibrate(options)
+    assert set(asked) == {None}  # that of trainings
+    assert Calibration.load(options.output).device == "a GPU, replayed"
+    ways = itertools.cycle(["a GPU, replayed", "a GPU, launched"])
+    with pytest.raises(StudyError, match="in one way, got a GPU, launched and a GPU, replayed; use"):
+        calibrate(options)
 
 
 def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from objectives.proxy import ProxyObjective
 from objectives.training.rungs import plan_rungs, total_steps
 from objectives.training.settings import TrainSettings
 from objectives.training.steps import TrainingSteps
-from objectives.training.train import _Trainer
+from objectives.training.train import Trainer
 from phiscale import FLOPS, PROXY_BASE, PUBLISHED_RULES
 from phiscale.baselines import find_network
 from scripts.shared.forecast import Forecast, describe_data, describe_horizon, forecast, network_table
@@ -108,18 +108,18 @@ def test_an_estimate_is_made_of_the_time_of_a_step_and_of_scoring(
 def note_images(monkeypatch: pytest.MonkeyPatch, trained: list[int]) -> list[int]:
     """Note how many images each step trains on, and how many each scoring looks at."""
     scored: list[int] = []
-    one, evaluate = TrainingSteps._one, _Trainer._evaluate
+    one, evaluate = TrainingSteps._one, Trainer._evaluate
 
     def step(self: TrainingSteps) -> None:
         trained.append(self._batch)
         one(self)
 
-    def score(self: _Trainer) -> tuple[float, float]:
+    def score(self: Trainer) -> tuple[float, float]:
         scored.append(len(self._validation))
         return evaluate(self)
 
     monkeypatch.setattr(TrainingSteps, "_one", step)
-    monkeypatch.setattr(_Trainer, "_evaluate", score)
+    monkeypatch.setattr(Trainer, "_evaluate", score)
     return scored
 
 

@@ -47,6 +47,13 @@ class Replayed:
         else:
             work()
 
+    @property
+    def kind(self) -> str:
+        """How the last call ran, as a person reads it."""
+        if self._graph is not None:
+            return "replayed as a CUDA graph"
+        return "launched kernel by kernel" if self._device.type == "cuda" else "run directly"
+
     def _may_capture(self) -> bool:
         return self._wanted and not _broken
 

@@ -50,11 +50,10 @@ def device_name(device: torch.device) -> str:
 
 def is_halved(device: torch.device, settings: TrainSettings) -> bool:
     """Whether the network runs in bfloat16."""
-    return settings.precision == "bfloat16" or (
-        settings.precision == "auto"
-        and device.type == "cuda"
-        and torch.cuda.is_bf16_supported(including_emulation=False)
-    )
+    if settings.precision != "auto" or device.type != "cuda":
+        return settings.precision == "bfloat16"
+    with torch.cuda.device(device):  # of which torch asks; another GPU of the machine may be older
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:

@@ -69,6 +69,11 @@ class TrainingSteps:
                 self._go_to(step)
             self._run(self._one)
 
+    @property
+    def kind(self) -> str:
+        """How the last step ran, as a person reads it."""
+        return f"{'compiled, ' if self._settings.compile else ''}{self._run.kind}"
+
     def mean_loss(self) -> float:
         """Mean training loss of all steps on this path, in nats."""
         return float(self._total) / int(self._step)

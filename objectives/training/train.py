@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import math
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ from phiscale.spec import NetworkSpec
 
 _SETTLED_PART = 6
 _SETTLED_RANGE = 250, 1000
+STEPS_AT_ONCE = {"cpu": 1, "cuda": 12}
+"""Steps that are timed together, because a training waits for a GPU at the end of many steps only."""
 _TIMED_STEPS = 12
 _TIMED_SECONDS = 2.0
 """After which no further step is timed."""
@@ -106,7 +109,7 @@ def estimate_seconds(spec: NetworkSpec | FactoryMember, data: ImageSet, settings
     )
     timed = min(batch, most)
     short = dataclasses.replace(settings, epochs=None, images_seen=2 * _TIMED_STEPS * timed, batch_size=timed, rungs=1)
-    with _trial_trainer(spec, few, short) as trainer:
+    with unscored_trainer(spec, few, short) as trainer:
         step, scoring = trainer.time_parts()
     timed_scored = len(few.validation_labels) + _settling_count(len(few.train_labels))
     rungs = len(plan_rungs(settings, len(data.train_labels)))
@@ -115,18 +118,18 @@ def estimate_seconds(spec: NetworkSpec | FactoryMember, data: ImageSet, settings
 
 def try_training(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> None:
     """Build the network on the device, train a step and score a batch. Raises what ``train_proxy`` raises."""
-    with _trial_trainer(spec, data, settings) as trainer:
+    with unscored_trainer(spec, data, settings) as trainer:
         trainer.try_out()
 
 
 @contextlib.contextmanager
-def _trial_trainer(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> Iterator[_Trainer]:
-    """A trainer that is not used for scores."""
+def unscored_trainer(spec: NetworkSpec | FactoryMember, data: ImageSet, settings: TrainSettings) -> Iterator[Trainer]:
+    """The trainer of a training whose steps are tried, timed or weighed. Raises what ``train_proxy`` raises."""
     device = choose_device(settings.device)
     _check_shapes(spec, data, settings)
     rungs = plan_rungs(settings, len(data.train_labels))
     with _memory_of(spec, data, settings, device), reserved(device, settings, stream_seed(0, "global")):
-        yield _Trainer(spec, data, settings, device, 0, rungs)
+        yield Trainer(spec, data, settings, device, 0, rungs)
 
 
 @contextlib.contextmanager
@@ -150,7 +153,7 @@ def _train(
     rungs = plan_rungs(settings, len(data.train_labels))
     curves: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "train_loss": []}
     with reserved(device, settings, stream_seed(seed, "global")):
-        trainer = _Trainer(spec, data, settings, device, seed, rungs)
+        trainer = Trainer(spec, data, settings, device, seed, rungs)
         for parts in trainer.rungs():
             for name, value in parts.items():
                 curves[name].append(value)
@@ -165,7 +168,7 @@ def _train(
     )
 
 
-class _Trainer:
+class Trainer:
     """Network, optimiser and images of one training."""
 
     def __init__(
@@ -177,9 +180,9 @@ class _Trainer:
         seed: int,
         rungs: tuple[Rung, ...],
     ) -> None:
-        self._settings, self._device, self._rungs = settings, device, rungs
-        self._network = build_network(spec, stream_seed(seed, "weights")).to(device)
-        fit_to_device(self._network, device, settings)
+        self._settings, self.device, self._rungs = settings, device, rungs
+        self.network = build_network(spec, stream_seed(seed, "weights")).to(device)
+        fit_to_device(self.network, device, settings)
         self._autocast = autocast(device, settings)
         size = spec.resolution, device, data.channel_statistics
         self._train = DeviceImages(data.train_images, data.train_labels, *size)
@@ -188,13 +191,13 @@ class _Trainer:
         self._settling = _batches(some.to(device), spec.resolution)
         self._scoring = _batches(torch.arange(len(self._validation), device=device), spec.resolution)
         draw = partial(_draw, len(self._train), data.augmentations & settings.augmentations, seed)
-        self._steps = TrainingSteps(self._network, self._train, settings, device, rungs[-1].steps, draw)
+        self._steps = TrainingSteps(self.network, self._train, settings, device, rungs[-1].steps, draw)
 
     def rungs(self) -> Iterator[dict[str, float]]:
         """Train from rung to rung: at each the parts of the score by name. Raises ``TrialError``."""
         done = 0
         for rung in self._rungs:
-            self._network.train()
+            self.network.train()
             self._steps.run(done, trunk_rates(self._settings, self._rungs, done, rung.trunk_steps))
             done = rung.trunk_steps
             trunk = self._steps.snapshot() if rung is not self._rungs[-1] else None
@@ -206,29 +209,48 @@ class _Trainer:
 
     def time_parts(self) -> tuple[float, float]:
         """Seconds of one step and of scoring once; the network is of no use afterwards."""
-        at_once = _TIMED_STEPS if self._device.type == "cuda" else 1  # a GPU is waited for at their end
-        self._network.train()
-        self._steps.run(0, [0.0] * at_once)  # libraries choose their kernels, a GPU captures the step
+        repeats = _TIMED_STEPS // STEPS_AT_ONCE[self.device.type]
+        step = statistics.fmean(self.step_seconds(repeats, _TIMED_SECONDS))
         self._scored(self._rungs[-1])  # a GPU loads each kernel when it is first used
-        self._network.train()
-        steps, started = 0, time.perf_counter()
-        trained = started
-        while steps < _TIMED_STEPS and trained - started < _TIMED_SECONDS:
-            self._steps.run(0, [0.0] * at_once)
-            self._steps.mean_loss()
-            steps, trained = steps + at_once, time.perf_counter()
+        started = time.perf_counter()
         self._scored(self._rungs[-1])
-        return (trained - started) / steps, time.perf_counter() - trained
+        return step, time.perf_counter() - started
+
+    def step_seconds(self, repeats: int, within: float = math.inf) -> list[float]:
+        """Seconds of a step in each of ``repeats`` measurements; none begins after so many seconds of them.
+
+        The steps before them are not timed: in these, libraries choose their kernels, and a GPU captures the step.
+        """
+        at_once = STEPS_AT_ONCE[self.device.type]
+        self.idle_steps(at_once)
+        found: list[float] = []
+        while len(found) < repeats and sum(found) * at_once < within:
+            started = time.perf_counter()
+            self.idle_steps(at_once)
+            found.append((time.perf_counter() - started) / at_once)
+        return found
+
+    def idle_steps(self, count: int) -> None:
+        """Do the work of so many training steps at a learning rate of 0, and wait for the device.
+
+        Momenta and statistics change, so the network is of no use for scores afterwards.
+        """
+        self.network.train()
+        self._steps.run(0, [0.0] * count)
+        self._steps.mean_loss()  # waits; a GPU reports errors when it is waited for
+
+    @property
+    def kind_of_step(self) -> str:
+        """How the last step ran, as a person reads it."""
+        return self._steps.kind
 
     @torch.no_grad()
     def try_out(self) -> None:
         """One training step and one batch of scoring; the network cannot be used afterwards."""
-        self._network.train()
         with torch.enable_grad():
-            self._steps.run(0, [0.0])
-        self._steps.mean_loss()  # a GPU reports errors when it is synchronised
+            self.idle_steps(1)
         with self._autocast:
-            self._network.eval()(self._validation.batch(self._scoring[0])[0])
+            self.network.eval()(self._validation.batch(self._scoring[0])[0])
 
     def _scored(self, rung: Rung) -> dict[str, float]:
         train_loss = self._steps.mean_loss()
@@ -244,8 +266,8 @@ class _Trainer:
 
         The moving averages lag behind weights that change quickly, and would score another network.
         """
-        self._network.eval()
-        norms = [module for module in self._network.modules() if isinstance(module, nn.BatchNorm2d)]
+        self.network.eval()
+        norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
@@ -254,17 +276,17 @@ class _Trainer:
             for norm in norms:
                 norm.momentum = 1 / (index + 1)  # the plain mean so far; torch's own option for it waits for the device
             with self._autocast:
-                self._network(self._train.batch(chosen)[0])
+                self.network(self._train.batch(chosen)[0])
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
     @torch.no_grad()
     def _evaluate(self) -> tuple[float, float]:
         """Accuracy and mean log-loss (nats) on the validation images."""
-        network = self._network.eval()
-        if not is_halved(self._device, self._settings):  # folding before rounding to bfloat16 changes the weights
+        network = self.network.eval()
+        if not is_halved(self.device, self._settings):  # folding before rounding to bfloat16 changes the weights
             network = folded(network)
-        totals = torch.zeros(2, dtype=torch.float64, device=self._device)
+        totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         for chosen in self._scoring:
             images, labels = self._validation.batch(chosen)
             with self._autocast:
