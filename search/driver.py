@@ -27,7 +27,7 @@ from search.history import History
 from search.hold import Hold, make_folder
 from search.progress import Progress
 from search.proposals import Planned, next_plans, planned, still_to_do, to_redo
-from search.settings import DEFAULT_TRIALS, SearchSettings
+from search.settings import SearchSettings
 from search.stopping import reason_to_stop
 from search.storage import Patience, absolute_name, begin_trial, end_transactions, storage_errors
 from search.study import STOPPED, open_study
@@ -162,7 +162,7 @@ class _Driver:
     def begin(self, opened: Callable[[Study], None]) -> None:
         """Mark what an earlier driver left running as failed, and print what the study holds."""
         left = self._patience(self._take_stock)
-        self._total = self._settings.trials or (self._with_known() if self._settings.is_grid else DEFAULT_TRIALS)
+        self._total = self._settings.total(self._with_known())
         opened(self._study)
         notes = []
         if self._plan.plans:
@@ -184,7 +184,7 @@ class _Driver:
                 break
             for outcome in self._executor.wait() if self._running else ():  # all that began may have failed immediately
                 self._take(outcome)
-        self._patience(self._say_stopped, stopped or f"{self._total} trials")
+        self._patience(self._say_stopped, stopped or f"{self._now().taken} trials")
 
     def _say_stopped(self, reason: str) -> None:
         self._hold.check()

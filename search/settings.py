@@ -90,3 +90,11 @@ class SearchSettings:
     def is_grid(self) -> bool:
         """Whether all points are known before the run."""
         return self.method in ("grid", "lattice")
+
+    def total(self, points: int) -> int:
+        """Trials of a study that has ``points`` to measure: a grid has no more, unless they are repeated."""
+        if not self.is_grid:
+            return self.trials or DEFAULT_TRIALS
+        if self.trials is None:
+            return points
+        return self.trials if self.replicate == "auto" else min(self.trials, points)

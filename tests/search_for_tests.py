@@ -23,9 +23,10 @@ class Remembering(Silent):
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.ended: list[int] = []
+        self.total = 0
 
     def begin(self, trials: list[Trial], total: int, notes: list[str]) -> None:
-        self.notes = notes
+        self.notes, self.total = notes, total
 
     def trial_ended(self, trial: Trial) -> None:
         self.ended.append(trial.number)

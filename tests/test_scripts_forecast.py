@@ -85,6 +85,8 @@ def test_the_time_is_that_of_all_trainings_between_the_quickest_and_the_slowest(
     points = forecast(objective, SearchSettings(method="lattice", step=0.5, baselines="none"), FLOPS, 1)
     assert points is not None
     assert points.trainings == 6
+    more = forecast(objective, SearchSettings(method="lattice", step=0.5, baselines="none", trials=16), FLOPS, 1)
+    assert more == points
 
 
 @pytest.mark.parametrize("most", [None, 6])

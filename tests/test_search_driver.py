@@ -146,6 +146,15 @@ def test_a_grid_with_another_step_measures_its_own_points_too(tmp_path: Path) ->
     assert len(complete(study)) == len(points[0])
 
 
+@pytest.mark.parametrize(("trials", "held"), [(3, 3), (16, 6)])
+def test_a_grid_has_no_more_trials_than_points(tmp_path: Path, trials: int, held: int) -> None:
+    grid: dict[str, Any] = {"method": "lattice", "step": 0.5, "baselines": "none", "trials": trials}
+    study, progress = run(tmp_path, INTERIOR, **grid)
+    assert (len(study.trials), progress.total, study.user_attrs["stopped"]) == (held, held, f"{held} trials")
+    study, _ = run(tmp_path, INTERIOR, **grid | {"trials": 2})
+    assert study.user_attrs["stopped"] == f"{held} trials"
+
+
 def test_grid_points_that_are_one_network_are_measured_once(tmp_path: Path) -> None:
     objective = NetworkObjective()
     study, progress = run(tmp_path, objective, method="grid", step=0.05, tolerance=0.05, executor=Scripted(3))

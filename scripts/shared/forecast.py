@@ -20,7 +20,7 @@ from scripts.shared.setup import fitting_resolution
 from search.aim import aim_of, out_of_reach
 from search.evaluation import described, network_at
 from search.proposals import planned
-from search.settings import DEFAULT_TRIALS, SearchSettings
+from search.settings import SearchSettings
 from search.trial import Plan
 
 if TYPE_CHECKING:
@@ -130,11 +130,8 @@ def _network_cells(objective: Objective, point: Plan, cost_model: CostModel) -> 
 
 
 def _trials(objective: Objective, settings: SearchSettings, cost_model: CostModel) -> int:
-    if settings.trials is not None:
-        return settings.trials
-    if not settings.is_grid:
-        return DEFAULT_TRIALS
-    return len(planned(settings, cost_model, partial(network_at, objective)).plans)
+    points = len(planned(settings, cost_model, partial(network_at, objective)).plans) if settings.is_grid else 0
+    return settings.total(points)
 
 
 def _axes(cost_model: CostModel) -> list[Plan]:
