@@ -110,13 +110,11 @@ def dashboard(options: DashboardOptions) -> None:
         guard=partial(storage_errors, place.storage_name, place.folder, "the next try follows"),
         failed=_say_once(),
     )
-    listener = _listen(options.host, options.port)
+    listener = listen(options.host, options.port)
     server = create_server(
         reports if options.allow_remote else only_from_here(reports), sockets=[listener], threads=_THREADS
     )
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    page = f"{REPORTS}{options.study}" if options.study else "/"
-    address = f"http://{host}:{listener.getsockname()[1]}{page}"
+    address = server_address(listener) + (f"{REPORTS}{options.study}" if options.study else "/")
     print(f"dashboard: {address}   (Ctrl-C ends it)", flush=True)
     if options.open:
         import webbrowser
@@ -137,11 +135,19 @@ def _say_once() -> Callable[[str], None]:
     return say
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on that address; one of IPv6 may be in brackets, as in a URL. Raises ``StudyError``."""
+    bare = host.strip("[]")
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        return socket.create_server((bare, port), family=socket.AF_INET6 if ":" in bare else socket.AF_INET)
     except OSError as error:
         raise StudyError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
+
+
+def server_address(listener: socket.socket) -> str:
+    """``http://127.0.0.1:8080`` or ``http://[::1]:8080``."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _open(options: DashboardOptions) -> Served:

@@ -11,13 +11,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from optuna.trial import FrozenTrial
 
 from phiscale import SettingsError, StudyError
 from phiscale.cli import main
-from scripts.dashboard import DashboardOptions, is_loopback
+from scripts.dashboard import DashboardOptions, is_loopback, listen, server_address
 from scripts.report import ReportOptions
 from scripts.shared.studies import StudyOptions
 from tests.dashboards import dashboard_of
@@ -198,6 +199,25 @@ def test_other_machines_are_refused_with_the_reason(tmp_path: Path, host: str) -
 def test_loopback_has_many_names() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost")))
     assert not any(map(is_loopback, ("127.0.0.1.example.org", "localhost.example.org", "10.0.0.1", "", "2130706433")))
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "127.0.0.1", "localhost"])
+def test_the_printed_address_is_the_one_that_answers(host: str) -> None:
+    if ":" in host and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with listen(host, 0) as listener:
+        address = urlsplit(server_address(listener))
+        assert is_loopback(address.hostname or "")
+        with socket.create_connection((address.hostname, address.port), timeout=30):
+            listener.accept()[0].close()
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
