@@ -14,7 +14,7 @@ LARGEST_WHOLE = 2**63 - 1
 """Largest count of anything."""
 
 LARGEST_PHI = 20
-"""Largest phi of a search: a million times the cost at a target of 2."""
+"""Largest phi of a search, its record and its confirmation: a million times the cost at a target of 2."""
 
 
 def plain(value: object) -> object:

@@ -73,7 +73,8 @@ def multiplier_family(
     """The multipliers at every phi for the factory of a record: what to call it with.
 
     Those of the formula, with the nearest side that the networks take, or those at equal real cost that the search
-    counted. Raises ``SettingsError`` where the record holds no factory, or no network of equal real cost at a phi.
+    counted. Raises ``SettingsError`` where the record holds no factory, or no network of equal real cost at a phi, and
+    ``ConstraintError`` for a phi that no network can reach.
     """
     name, base, step = _factory(record)
     if name is None:
@@ -84,6 +85,7 @@ def multiplier_family(
     rows = []
     for phi in phis:
         if budget == "nominal":
+            record.cost_model.target_growth(phi)  # raises where no network can grow so
             asked = multipliers(record.constants, phi)
             sizes = asked.depth, asked.width, asked.resolution, _side(base, step, asked.resolution, cap)
         else:

@@ -160,7 +160,7 @@ class SearchRecord:
             checks.text(name, getattr(self, name), RecordError)
         if self.direction not in ("maximize", "minimize"):
             raise RecordError(f"expected a direction of maximize or minimize, got {self.direction!r}")
-        checks.real("phi", self.phi, RecordError)
+        checks.phi("phi", self.phi, RecordError)
         if self.noise is not None and checks.real("the noise", self.noise, RecordError) < 0:
             raise RecordError(f"expected a noise of 0 or more, got {self.noise!r}")
         for name in ("data", "budget", "versions", "details"):

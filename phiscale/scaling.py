@@ -40,7 +40,7 @@ def efficientnet_scaling(
     """Depth, width and resolution of a baseline after ``phi`` growth steps, truncated, never below 1.
 
     ``efficientnet_scaling(10, 64, 224, phi=1)`` is ``(12, 70, 257)``. The defaults are the paper's constants.
-    Raises ``ConstraintError`` for a base or constant that is not a finite number above 0.
+    Raises ``ConstraintError`` for a base or constant that is not a finite number above 0, or sizes above 2**31 - 1.
     """
     factors = multipliers(ScalingConstants(alpha, beta, gamma), phi)
     sizes = (
@@ -48,7 +48,10 @@ def efficientnet_scaling(
         checks.positive("base_width", base_width, ConstraintError) * factors.width,
         checks.positive("base_resolution", base_resolution, ConstraintError) * factors.resolution,
     )
-    if not all(map(math.isfinite, sizes)):
-        raise ConstraintError(f"expected sizes that fit a float, got {sizes}; use a smaller base or phi")
+    if max(sizes) > checks.LARGEST_SIZE:
+        raise ConstraintError(
+            f"expected sizes of at most {checks.LARGEST_SIZE} after scaling, got {max(sizes):.4g}; "
+            "use a smaller base or phi"
+        )
     depth, width, resolution = (max(1, int(size)) for size in sizes)
     return depth, width, resolution

@@ -105,13 +105,17 @@ class CostModel:
         return math.exp(_exponent(math.fsum(e * math.log(m) for e, m in zip(self.exponents, parts, strict=True))))
 
     def target_growth(self, phi: float) -> float:
-        """``target ** phi``: the growth asked for at ``phi``. Raises ``ConstraintError`` on overflow."""
+        """``target ** phi``: the growth asked for at ``phi``. Raises ``ConstraintError`` where no count can grow so."""
         try:
-            return float(self.target**phi)
+            growth = float(self.target**phi)
         except OverflowError:
+            growth = math.inf
+        if not 1 / checks.LARGEST_WHOLE <= growth <= checks.LARGEST_WHOLE:
             raise ConstraintError(
-                f"expected a phi whose growth {self.target:g}**phi fits a float, got {phi!r}; use a smaller phi"
-            ) from None
+                f"expected a phi whose growth {self.target:g}**phi is between {1 / checks.LARGEST_WHOLE:.0e} and "
+                f"{checks.LARGEST_WHOLE:.0e}, got {phi!r}; use a phi nearer to 0"
+            )
+        return growth
 
     def describe(self) -> str:
         """The surface as a formula, e.g. ``alpha * beta**2 * gamma**2 = 2``."""

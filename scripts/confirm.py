@@ -27,6 +27,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from phiscale import checks
 from phiscale.cost import COUNTED
 from phiscale.errors import SettingsError, StudyError, TrialError
 from phiscale.family import parse_phis
@@ -97,7 +98,7 @@ class ConfirmOptions:
     @property
     def sizes(self) -> tuple[float, ...]:
         """Values of phi, each once. Raises ``SettingsError`` for others."""
-        return tuple(dict.fromkeys(parse_phis(self.phis)))
+        return tuple(dict.fromkeys(checks.phi("a phi", phi, SettingsError) for phi in parse_phis(self.phis)))
 
     @property
     def rival_names(self) -> tuple[str, ...]:

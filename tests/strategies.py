@@ -123,7 +123,7 @@ def records(draw: st.DrawFn) -> phiscale.SearchRecord:
         created=draw(text),
         constants=phiscale.constants_from_shares(draw(shares()), cost_model),
         cost_model=cost_model,
-        phi=draw(reals(-3, 8)),
+        phi=draw(reals(-3, 8).filter(bool)),
         network=draw(st.none() | networks()),
         score_name=draw(text),
         direction=draw(st.sampled_from(["maximize", "minimize"])),

@@ -113,9 +113,10 @@ def test_target_growth(phi: float, growth: float) -> None:
     assert FLOPS.target_growth(phi) == growth
 
 
-def test_growth_beyond_a_float_is_an_error() -> None:
-    with pytest.raises(ConstraintError, match="smaller phi"):
-        FLOPS.target_growth(2000)
+def test_growth_beyond_any_count_is_an_error() -> None:
+    for phi in (64, 2000, 1e6, -64, -2000, -1e6):
+        with pytest.raises(ConstraintError, match=r"between 1e-19 and 9e\+18, got .*; use a phi nearer to 0"):
+            FLOPS.target_growth(phi)
     with pytest.raises(ConstraintError, match="outside what a float holds"):
         CostModel(100, 100, 100).growth(Multipliers(1e200, 1e200, 1e200))
 

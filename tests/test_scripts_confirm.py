@@ -309,6 +309,7 @@ def test_a_killed_command_leaves_no_training_process_and_no_score_is_lost(study:
     [
         (("--seeds", "0"), 2, "seeds of at least 1"),
         (("--phis", "x"), 2, "expected phi as"),
+        (("--phis", "1e6"), 2, "expected a phi other than 0 between -20 and 20, got 1000000.0"),
         (("--workers", "0"), 2, "expected 1 to 4096 workers, got 0"),
         (("--epochs", "0"), 2, "expected more than 0 epochs, got 0.0"),
         (("--epochs", "nan"), 2, "expected more than 0 epochs, got nan"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from phiscale import SearchRecord, SettingsError
+from phiscale import ConstraintError, SearchRecord, SettingsError
 from phiscale.cli import main
 from phiscale.factory import factory_name, format_multipliers, multiplier_family
 from scripts.report import ReportOptions, report
@@ -173,6 +173,9 @@ def test_a_record_of_something_else_has_no_multipliers() -> None:
         assert factory_name(plain) is None
         with pytest.raises(SettingsError, match="record of a factory"):
             multiplier_family(plain, [1])
+    own = {"factory": {"name": "x", "resolution": 32}}
+    with pytest.raises(ConstraintError, match="use a phi nearer to 0"):
+        multiplier_family(SearchRecord.from_dict({**golden, "network": None, "details": own}), [1000])
 
 
 @pytest.mark.parametrize(
