@@ -31,6 +31,7 @@ from phiscale.files import write_text
 from phiscale.rounding import rounding_by_name
 from phiscale.triangle import Shares, constants_from_shares
 from scripts.report import renew_report
+from scripts.shared.config import refuse_both
 from scripts.shared.console import run_command
 from scripts.shared.executors import ExecutorSettings
 from scripts.shared.rung_scores import Scores, ScoreTable, Setting, measure
@@ -101,6 +102,7 @@ def main() -> int:
 
 def check(options: CheckOptions) -> None:
     """Train what is missing, then print how each setting orders the networks and which learning rates are best."""
+    refuse_both()
     settings = _settings(options)
     base = _base(options, settings[0].data)
     networks = _networks(options, base)

@@ -26,7 +26,7 @@ import tyro
 from objectives.training.settings import TrainSettings
 from phiscale.errors import PhiscaleError, SettingsError, StudyError
 from phiscale.text import printable, printable_lines
-from scripts.shared.config import as_plain, earlier_options
+from scripts.shared.config import as_plain, earlier_options, refuse_both
 from scripts.shared.console import PlainProgress, make_progress, run_command
 from scripts.shared.executors import ExecutorSettings, make_executor
 from scripts.shared.setup import NamedWork, ObjectiveSettings, make_objective
@@ -102,6 +102,7 @@ def main() -> int:
 
 def search(options: SearchOptions) -> None:
     """Run or resume the study, write its results and print them."""
+    refuse_both()
     progress = make_progress(quiet=options.quiet)
     progress.say(f"study {options.study} in {options.folder}")
     if secrets_in(options.storage or ""):

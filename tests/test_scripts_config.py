@@ -6,13 +6,15 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import scripts.check_proxy
+import scripts.run_search
 from objectives.command.objective import CommandSettings
 from objectives.training.settings import TrainSettings
 from phiscale import SettingsError
@@ -187,6 +189,54 @@ def test_what_is_measured_is_replaced_as_a_whole(
     assert found.measure == ObjectiveSettings(**after)
 
 
+@pytest.mark.parametrize(
+    ("before", "words", "left", "said"),
+    [
+        (
+            {"network": "resnet-18", "phi": 1.0, "resolution": 64},
+            ["--objective", "mine:score"],
+            ({}, {}),
+            "--resolution, --network, --phi, --train.epochs, --train.flip, which --objective does not use",
+        ),
+        (
+            {"network": "resnet-18", "phi": 1.0, "resolution": 64, "side": 32},
+            ["--command", "train {depth}"],
+            ({"network": "resnet-18", "phi": 1.0, "resolution": 64}, {"epochs": 8}),
+            "--side, --train.flip, which --command does not use",
+        ),
+        (
+            {"phi": 1.0, "rounding": "tf"},
+            ["--command", "train {depth}"],
+            ({"phi": 1.0}, {"epochs": 8}),
+            "--rounding, --train.flip, which --command does not use",
+        ),
+        (
+            {"rounding": "tf"},
+            ["--command", "train {depth}", "--network", "resnet-18"],
+            ({"network": "resnet-18", "rounding": "tf"}, {"epochs": 8}),
+            "--train.flip, which --command does not use",
+        ),
+    ],
+)
+def test_what_a_new_objective_cannot_use_is_not_taken_over_and_said(
+    earlier: SearchOptions,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    before: dict[str, Any],
+    words: list[str],
+    left: tuple[dict[str, Any], dict[str, Any]],
+    said: str,
+) -> None:
+    train = TrainSettings(epochs=8, flip=False)
+    write_config(dataclasses.replace(earlier, measure=ObjectiveSettings(**before), train=train))
+    found = read(monkeypatch, "--config", "results/first/config.json", *words)
+    assert found is not None
+    new = {"own": CommandSettings(command=words[1])} if words[0] == "--command" else {"objective": words[1]}
+    assert found.measure == ObjectiveSettings(**left[0], **new)
+    assert found.train == TrainSettings(**left[1])
+    assert capsys.readouterr().err == f"not taken from results/first/config.json: {said}\n"
+
+
 def test_the_direction_of_another_objective_is_not_taken_over(
     earlier: SearchOptions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,6 +266,29 @@ def test_a_counted_and_a_measured_cost_together_are_refused(
     assert read(monkeypatch, "--study", "s", "--cost", "params", "--cost-model", "cm.json", status=2) is None
     err = capsys.readouterr().err
     assert err == "error: expected either --cost or --cost-model, which states its own cost, got both\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (scripts.run_search, ("--cost", "macs", "--cost-model", "cm.json")),
+        (scripts.check_proxy, ("--cost", "macs", "--cost-model", "cm.json")),
+        (scripts.run_search, ("--train.learning_rate=0.15", "--rate-plane", "rates.json")),
+    ],
+)
+def test_two_of_which_one_has_its_default_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: ModuleType,
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["phiscale", "--study", "s", *words])
+    assert command.main() == 2
+    one, other = (word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--"))
+    err = capsys.readouterr().err
+    assert err == f"error: expected either {one} or {other}, got both; leave one out\n"
 
 
 def test_a_file_with_the_storage_is_read_again(earlier: SearchOptions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from objectives.training.settings import TrainSettings
 from phiscale import checks
 from phiscale.errors import PhiscaleError, SettingsError
 from phiscale.files import read_json
+from scripts.shared.setup import PROXY, SIZES, TRAINING, ObjectiveSettings
 from scripts.shared.storage import storage_given
 from search.storage import redact
 
@@ -48,8 +50,8 @@ def as_plain(options: Any, storage_name: str | None, command: str) -> dict[str, 
 
 def earlier_options(kind: type[Options]) -> Options | None:
     """The options in the file that ``--config`` names; None without it. Options on the command line replace them, and
-    also those that exclude each other. Raises ``SettingsError`` for a file that does not hold options, or holds a
-    storage without its password.
+    also those that exclude each other. Those that a new objective cannot use are left out, and printed. Raises
+    ``SettingsError`` for a file that does not hold options, or holds a storage without its password.
     """
     import tyro
 
@@ -67,6 +69,8 @@ def earlier_options(kind: type[Options]) -> Options | None:
         for option in places.keys() - given if given else ():
             _drop(plain, places[option])
     _check_direction(plain, path)
+    if unused := _take_out_unused(plain):
+        print(f"not taken from {path}: {unused}", file=sys.stderr)
     if "***" in str(plain.get("storage")):
         plain["storage"] = None
         if not _given("storage") and storage_given(None, None) is None:
@@ -75,6 +79,14 @@ def earlier_options(kind: type[Options]) -> Options | None:
                 "does not hold"
             )
     return from_plain(kind, plain, str(path))
+
+
+def refuse_both() -> None:
+    """Raise ``SettingsError`` where the command line gives options of which one replaces the others."""
+    for places in _EITHER:
+        given = [f"--{option}" for option in places if _given(option)]
+        if len(given) > 1:
+            raise SettingsError(f"expected either {' or '.join(given)}, got both; leave one out")
 
 
 def _given(option: str) -> bool:
@@ -93,6 +105,22 @@ def _check_direction(plain: dict[str, Any], path: Path) -> None:
     same = measure.get("objective") or (isinstance(own, dict) and own.get("command"))
     if not same and (_given("objective") or _given("command")):
         raise SettingsError(f"expected --direction of the new objective: that in {path} is minimize, for another one")
+
+
+def _take_out_unused(plain: dict[str, Any]) -> str:
+    """Take out what the --objective or --command that is given cannot use; which options those were, as a phrase."""
+    option = next((option for option in ("objective", "command") if _given(option)), None)
+    if option is None:
+        return ""
+    measure, train = (held if isinstance(held := plain.get(name), dict) else {} for name in ("measure", "train"))
+    unused: tuple[str, ...] = PROXY if option == "objective" else TRAINING
+    if option == "command" and not any(_given(name) or measure.get(name) for name in ("network", "factory")):
+        unused += SIZES
+    lengths = ("epochs", "images_seen") if option == "command" else ()
+    training = [each.name for each in dataclasses.fields(TrainSettings) if each.name not in lengths]
+    out = [f"--{name}" for name in unused if measure.pop(name, None) not in (None, getattr(ObjectiveSettings, name))]
+    out += [f"--train.{name}" for name in training if train.pop(name, None) not in (None, getattr(TrainSettings, name))]
+    return f"{', '.join(out).replace('_', '-')}, which --{option} does not use" if out else ""
 
 
 def _drop(plain: Any, place: str) -> None:

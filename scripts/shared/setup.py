@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from objectives.training.rate_plane import RatePlane
 
 
-_TRAINING = ("data", "side", "rate_plane")
+TRAINING = ("data", "side", "rate_plane")
 """Settings of the proxy training alone."""
-_SIZES = ("resolution", "resolution_multiple", "budget", "rounding")
-"""Settings of networks that phiscale knows."""
-_PROXY = (*_TRAINING, *_SIZES, "network", "factory", "phi")
+SIZES = ("resolution", "resolution_multiple", "budget", "rounding")
+"""Settings of networks that phiscale knows, which --command takes with --network or --factory alone."""
+PROXY = (*TRAINING, *SIZES, "network", "factory", "phi")
 """Settings that a user's own objective does not use."""
 
 
@@ -108,14 +108,14 @@ class ObjectiveSettings:
         if self.objective and self.own.command is not None:
             raise SettingsError("expected either --objective or --command, not both; leave one out")
         name = "--objective" if self.objective else "--command"
-        if given := self._given(_PROXY if self.objective else _TRAINING if self.own.command is not None else ()):
+        if given := self._given(PROXY if self.objective else TRAINING if self.own.command is not None else ()):
             raise SettingsError(f"expected either {name}, or {given} of the proxy training, not both; leave one out")
         if self.own.command is None:
             if not self.objective and self.direction != "maximize":
                 raise SettingsError(
                     f"expected --direction {self.direction} with --objective or --command, got it without; leave it out"
                 )
-        elif not (self.network or self.factory) and (given := self._given(_SIZES)):
+        elif not (self.network or self.factory) and (given := self._given(SIZES)):
             raise SettingsError(f"expected --network or --factory with {given}, got it without; add that")
 
     def _given(self, names: Iterable[str]) -> str:
