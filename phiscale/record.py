@@ -87,7 +87,8 @@ class Length:
         """``160,000 images seen (3.2 epochs of cifar-10)``."""
         if self.epochs is None:
             return f"{self.images:,} images seen"
-        data = f" of {self.data}" if self.data else ""
+        name = "the embedded images" if self.data == "embedded" else self.data
+        data = f" of {name}" if name else ""
         return f"{self.images:,} images seen ({self.epochs:.3g} epoch{'s' if self.epochs != 1 else ''}{data})"
 
 

@@ -166,11 +166,13 @@ def test_trainings_are_as_long_as_the_constants_are_for_and_the_verdict_says_so(
     assert {(each.images_seen, each.rungs) for each in used} == {(256, 1)}
     record = SearchRecord.load(folder / "constants.json")
     assert record.length is not None
-    assert record.details["confirmation"]["verdict"].endswith("after 256 images seen (3.2 epochs of embedded)")
+    assert record.details["confirmation"]["verdict"].endswith(
+        "after 256 images seen (3.2 epochs of the embedded images)"
+    )
     used.clear()
     scripts.confirm.confirm(dataclasses.replace(options, epochs=4.5))
     assert {each.images_seen for each in used} == {360}  # other lengths are trained anew
-    assert "each training: 360 images seen (4.5 epochs of embedded)" in capsys.readouterr().out
+    assert "each training: 360 images seen (4.5 epochs of the embedded images)" in capsys.readouterr().out
     assert SearchRecord.load(folder / "constants.json").details["confirmation"]["length"]["images"] == 360
 
 

@@ -35,7 +35,7 @@ def objective() -> ProxyObjective:
 def test_data_and_length_are_said_in_images_and_epochs(objective: ProxyObjective) -> None:
     data, length = describe_data(objective)
     assert data == "data embedded: 14 classes, 80 images to train on and 40 to score on, of 80; 32 x 32 pixels"
-    seen = "256 images seen (3.2 epochs of embedded), scored at 32, 64, 128, 256 images seen"
+    seen = "256 images seen (3.2 epochs of the embedded images), scored at 32, 64, 128, 256 images seen"
     assert length == f"each training: {seen}"
     assert describe_data(NetworkObjective()) == []
 
@@ -48,6 +48,25 @@ def test_a_baseline_of_more_pixels_than_the_images_have_is_warned_about(objectiv
     assert length.startswith("each training")
 
 
+@pytest.mark.parametrize(
+    ("resolution", "phi", "said"),
+    [
+        (64, 2.0, "proxy-base takes 64 x 64 pixels and the images have 32 x 32: "),
+        (32, 2.0, "proxy-base grown by equal shares takes 40 x 40 pixels and the images have 32 x 32: "),
+        (32, -2.0, None),
+        (24, 2.0, None),  # 24 * 2**(2 / 6) is 30.2
+    ],
+)
+def test_a_requested_resolution_whose_growth_outgrows_the_images_is_warned_about(
+    objective: ProxyObjective, resolution: int, phi: float, said: str | None
+) -> None:
+    base = dataclasses.replace(PROXY_BASE, resolution=resolution)
+    lines = describe_data(ProxyObjective(base, objective.data, objective.train, phi=phi))
+    assert [line for line in lines if line.startswith("warning")] == (
+        [f"warning: {said}more pixels cost time and add no information; --resolution 16 fits"] if said else []
+    )
+
+
 def test_the_first_line_says_what_was_done_to_the_images(objective: ProxyObjective) -> None:
     data = dataclasses.replace(objective.data, notes=("3 files skipped (3 .txt)",), warnings=("many are cut",))
     line, warning = data.describe()
@@ -58,7 +77,7 @@ def test_the_first_line_says_what_was_done_to_the_images(objective: ProxyObjecti
 def test_a_horizon_out_of_reach_is_said_with_the_length_that_would_reach_it(objective: ProxyObjective) -> None:
     assert describe_horizon(objective, SearchSettings()) == []
     assert describe_horizon(objective, SearchSettings(horizon_epochs=6.4)) == [
-        "horizon: 512 images seen (6.4 epochs of embedded)"
+        "horizon: 512 images seen (6.4 epochs of the embedded images)"
     ]
     far = describe_horizon(objective, SearchSettings(horizon_images=1025))
     assert far[0].startswith("horizon: 1,025 images seen")
@@ -149,5 +168,5 @@ def test_a_search_says_its_plan_before_the_first_trial(tmp_path: Path) -> None:
     done = search(tmp_path, "--study", "s", "--trials", "1", "--baselines", "paper", *SMALL)
     assert done.returncode == 0, done.stderr
     before, _, _ = done.stdout.partition("trial 0")
-    assert "each training: 256 images seen (3.2 epochs of embedded)" in before
+    assert "each training: 256 images seen (3.2 epochs of the embedded images)" in before
     assert "time: about" in before

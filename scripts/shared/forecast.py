@@ -42,13 +42,17 @@ def describe_data(objective: Objective) -> list[str]:
 
 
 def _too_fine(objective: ProxyObjective) -> list[str]:
-    """A warning where even the baseline takes more pixels than the images have."""
-    base, source = objective.growth.base, objective.data.resolution
-    if base.resolution <= source:
+    """A warning where the baseline, or its growth by equal shares, takes more pixels than the images have."""
+    growth, source = objective.growth, objective.data.resolution
+    base, model, phi = growth.base, growth.cost_model, growth.phi
+    equal = PUBLISHED_RULES["equal"].on(model)
+    grown = round(base.resolution * (equal.gamma**phi if equal else 1))
+    fitting = fitting_resolution(base, model, phi, source)
+    if max(base.resolution, grown) <= source or base.resolution <= fitting:
         return []
-    fitting = fitting_resolution(base, objective.growth.cost_model, objective.growth.phi, source)
-    taken, given = (f"{side} x {side}" for side in (base.resolution, source))
-    mismatch = f"{base.name} takes {taken} pixels and the images have {given}"
+    size, how = (base.resolution, "") if base.resolution > source else (grown, " grown by equal shares")
+    taken, given = (f"{side} x {side}" for side in (size, source))
+    mismatch = f"{base.name}{how} takes {taken} pixels and the images have {given}"
     return [f"warning: {mismatch}: more pixels cost time and add no information; --resolution {fitting} fits"]
 
 
