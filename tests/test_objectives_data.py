@@ -578,7 +578,7 @@ def test_the_fingerprint_tells_content_split_and_classes_apart(tmp_path):
     )
 
 
-@pytest.mark.parametrize("kind", ["folder", "npz"])
+@pytest.mark.parametrize("kind", ["folder", "npz", "empty test", "unsorted test", "foreign val"])
 def test_a_search_of_all_images_without_a_test_part_keeps_a_tenth_for_the_confirmation(kind: str, tmp_path) -> None:
     drawn = np.random.default_rng(0)
     pixels, labels = drawn.integers(0, 256, (150, 8, 8, 3), dtype=np.uint8), np.arange(150) % 3
@@ -587,9 +587,15 @@ def test_a_search_of_all_images_without_a_test_part_keeps_a_tenth_for_the_confir
         np.savez(source, images=pixels, labels=labels)
     else:
         source = tmp_path / "images"
+        classes = source if kind == "folder" else source / "train"
+        beside = {"empty test": "test/0", "unsorted test": "test", "foreign val": "val/other"}.get(kind)
+        if beside:
+            (source / beside).mkdir(parents=True)
+        if kind in ("unsorted test", "foreign val"):
+            Image.fromarray(pixels[0]).save(source / str(beside) / "a.png")
         for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
-            (source / str(label)).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(source / str(label) / f"{number}.png")
+            (classes / str(label)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(classes / str(label) / f"{number}.png")
     data = load_data(str(source), cache=tmp_path / "cache")
     assert (len(data.train_labels), len(data.validation_labels)) == (105, 30)
     assert data.notes[0] == "15 kept for phiscale confirm"

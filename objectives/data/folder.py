@@ -86,12 +86,6 @@ def test_tree(root: Path, classes: tuple[str, ...]) -> ImageTree | None:
     return None
 
 
-def has_test_part(root: Path) -> bool:
-    """Whether a folder next to the training part has the name of an untouched part; none of them is read."""
-    root = _inside(root)
-    return _training_part(root) != root and any(_named(_folders(root), role) for role in _UNTOUCHED)
-
-
 def role_of(name: str) -> str | None:
     """``train``, ``test``, ``validation`` or ``prediction`` where a word of a folder's name says so, in any case.
 

@@ -12,7 +12,7 @@ import numpy as np
 from objectives.data.arrays import read_arrays, read_test_arrays
 from objectives.data.decode import Decoded, decode_files, most_in_memory
 from objectives.data.embedded import EMBEDDED, embedded_test_part, load_embedded
-from objectives.data.folder import ImageTree, has_test_part, test_tree, training_tree
+from objectives.data.folder import ImageTree, test_tree, training_tree
 from objectives.data.imageset import (
     VALIDATION_PART,
     Images,
@@ -75,7 +75,7 @@ def load_image_folder(
     once: ``cache`` (default ``~/.cache/phiscale``) keeps them. Flips and shifts count as keeping the labels.
     """
     tree = training_tree(Path(path))
-    kept = 0 if train_images is not None else _kept(len(tree.files), has_test_part(Path(path)))
+    kept = 0 if train_images is not None else _kept(len(tree.files), test_tree(Path(path), tree.classes) is not None)
     split = _split_tree(tree, train_images, validation_images, seed, side, kept)
     chosen = np.sort(np.concatenate((split.train, split.validation)))
     decoded = _decoded(tree, chosen, side, cache)
