@@ -88,9 +88,12 @@ def _longer(record: SearchRecord) -> Step:
     longest, horizon = longest_rung(record) or 0, record.horizon.images if record.horizon else 0
     images = math.ceil(horizon / FARTHEST) if horizon > FARTHEST * longest else horizon
     seconds = _search_seconds(record, _trials(record))
-    how = f"the same command with a length of --train.images-seen {images}"
     if isinstance(record.budget.get("objective"), Mapping):
         how = f"scores up to {images:,} images seen"
+    elif _trains_proxies(record):
+        how = f"the same command with a length of --train.images-seen {images}"
+    else:
+        how = f"rungs of your objective up to {images:,} images seen"
     what = f"search with longer trainings: {how} and another --study"
     return Step(what, None, seconds * images / longest if seconds and longest else None)
 
@@ -130,17 +133,21 @@ def _confirm_seconds(record: SearchRecord, seeds: float) -> float | None:
     return seconds / evaluations * longer * growth * rules * seeds
 
 
+def _trains_proxies(record: SearchRecord) -> bool:
+    train: Any = record.budget.get("train")
+    return record.budget.get("objective") in (None, "proxy") and isinstance(train, Mapping) and bool(train)
+
+
 def _can_be_confirmed(record: SearchRecord) -> bool:
     """Whether the study's networks can be scored on images that the search never saw: proxies, or a command with
     ``{split}`` whose networks are counted.
     """
-    train: Any = record.budget.get("train")
     objective = record.budget.get("objective")
     if isinstance(objective, Mapping):
-        return "{split}" in str(objective.get("command")) and isinstance(record.budget.get("budget"), str)
-    if objective not in (None, "proxy"):
-        return False
-    return isinstance(train, Mapping) and bool(train) and isinstance(record.budget.get("budget"), str)
+        is_able = "{split}" in str(objective.get("command"))
+    else:
+        is_able = _trains_proxies(record)
+    return is_able and isinstance(record.budget.get("budget"), str)
 
 
 def _confirm(record: SearchRecord, results: str | None) -> str:

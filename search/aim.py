@@ -62,7 +62,7 @@ def _asked_horizon(settings: SearchSettings, described: Mapping[str, Any]) -> in
     epochs, images = settings.horizon_epochs, settings.horizon_images
     if epochs is None and images is None:
         return None
-    rungs = described.get("rungs")
+    rungs, is_proxy = described.get("rungs"), described.get("objective") == "proxy"
     if not rungs:
         raise SettingsError("expected an objective with scores at rungs for a horizon, got one without; leave it out")
     if epochs is not None:
@@ -72,10 +72,12 @@ def _asked_horizon(settings: SearchSettings, described: Mapping[str, Any]) -> in
             raise SettingsError("expected data whose epoch is known for --horizon-epochs; use --horizon-images")
         images = round(min(epochs * one, LONGEST))
     if images is None or images < rungs[0]:
+        how = f" (--train.images-seen {images or 0})" if is_proxy else ""
         raise SettingsError(
             f"expected a horizon of at least the shortest rung of {rungs[0]:,} images seen, got {images or 0:,}; "
-            f"train no longer than that in the search (--train.images-seen {images or 0}), or use a longer horizon"
+            f"train no longer than that in the search{how}, or use a longer horizon"
         )
     if len(rungs) == 1 and images != rungs[0]:
-        raise SettingsError("expected two rungs or more for a horizon beyond them, got one; use --train.rungs 4")
+        advice = "use --train.rungs 4" if is_proxy else "state more of them"
+        raise SettingsError(f"expected two rungs or more for a horizon beyond them, got one; {advice}")
     return images

@@ -204,7 +204,8 @@ def test_a_horizon_too_far_is_not_determined(tmp_path: Path) -> None:
     view = look(*make_study(tmp_path, MOVING, trials=12, horizon_images=1_000_000))
     assert line(view, "for").startswith("A training of 160,000 images seen (8 epochs of power law); ")
     assert line(view, "sure").startswith("Not determined at 1,000,000 images seen (50 epochs of power law): ")
-    assert "--train.images-seen 250000" in line(view, "next")
+    assert "rungs of your objective up to 250,000 images seen and another --study" in line(view, "next")
+    assert "--train" not in line(view, "next")
 
 
 def test_a_running_study_says_so(tmp_path: Path) -> None:

@@ -228,6 +228,7 @@ def test_a_horizon_of_which_nothing_can_be_said_is_refused_before_any_evaluation
     with pytest.raises(SettingsError) as caught:
         run(tmp_path, objective, trials=3, **settings)
     assert message in one_sentence(caught)
+    assert "--train" not in str(caught.value)  # which an own objective cannot take
     assert getattr(objective, "calls", 0) == 0
     assert not (tmp_path / "s" / "study.db").exists()
 
