@@ -140,11 +140,14 @@ def _observed(rows: Sequence[Measurement]) -> tuple[Array, Array, tuple[int, ...
     return shares, np.array(_evaluations(rows))[:, None], ()
 
 
-def recommend(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> Recommendation:
+def recommend(
+    rows: Sequence[Measurement], cost_model: CostModel, aim: Aim, *, with_drift: bool = True
+) -> Recommendation:
     """The recommendation for the horizon from all measured networks.
 
-    If the horizon cannot be determined, it is for the longest rung, and ``outlook`` says so. Raises ``StudyError``
-    where there is no measurement.
+    If the horizon cannot be determined, it is for the longest rung, and ``outlook`` says so. Without ``with_drift`` the
+    details lack rungs and drift, which take more than half of the time. Raises ``StudyError`` where there is no
+    measurement.
     """
     if not rows:
         raise StudyError("expected at least one finished trial to recommend from, got none; run more trials")
@@ -175,7 +178,7 @@ def recommend(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim) -> R
         fitted = surface_at(rows, dataclasses.replace(aim, horizon=length))
         measured = fitted if length == longest else surface_at(rows, dataclasses.replace(aim, horizon=None))
         found = _from_surface(rows, cost_model, fitted, measured, best, observed)
-        details = found.details | _over_length(rows, cost_model, aim)
+        details = found.details | (_over_length(rows, cost_model, aim) if with_drift else {})
     details["hindcast"] = None if checked is None else checked.to_json()
     return dataclasses.replace(found, details=details, length=length, outlook=outlook)
 

@@ -43,7 +43,7 @@ def _enough_at(history: History) -> str | None:
     rows = history.rows
     if sum(len(row.scores) for row in rows) < FEWEST:
         return None
-    found = recommend(rows, history.cost_model, history.aim)
+    found = recommend(rows, history.cost_model, history.aim, with_drift=False)
     if found.outlook and found.outlook.reason and not out_of_reach(found.outlook.images, rows[0].rungs):
         return None  # more trials may still determine the horizon
     return enough(found, history.settings)

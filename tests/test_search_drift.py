@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,15 @@ import pytest
 from objectives.power_law import MOVING, PowerLawObjective
 from phiscale import FLOPS, Shares
 from phiscale.triangle import lattice
+from search.aim import Aim
 from search.drift import Drift, drift, rung_summaries
+from search.history import History
 from search.horizon import plain_scale
-from search.recommendation import REGION_STEPS, as_array
+from search.recommendation import REGION_STEPS, as_array, recommend
+from search.settings import SearchSettings
+from search.stopping import reason_to_stop
+from search.trial import trials_of
+from tests.search_for_tests import run
 from tests.test_search_horizon import RUNGS, rows_of
 
 STILL = dataclasses.replace(MOVING, drift=(0.0, 0.0, 0.0), optimum=Shares(0.3, 0.4, 0.3))
@@ -81,3 +88,18 @@ def test_a_rung_of_equal_scores_shows_no_optimum() -> None:
     assert drift(*arguments) is not None
     scores[:, 2] = 0.1
     assert drift(*arguments) is None
+
+
+def test_the_check_whether_to_stop_does_without_the_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take more than half of the time, and nothing else depends on it."""
+    study, _ = run(tmp_path, MOVING, trials=20, method="qmc")
+    aim = Aim("maximize", "accuracy", horizon=320_000)
+    settings = SearchSettings(method="qmc", until_region=0.9, until_gain=0.5)
+    history = History(trials_of(study.trials, FLOPS), FLOPS, settings, aim)
+    whole, without = (recommend(history.rows, FLOPS, aim, with_drift=asked) for asked in (True, False))
+    details = {name: found for name, found in whole.details.items() if name not in ("rungs", "drift")}
+    assert whole.details["drift"]
+    assert whole.details["rungs"]
+    assert without == dataclasses.replace(whole, details=details)
+    monkeypatch.setattr("search.recommendation._over_length", None)
+    assert reason_to_stop(history)
