@@ -143,11 +143,10 @@ def _can_be_confirmed(record: SearchRecord) -> bool:
     ``{split}`` whose networks are counted.
     """
     objective = record.budget.get("objective")
-    if isinstance(objective, Mapping):
-        is_able = "{split}" in str(objective.get("command"))
-    else:
-        is_able = _trains_proxies(record)
-    return is_able and isinstance(record.budget.get("budget"), str)
+    if isinstance(objective, Mapping) and "{split}" not in str(objective.get("command")):
+        return False
+    known = isinstance(objective, Mapping) or _trains_proxies(record)
+    return known and isinstance(record.budget.get("budget"), str)
 
 
 def _confirm(record: SearchRecord, results: str | None) -> str:
