@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import signal
@@ -54,6 +55,17 @@ def test_wrong_usage_is_one_sentence(script: str, words: tuple[str, ...], said: 
     assert done.stderr.endswith(f"; see phiscale {name_of(script)} --help\n")
     assert done.stderr.count("\n") == 1
     assert not {*done.stderr} & {*"│─╭"}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "UTF-8", "utf-8"])
+@pytest.mark.usefixtures("handlers")
+def test_wrong_usage_is_one_sentence_in_every_encoding(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], encoding: str
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    monkeypatch.setattr(sys, "argv", ["phiscale", "--nme", "y"])
+    assert run_command(Options, print, "", "x") == 2
+    assert capsys.readouterr().err.startswith("error: Unrecognized options: --nme")
 
 
 def test_help_keeps_the_width_of_the_terminal() -> None:

@@ -88,12 +88,13 @@ def _read_options(
     """The options on the command line. Raises ``SettingsError`` with what is wrong, which tyro draws in a box."""
     import tyro
 
-    said = io.StringIO()
+    said, shown = io.StringIO(), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     wide = {} if {"-h", "--help"} & {*sys.argv} else {"COLUMNS": "10000"}  # so that no line of the box is broken
     before = {name: os.environ[name] for name in wide if name in os.environ}
     os.environ.update(wide)
     try:
-        with contextlib.redirect_stderr(said):
+        # Whatever the terminal's encoding, tyro draws the box that is read below; only a help is for the terminal.
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(shown if wide else sys.stdout):
             default = earlier(options)
             if default is None:
                 return tyro.cli(options, prog=command, description=description)
@@ -104,6 +105,8 @@ def _read_options(
         raise SettingsError(f"{_sentence(said.getvalue())}; see {command} --help") from None
     finally:
         sys.stderr.write(said.getvalue().partition(_CORNER)[0])
+        shown.seek(0)
+        sys.stdout.write(shown.read())
         for name in wide:
             os.environ.pop(name, None)
         os.environ.update(before)
