@@ -64,17 +64,19 @@ def test_a_folder_of_classes_is_split_with_all_classes_in_both_parts(tmp_path, c
     assert labels == [1]
 
 
-def test_only_the_train_folder_is_read(tmp_path, cache, monkeypatch):
+def test_images_of_the_train_folder_alone_are_read(tmp_path, cache, monkeypatch):
+    """Of the part that a confirmation takes, only the names of the files are."""
     root = tmp_path / "data"
     make_tree(root / "train")
     for name in ("test", "val", "validation"):
         make_tree(root / name, first_seed=1000)
-        (root / name / "class0" / "00.png").write_bytes(b"broken")
+        for image in (root / name).rglob("*.png"):
+            image.write_bytes(b"broken")
     opened = []
     real = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: (opened.append(Path(path).relative_to(root)), real(path))[1])
     assert len(seen_by(load_data(str(root), cache=cache))) == 30
-    assert {path.parts[:1] for path in opened} == {(), ("train",)}
+    assert {path.parts[:1] for path in opened} == {(), ("train",), ("test",)}
 
 
 def test_every_mode_and_size_becomes_one_square_rgb_image(tmp_path, cache):

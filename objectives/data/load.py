@@ -1,6 +1,6 @@
 """Images for a search, from one word on the command line: ``embedded``, a folder, or an .npz file.
 
-The search splits the training part and reads nothing else. The test part is for the confirmation afterwards.
+The search splits the training part and reads no other image. The test part is for the confirmation afterwards.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def load_image_folder(
     side: int | None = None,
     cache: str | Path | None = None,
 ) -> ImageSet:
-    """An ImageFolder tree: ``path/train/<class>/...`` or ``path/<class>/...``; what lies next to ``train`` is not read.
+    """An ImageFolder tree: ``path/train/<class>/...`` or ``path/<class>/...``; no image next to ``train`` is read.
 
     Only the images that are used are decoded, to ``side`` pixels (default: the commonest shorter side, at most 256),
     once: ``cache`` (default ``~/.cache/phiscale``) keeps them. Flips and shifts count as keeping the labels.
