@@ -23,6 +23,9 @@ CONFIRM_SEEDS = 2
 UNSURE = 0.5
 """If more than this part of all constants could be the best, more trials are worth more than a confirmation."""
 
+_LONG = 10
+"""If a confirmation with all rules takes more than this many times as long as the search, one rule comes first."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -53,13 +56,23 @@ def next_step(record: SearchRecord, results: str | None = None) -> Step:
     if not _can_be_confirmed(record):
         what = "train with these constants and with the paper's, with fresh seeds"
         return Step(what, _family(record, results) if record.network else None)
-    return Step("confirm on unseen images", _confirm(record, results), _confirm_seconds(record, CONFIRM_SEEDS))
+    return _first_confirmation(record, results)
 
 
 def region_part(record: SearchRecord) -> float | None:
     """The part of all constants that could still be the best, with 90 % probability; None where it is not known."""
     part = number(record.details.get("region_part"))
     return part if part is not None and 0 <= part <= 1 else None
+
+
+def _first_confirmation(record: SearchRecord, results: str | None) -> Step:
+    """With all rules, or with the paper's alone where all would take much longer than the search."""
+    command, seconds = _confirm(record, results), _confirm_seconds(record, CONFIRM_SEEDS)
+    searched = number(record.budget.get("seconds"))
+    if seconds is None or not searched or seconds <= _LONG * searched:
+        return Step("confirm on unseen images", command, seconds)
+    alone = seconds * 2 / (1 + _rivals(record))
+    return Step("confirm on unseen images, against the paper's constants alone", f"{command} --rivals paper", alone)
 
 
 def _after_confirmation(record: SearchRecord, results: str | None) -> Step:
@@ -124,13 +137,18 @@ def _confirm_seconds(record: SearchRecord, seeds: float) -> float | None:
     longest = longest_rung(record)
     if not seconds or not evaluations:
         return None
-    rules = 1 + sum(PUBLISHED_RULES[name].on(record.cost_model) is not None for name in MEASURED_RULES)
+    rules = 1 + _rivals(record)
     longer = record.length.images / longest if record.length and longest else 1.0
     try:
         growth = sum(record.cost_model.target_growth(phi - record.phi) for phi in parse_phis(CONFIRM_PHIS))
     except ConstraintError:
         return None
     return seconds / evaluations * longer * growth * rules * seeds
+
+
+def _rivals(record: SearchRecord) -> int:
+    """Published rules that hold for the record's cost model."""
+    return sum(PUBLISHED_RULES[name].on(record.cost_model) is not None for name in MEASURED_RULES)
 
 
 def _trains_proxies(record: SearchRecord) -> bool:

@@ -143,6 +143,15 @@ def test_a_confirmation_of_another_length_or_other_rivals_says_so() -> None:
     assert "Trained again on images" in lines(confirmation={"verdict": "no comparison"})["sure"]
 
 
+def test_a_confirmation_that_takes_much_longer_than_the_search_begins_with_the_paper() -> None:
+    longer = dataclasses.replace(RECORD, budget={**RECORD.budget, "evaluations": RECORD.budget["evaluations"] / 4})
+    step = next_step(longer)
+    assert step.command == "phiscale confirm --study mine --rivals paper"
+    whole = next_step(RECORD).seconds
+    assert whole is not None
+    assert step.seconds == pytest.approx(4 * whole * 2 / 9)
+
+
 def test_the_next_step_of_an_unsure_search_is_more_trials() -> None:
     unsure = dataclasses.replace(RECORD, details={"region_part": 0.8})
     assert next_step(unsure).text == "search on: the same command with --trials 80, about 8 minutes"
