@@ -87,7 +87,7 @@ def phiscale_method(method: str, aim: Aim = _PLAIN_AIM, *, baselines: str = "all
         settings = SearchSettings(method=method, trials=max(counts), seed=seed, baselines=baselines)
         for done, seconds in growing_search(noisy, settings, aim):
             if len(done) in counts:
-                found = recommend(measurements(done, FLOPS), FLOPS, aim)
+                found = recommend(measurements(done, FLOPS), FLOPS, aim, with_drift=False)
                 answers[len(done)] = Answer(np.array(found.shares.as_tuple()), seconds, found)
         return answers
 

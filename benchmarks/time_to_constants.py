@@ -31,7 +31,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
@@ -43,7 +42,6 @@ from benchmarks.search_rivals import Answer, Competitor, Noisy, phiscale_method
 from objectives.training.settings import TrainSettings
 from phiscale import PROXY_BASE, PUBLISHED_RULES, match_budget
 from scripts.shared.tables import read_rows, write_rows
-from search import recommendation
 from search.aim import Aim
 
 OUTPUT = Path(__file__).parents[1] / "results" / "evidence" / "time-to-constants.csv"
@@ -148,8 +146,7 @@ def run_job(job: Job) -> Row:
         plain, 0.0, np.random.default_rng([job.seed, 4321]), recorded=recorded, chosen=chosen,
         rungs=tuple(lengths[index] for index in chosen),
     )  # fmt: skip
-    with mock.patch.object(recommendation, "_over_length", return_value={}):  # the drift: much work, no constants
-        answers = _competitor(job, horizon)(noisy, job.seed, way.counts)
+    answers = _competitor(job, horizon)(noisy, job.seed, way.counts)
     best, spread = recorded.best()
     regrets = {
         count: (best - float(recorded.heights[-1](answer.shares[None])[0])) / spread

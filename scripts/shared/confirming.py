@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -250,5 +249,5 @@ def _of_command(
     return CommandTrainings(objective, base, rounding_by_name(measure.rounding), length)
 
 
-def _hash(plain: list[Any] | Mapping[str, Any]) -> str:
+def _hash(plain: list[Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
