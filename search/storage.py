@@ -34,7 +34,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _PAUSES = (0.1, 0.3, 1.0, 3.0)
 """Seconds between attempts to open a database that another process is creating."""
 _SECRET_NAME = re.compile(r"(?i)pass|pwd|secret|token|key|odbc_connect")
-_SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
+_SCHEME = re.compile(r"(?<![:\w+.-])[A-Za-z][\w+.-]*://")
 _NO_SCHEME = re.compile(r":.*@|[?&;].*=", re.DOTALL)
 """Parts of a name that may hold a secret although it is not a URL."""
 _IN_MEMORY = ("sqlite://", "sqlite:///", "sqlite:///:memory:")

@@ -31,6 +31,7 @@ SECRET_URLS = [
     "postgresql://us/er:hunter2@127.0.0.1:1/db",
     "user:hunter2@127.0.0.1:1/db",
     "user:hun/@ter2@127.0.0.1:1/db",
+    "user:hunter2://@127.0.0.1:1/db",
     "mssql+pyodbc:///?odbc_connect=DRIVER%3D{x}%3BUID%3Dme%3BPWD%3Dhunter2",
     "mssql+pyodbc:///?odbc_connect=DRIVER={x};UID=me;PWD=hun@ter2",
     "mysql+pymysql://user@127.0.0.1:1/db?ssl_key_password=hunter2&charset=utf8",
