@@ -43,7 +43,7 @@ class ReproduceOptions:
     trials: int = 40
     """Trials of the search, and of the grid."""
     grid: bool = False
-    """Search the paper's grid too, and confirm its best constants beside the others."""
+    """Search the paper's grid too, and confirm its best constants with the others."""
     phis: str = ConfirmOptions.phis
     """Sizes of the confirmation."""
     seeds: int = ConfirmOptions.seeds

@@ -590,11 +590,11 @@ def test_a_search_of_all_images_without_a_test_part_keeps_a_tenth_for_the_confir
     else:
         source = tmp_path / "images"
         classes = source if kind == "folder" else source / "train"
-        beside = {"empty test": "test/0", "unsorted test": "test", "foreign val": "val/other"}.get(kind)
-        if beside:
-            (source / beside).mkdir(parents=True)
+        next_to_it = {"empty test": "test/0", "unsorted test": "test", "foreign val": "val/other"}.get(kind)
+        if next_to_it:
+            (source / next_to_it).mkdir(parents=True)
         if kind in ("unsorted test", "foreign val"):
-            Image.fromarray(pixels[0]).save(source / str(beside) / "a.png")
+            Image.fromarray(pixels[0]).save(source / str(next_to_it) / "a.png")
         for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
             (classes / str(label)).mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(classes / str(label) / f"{number}.png")

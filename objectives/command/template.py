@@ -12,6 +12,8 @@ from string import Formatter
 
 from phiscale.errors import SettingsError
 
+SPLIT = "split"
+"""Says on which images the command scores: ``validation`` in a search, ``test`` in a confirmation."""
 PLACEHOLDERS = {
     "depth": "",
     "width": "",
@@ -26,11 +28,9 @@ PLACEHOLDERS = {
     "epochs": "--train.epochs",
     "images": "--train.images-seen",
     "rungs": "--command-rungs",
-    "split": "",
+    SPLIT: "",
 }
 """All names, each with the option that gives it a value; docs/howto/command.md explains them."""
-SPLIT = "split"
-"""Says on which images the command scores: ``validation`` in a search, ``test`` in a confirmation."""
 _OF_AXIS = {
     "depth": ("depth", "alpha", "spec"),
     "width": ("width", "beta", "spec"),

@@ -231,7 +231,7 @@ class Trainer:
         return found
 
     def idle_steps(self, count: int) -> None:
-        """Do the work of so many training steps at a learning rate of 0, and wait for the device.
+        """Do the work of ``count`` training steps at a learning rate of 0, and wait for the device.
 
         Momenta and statistics change, so the network is of no use for scores afterwards.
         """
