@@ -32,7 +32,7 @@ def evidence_markdown(title: str, view: StudyView, grid: SearchRecord | None, co
         f"# {title}",
         setting,
         "\n".join(f"- {line}" for line in found),
-        _shown(overall, length),
+        _shown(overall, _at_sizes(view.comparisons, overall), length),
         _comparisons(overall),
         _accuracies(view.confirmed_families),
         "Repeat:\n\n" + "\n".join(f"    {command}" for command in commands),
@@ -58,8 +58,8 @@ def _confirmed_length(confirmation: Row, record: SearchRecord) -> str:
     return Length(**length).describe() if length else training(record)
 
 
-def _shown(overall: Sequence[Row], length: str) -> str:
-    """The statement: ahead of what, behind what, and what could not be told apart."""
+def _shown(overall: Sequence[Row], at_sizes: str, length: str) -> str:
+    """The statement: ahead of what, behind what, and what could not be told apart, with what single sizes show."""
     named = {
         verdict: [str(row["rival"]) for row in overall if row["result"] == verdict]
         for verdict in ("ahead", "behind", "not distinguishable")
@@ -70,8 +70,22 @@ def _shown(overall: Sequence[Row], length: str) -> str:
     what = f"{where} the recommendation is {' and '.join(shown)}" if shown else "no difference"
     text = f"Shown for {length}: {what}."
     if named["not distinguishable"]:
-        text += f" Not shown: any difference from {', '.join(named['not distinguishable'])}."
+        text += f" Not shown: any difference from {', '.join(named['not distinguishable'])}.{at_sizes}"
     return f"{text} Nothing is shown for larger networks, other training lengths, or other data."
+
+
+def _at_sizes(comparisons: Sequence[Row], overall: Sequence[Row]) -> str:
+    """Of the rules that are not told apart over all sizes: the single sizes at which they are."""
+    open_ = {row["rival"] for row in overall if row["result"] == "not distinguishable"}
+    phis: dict[tuple[str, str], list[str]] = {}
+    for row in comparisons:
+        if row["phi"] is not None and row["rival"] in open_ and row["result"] != "not distinguishable":
+            phis.setdefault((row["result"], row["rival"]), []).append(f"{row['phi']:g}")
+    named = [
+        f"{result} {'of ' if result == 'ahead' else ''}{rival} at phi {', '.join(at)}"
+        for (result, rival), at in phis.items()
+    ]
+    return f" At single sizes, of these networks alone: {'; '.join(named)}." if named else ""
 
 
 def _comparisons(overall: Sequence[Row]) -> str:

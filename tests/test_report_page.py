@@ -33,6 +33,8 @@ from report.style import PRINTED, style
 from report.tables import ledger
 from report.triangle import plane, shared_limits, triangle, write_triangle
 from report.view import StudyView, look
+from search.confirm import as_json, compare
+from search.results import with_confirmation
 from search.study import load_study
 from tests.objectives_for_tests import ALWAYS_FAILS, FAILS_SOMETIMES, WITH_RUNGS, NetworkObjective
 from tests.studies_for_tests import BAD, BadlyNamed, add_confirmation, add_fidelity, make_study, run, view_of
@@ -412,6 +414,21 @@ def test_evidence_names_the_length(tmp_path: Path) -> None:
     assert text.count("for a training of 12,000 images seen (2 epochs of no images)") == 2  # search and grid
     assert "Shown for 12,000 images seen (2 epochs of no images): over all sizes" in text
     assert "other training lengths" in text
+
+
+def test_evidence_names_the_sizes_at_which_a_growing_lead_is_shown(tmp_path: Path) -> None:
+    _, place = make_study(tmp_path, WITH_RUNGS, trials=9)
+    add_confirmation(place)
+    record = SearchRecord.load(place / "constants.json")
+    ours = {(phi, seed): 0.6 + 0.001 * seed for phi in (1.0, 2.0, 3.0) for seed in range(5)}
+    leads = {1.0: 0.020, 2.0: 0.055, 3.0: 0.063}
+    width = {key: score - leads[key[0]] + 0.001 * (key[1] % 2) for key, score in ours.items()}
+    rows = as_json(compare(ours, {"width": width, "depth": ours}, "maximize"))
+    with_confirmation(record, record.details["confirmation"] | {"comparisons": rows}).save(place / "constants.json")
+    view = look(load_study("s", place, None), place)
+    text = evidence_markdown("Evidence", view, None, ["make"])
+    assert "Not shown: any difference from width, depth. At single sizes, of these networks alone: " in text
+    assert "ahead of width at phi 1, 2, 3. Nothing is shown for larger networks" in text
 
 
 def test_a_large_study_shows_a_part_of_its_trials_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,25 +123,46 @@ def test_holm_against_a_worked_example() -> None:
     assert holm([]) == []
 
 
-def test_each_size_is_judged_by_the_spread_of_all_where_the_rule_is_told_apart() -> None:
+def test_each_size_is_judged_by_the_spread_of_all_where_the_networks_are_told_apart() -> None:
     ours, theirs = drawn(3, 0.05), drawn(4)
     overall, *sizes = compare(ours, {"paper": theirs}, "maximize")
     assert [row.phi for row in sizes] == list(SIZES)
     differences = np.array([[ours[phi, n] - theirs[phi, n] for n in SEEDS] for phi in SIZES])
     error = np.sqrt(differences.var(axis=1, ddof=1).mean() / len(SEEDS))
     plain = 2 * stats.t.sf(np.abs(differences.mean(axis=1)) / error, 10)
-    expected = np.maximum(holm(plain.tolist()), overall.p)
+    together = 2 * stats.t.sf(differences.mean() / (error / np.sqrt(len(SIZES))), 10)
+    expected = np.maximum(holm(plain.tolist()), min(overall.p, 5 * together))
     assert [row.p for row in sizes] == pytest.approx(expected.tolist())
     assert "at phi 1.5, 3 pairs of trainings, these networks alone" in sizes[1].sentence()
 
 
-def test_no_size_stands_where_the_rule_does_not() -> None:
-    ours = {(phi, n): 0.7 + 0.05 * (-1) ** int(2 * phi) + 0.001 * n for phi in SIZES for n in SEEDS}
-    theirs = {key: 0.7 + 0.0005 * (key[1] % 2) for key in ours}
-    overall, *sizes = compare(ours, {"paper": theirs}, "maximize")
+def test_a_lead_that_grows_with_size_is_shown_at_the_sizes() -> None:
+    # CIFAR-10, 160,000 images seen: ahead of width alone by .020, .055 and .063 at phi 1, 2 and 3
+    theirs = {key: value for key, value in drawn(5).items() if key[0] in {1.0, 2.0, 3.0}}
+    leads = {1.0: 0.020, 2.0: 0.055, 3.0: 0.063}
+    ours = {key: value + leads[key[0]] + 0.001 * (-1) ** key[1] for key, value in theirs.items()}
+    rule, *sizes = compare(ours, {"width": theirs}, "maximize")
+    assert (rule.about_rule, rule.result) == (True, "not distinguishable")
+    assert [(row.phi, row.result, row.about_rule) for row in sizes] == [(phi, "ahead", False) for phi in leads]
+
+
+def test_no_size_stands_where_neither_the_rule_nor_its_networks_do() -> None:
+    sizes = SIZES[:4]  # ahead at two and behind at two
+    ours = {(phi, n): 0.7 + 0.05 * (-1) ** int(2 * phi) + 0.001 * n for phi in sizes for n in SEEDS}
+    theirs = {key: 0.7 + 0.001 * (key[1] % 2) for key in ours}
+    overall, *rows = compare(ours, {"paper": theirs}, "maximize")
     assert overall.p > 0.05
+    assert {row.result for row in rows} == {"not distinguishable"}
+    assert all(row.half_width > abs(row.difference) for row in rows)
+
+
+def test_networks_of_one_seed_have_no_spread_of_their_own() -> None:
+    ours, theirs = (
+        {key: value for key, value in drawn(n, lead).items() if key[1] == 0} for n, lead in ((3, 0.05), (4, 0))
+    )
+    rule, *sizes = compare(ours, {"paper": theirs}, "maximize")
+    assert rule.result == "ahead"
     assert {row.result for row in sizes} == {"not distinguishable"}
-    assert all(row.half_width > abs(row.difference) for row in sizes)
 
 
 def test_only_common_trainings_are_paired() -> None:
