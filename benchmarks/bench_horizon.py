@@ -26,7 +26,7 @@ from phiscale.family import align_columns
 from phiscale.files import write_text
 from scripts.shared.console import run_command
 from scripts.shared.studies import StudyOptions
-from search.horizon import Scale, fit, fit_lines, line_parts, plain_scale
+from search.horizon import Scale, fit, fit_lines, plain_scale, rung_noise, slope_weights
 from search.scaling import Array
 
 FOLDER = Path(__file__).parent / "landscapes"
@@ -122,17 +122,19 @@ def _on(scale: Scale, part: str, how: Callable[[Array, Array, list[int], int, Ar
     return way
 
 
-def _own_lines(shares: Array, values: Array, lengths: list[int], longest: int, places: Array) -> Array:
-    level, slope, centre = line_parts(shares, values, lengths)
-    return fit(shares, level + (math.log2(longest) - centre) * slope).means(places)
+def _two_surfaces(shares: Array, values: Array, lengths: list[int], longest: int, places: Array) -> Array:
+    slopes = values @ slope_weights(rung_noise(shares, values), lengths)
+    return fit(shares, values[:, -1]).means(places) + math.log2(longest / lengths[-1]) * fit(shares, slopes).means(
+        places
+    )
 
 
 def _common_slope(shares: Array, values: Array, lengths: list[int], longest: int, places: Array) -> Array:
-    level, slope, centre = line_parts(shares, values, lengths)
-    return fit(shares, level).means(places) + (math.log2(longest) - centre) * float(slope.mean())
+    slope = float((values @ slope_weights(rung_noise(shares, values), lengths)).mean())
+    return fit(shares, values[:, -1]).means(places) + math.log2(longest / lengths[-1]) * slope
 
 
-def _line_surfaces(shares: Array, values: Array, lengths: list[int], longest: int, places: Array) -> Array:
+def _lines(shares: Array, values: Array, lengths: list[int], longest: int, places: Array) -> Array:
     return fit_lines(shares, values, lengths, longest).means(places)
 
 
@@ -142,11 +144,11 @@ def _last_rung(shares: Array, values: Array, _lengths: list[int], _longest: int,
 
 _ERROR, _LOSS = Scale("log error", 1.0), Scale("log loss", -1.0)
 WAYS: dict[str, Way] = {
-    "surfaces of level and slope, log error": _on(_ERROR, "accuracy", _line_surfaces),
-    "a line a training, then one surface, log error": _on(_ERROR, "accuracy", _own_lines),
+    "a line a training, then one surface, log error": _on(_ERROR, "accuracy", _lines),
+    "surfaces of last rung and slope, log error": _on(_ERROR, "accuracy", _two_surfaces),
     "one slope for all, log error": _on(_ERROR, "accuracy", _common_slope),
-    "surfaces of level and slope, accuracy itself": _on(plain_scale("maximize"), "accuracy", _line_surfaces),
-    "surfaces of level and slope, log loss": _on(_LOSS, "log_loss", _line_surfaces),
+    "a line a training, then one surface, accuracy itself": _on(plain_scale("maximize"), "accuracy", _lines),
+    "a line a training, then one surface, log loss": _on(_LOSS, "log_loss", _lines),
     "no extrapolation: the longest short rung": _on(_ERROR, "accuracy", _last_rung),
 }
 

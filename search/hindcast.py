@@ -85,6 +85,7 @@ def hindcast(
     predicted = fit_lines(places, values[:, short], [lengths[index] for index in short], lengths[-1])
     known = fit(places, measured)
     mean, covariance = predicted.moments(places)
+    covariance = covariance - predicted.shift_error**2  # all networks share it, so it changes no order
     repeated = _replicate_noise(groups)
     noise = np.full(len(groups), known.noise**2)
     if repeated is not None:

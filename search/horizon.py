@@ -2,20 +2,17 @@
 
 Symbols: n trainings, k rungs, N points of the triangle.
     lengths  (k,)    images seen at each rung, shortest first
-    values   (n, k)  scores on a scale on which they are linear in log length; larger is better
-    x        (k,)    log2 of the lengths: one unit is a doubling
-    level    (n,)    value of a training's line at the centre of the rungs
-    slope    (n,)    rise of its line per doubling
+    values   (n, k)  scores on a scale on which they are about linear in log length; larger is better
+    slope    (n,)    rise per doubling of the line through a training's rungs, a power law of its error rate or loss
+    reach            doublings to the horizon from the rung nearest to it, which is the longest one for horizons beyond
 
-Each training has a line ``level + slope * (x - centre)``: a power law of its error rate or loss. Levels and slopes of
-neighbouring networks are alike, so one surface is fitted to each, and the surface at the horizon is
-``level surface + reach * slope surface`` with ``reach`` the doublings from the centre. Its variance is the sum of both,
-so it widens with the distance by itself. Weighted by the noise of each rung, level and slope of a training have
-independent errors. Trainings of one network count once, by their mean: they share the effect of rounding on that
-network, which repetition does not average out.
+Each training has a value at the horizon, ``value at that rung + reach * slope``, and one surface is fitted to these
+values. Its noise is that of such a value, so the variance widens with the distance by itself. Trainings of one network
+count once, by their mean: they share the effect of rounding on that network, which repetition does not average out.
 
-No real network keeps its power law for ever. Beyond the longest rung the slope of each corner of the triangle may
-change by a fifth (one standard deviation) of the mean slope, and that of other points in proportion.
+No real network keeps its power law. Beyond the longest rung the slope of each corner of the triangle may change by a
+fifth (one standard deviation) of the mean slope, and that of other points in proportion. And the mean curve of all
+networks bends at the rungs already: its bend is continued, give or take half.
 
 Sources: Hestness et al. 2017, "Deep learning scaling is predictable, empirically" (power laws of the error);
 Alabdulmohsin et al. 2023, arXiv 2305.13035 (the best shape moves with compute).
@@ -38,6 +35,9 @@ from search.surface import Calibration, Model, Surface, fit_surface
 _BEND = 0.2
 """Standard deviation of the change of a corner's slope, as a part of the mean slope: from the lattice of CIFAR-10
 (``benchmarks/bench_horizon.py``), where rungs up to 40,000 images seen predict 160,000."""
+_BEND_ERROR = 0.5
+"""Standard deviation of the continued bend of the mean curve, as a part of it: from both recorded sets."""
+_FEWEST_FOR_A_BEND = 3
 _LEAST_ERROR = 5e-4
 """Smaller error rates count as this: half an image of a thousand."""
 _KEPT_AT_MOST = 300
@@ -138,62 +138,63 @@ def fit(shares: Array, values: Array, counting_error: float | None = None) -> Su
 
 @dataclass(frozen=True)
 class LineSurface:
-    """The surface at a length some doublings from the centre of the rungs."""
+    """A surface of values that lines predict, which may bend."""
 
-    level: Fitted
-    slope: Fitted
-    reach: float
-    """Doublings from the centre of the rungs."""
+    lines: Surface
+    """Fitted to the value that each line predicts."""
     bend: float = 0.0
     """Standard deviation of the value at a corner from its line."""
+    shift: float = 0.0
+    """How far the bend of the mean curve lifts every value."""
+    shift_error: float = 0.0
+    """Its standard deviation."""
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """The models of the levels, heaviest first."""
-        return self.level.models
+        """The models of the lines, heaviest first."""
+        return self.lines.models
 
     @property
     def noise(self) -> float:
-        """Standard deviation of one training's value there."""
-        return math.hypot(self.level.noise, self.reach * self.slope.noise)
+        """Standard deviation of the value that one training predicts."""
+        return self.lines.noise
 
     @property
     def network_effect(self) -> float:
-        """Standard deviation of a network from the surface there."""
-        return math.hypot(self.level.network_effect, self.reach * self.slope.network_effect)
+        """Standard deviation of a network from the surface."""
+        return self.lines.network_effect
 
     @property
     def seed_effect(self) -> float:
-        """Standard deviation of the common effect of one seed on all values there."""
-        return math.hypot(self.level.seed_effect, self.reach * self.slope.seed_effect)
+        """Standard deviation of the common effect of one seed on all values."""
+        return self.lines.seed_effect
 
     @property
     def calibration(self) -> Calibration:
-        """Of the levels."""
-        return self.level.calibration
+        """Of the lines."""
+        return self.lines.calibration
 
     def means(self, shares: Array) -> Array:
         """Expected value at shares (N, 3)."""
-        return self.level.means(shares) + self.reach * self.slope.means(shares)
+        return self.lines.means(shares) + self.shift
 
     def predict(self, shares: Array) -> tuple[Array, Array]:
         """Expected value and its standard deviation."""
-        (level, level_deviation), (slope, slope_deviation) = self.level.predict(shares), self.slope.predict(shares)
-        lines = np.hypot(level_deviation, self.reach * slope_deviation)
-        return level + self.reach * slope, np.hypot(lines, self.bend * np.linalg.norm(shares, axis=1))
+        mean, deviation = self.lines.predict(shares)
+        bends = np.hypot(self.bend * np.linalg.norm(shares, axis=1), self.shift_error)
+        return mean + self.shift, np.hypot(deviation, bends)
 
     def moments(self, shares: Array) -> tuple[Array, Array]:
         """Expected value (N,) and covariance (N, N)."""
-        (level, level_spread), (slope, slope_spread) = self.level.moments(shares), self.slope.moments(shares)
-        bends = self.bend**2 * shares @ shares.T
-        return level + self.reach * slope, level_spread + self.reach**2 * slope_spread + bends
+        mean, covariance = self.lines.moments(shares)
+        return mean + self.shift, covariance + self.bend**2 * shares @ shares.T + self.shift_error**2
 
     def draws(self, shares: Array, count: int, seed: int) -> Array:
         """``count`` surfaces from the posterior, (count, N)."""
-        generator = np.random.default_rng([seed, 1])  # draws are ordered by model; shuffled, pairs are independent
-        slopes = generator.permutation(self.slope.draws(shares, count, seed + 1))
+        generator = np.random.default_rng([seed, 1])
         bends = self.bend * generator.standard_normal((count, 3)) @ shares.T
-        return self.level.draws(shares, count, seed) + self.reach * slopes + bends
+        shifts = self.shift + self.shift_error * generator.standard_normal((count, 1))
+        return self.lines.draws(shares, count, seed) + bends + shifts
 
 
 def network_means(groups: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
@@ -201,22 +202,37 @@ def network_means(groups: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
     return np.array([place for place, _ in groups]), np.array([values.mean(axis=0) for _, values in groups])
 
 
-def fit_lines(shares: Array, values: Array, lengths: Sequence[int], length: float) -> Fitted:
+def fit_lines(shares: Array, values: Array, lengths: Sequence[int], length: float) -> LineSurface:
     """The surface at ``length`` from the values (n, k) of networks at shares (n, 3) at two or more rungs."""
-    level, slope, centre = line_parts(shares, values, lengths)
-    beyond = max(0.0, math.log2(length / lengths[-1]))
+    doublings = math.log2(length) - np.log2(np.asarray(lengths, dtype=float))
+    rung, beyond = int(np.argmin(np.abs(doublings))), max(0.0, float(doublings[-1]))
+    weights = slope_weights(rung_noise(shares, values), lengths)
+    slope = values @ weights
     bend = _BEND * abs(float(slope.mean())) * beyond
-    return LineSurface(fit(shares, level), fit(shares, slope), math.log2(length) - centre, bend)
+    shift, error = _continued_bend(values, lengths, beyond, weights)
+    return LineSurface(fit(shares, values[:, rung] + float(doublings[rung]) * slope), bend, shift, error)
 
 
-def line_parts(shares: Array, values: Array, lengths: Sequence[int]) -> tuple[Array, Array, float]:
-    """Level and slope of every training's line, (n,) each, and the centre of the rungs in doublings."""
-    x = np.log2(np.asarray(lengths, dtype=float))
-    weights = 1 / rung_noise(shares, values) ** 2
-    weights /= weights.sum()
-    centre = float(weights @ x)
-    off = weights * (x - centre)
-    return values @ weights, values @ off / float(off @ (x - centre)), centre
+def slope_weights(noise: Array, lengths: Sequence[int]) -> Array:
+    """What each rung counts in the slope of a training's line, (k,); ``noise`` (k,) is that of one training there."""
+    x, weights = np.log2(np.asarray(lengths, dtype=float)), 1 / noise**2
+    off = weights * (x - weights @ x / weights.sum())
+    return np.asarray(off / (off @ x))
+
+
+def _continued_bend(values: Array, lengths: Sequence[int], beyond: float, slope: Array) -> tuple[float, float]:
+    """How far the mean curve's bend lifts the value ``beyond`` doublings ahead, and its standard deviation.
+
+    The bend is that of a parabola through the rungs; ``slope`` (k,) are the weights of the slope. 0 with fewer than
+    three rungs.
+    """
+    if beyond <= 0 or len(lengths) < _FEWEST_FOR_A_BEND:
+        return 0.0, 0.0
+    x = np.log2(np.asarray(lengths, dtype=float) / lengths[-1])
+    parabola = np.linalg.pinv(np.stack([x**2, x, np.ones_like(x)], axis=1))
+    lifted = values @ (np.array([beyond**2, beyond, 0.0]) @ parabola - beyond * slope)
+    shift = float(lifted.mean())
+    return shift, math.hypot(_BEND_ERROR * shift, float(lifted.std()) / math.sqrt(len(lifted)))
 
 
 def rung_noise(shares: Array, values: Array) -> Array:

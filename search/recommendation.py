@@ -59,7 +59,7 @@ class Recommendation:
     constants: ScalingConstants
     shares: Shares
     expected: Estimate | None
-    """Expected score with its 90 % interval; None without a surface."""
+    """Expected score of a fresh training on other images, with its 90 % interval; None without a surface."""
     noise: float | None
     """Standard deviation of one evaluation; None without a surface or replicates."""
     region: tuple[Shares, ...]
@@ -177,7 +177,7 @@ def recommend(
         length = outlook.images if outlook and not outlook.reason else longest
         fitted = surface_at(rows, dataclasses.replace(aim, horizon=length))
         measured = fitted if length == longest else surface_at(rows, dataclasses.replace(aim, horizon=None))
-        found = _from_surface(rows, cost_model, fitted, measured, best, observed)
+        found = _from_surface(rows, cost_model, aim, fitted, measured, best, observed)
         details = found.details | (_over_length(rows, cost_model, aim) if with_drift else {})
     details["hindcast"] = None if checked is None else checked.to_json()
     return dataclasses.replace(found, details=details, length=length, outlook=outlook)
@@ -233,6 +233,7 @@ def _undecided(rows: Sequence[Measurement], cost_model: CostModel, observed: Obs
 def _from_surface(
     rows: Sequence[Measurement],
     cost_model: CostModel,
+    aim: Aim,
     fitted: tuple[Fitted, Scale],
     measured: tuple[Fitted, Scale],
     best: Measurement,
@@ -243,9 +244,10 @@ def _from_surface(
     top = _highest(surface, cost_model)
     mean, deviation = surface.predict(as_array([top]))
     seeds = len({seed for row in rows for seed in row.seeds}) or 1
-    unknown = math.hypot(float(deviation[0]), surface.network_effect, surface.seed_effect / math.sqrt(seeds))
-    expected = _estimate(scale, float(mean[0]), unknown)
     steepness = float(scale.slope(mean)[0])
+    images = (_counting_error(scale.to_scores(mean), aim) or 0.0) / steepness
+    unknown = math.hypot(float(deviation[0]), surface.network_effect, surface.seed_effect / math.sqrt(seeds), images)
+    expected = _estimate(scale, float(mean[0]), unknown)
     region, gain = optimum_region(surface, top, cost_model)
     own, plain = measured
     noise = own.noise

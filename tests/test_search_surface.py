@@ -130,6 +130,18 @@ def test_noise_that_is_measured_outweighs_the_counting_error() -> None:
     assert found.noise == pytest.approx(0.002, rel=0.3)
 
 
+def test_the_expected_score_is_that_of_other_images() -> None:
+    """By hand: .9 of 1,000 images are counted to sqrt(.9 * .1 / 1000) = .0095, however often networks are trained."""
+    scores = 0.1 * hill(PLACES)[:, None] + 0.9 + 0.0002 * np.random.default_rng(4).standard_normal((len(PLACES), 4))
+    rows = rows_of(scores - scores.max() + 0.9, seeds=4)
+    same, other = (recommend(rows, FLOPS, Aim("maximize", "accuracy", counted=n)).expected for n in (None, 1000))
+    assert same is not None
+    assert other is not None
+    assert other.score == pytest.approx(same.score, abs=0.002)
+    assert same.high - same.low < 0.01
+    assert (other.high - other.low) / 2 == pytest.approx(1.645 * 0.0095, rel=0.1)
+
+
 def test_a_lead_is_told_once_networks_were_measured_again() -> None:
     scores = hill(PLACES)[:, None] + 0.02 * np.random.default_rng(5).standard_normal((len(PLACES), 3))
     names = ("depth",)  # stands at the first place: width and resolution do not grow there
