@@ -75,8 +75,8 @@ def _learner(history: History) -> Callable[[Sequence[Shares]], Shares | None]:
 
     points = lattice(REGION_STEPS, history.cost_model)
     surface, _ = history.surface
-    if isinstance(surface, LineSurface):  # no training at these rungs tells how slopes change beyond them
-        surface = replace(surface, bend=0.0)
+    if isinstance(surface, LineSurface):  # no training at these rungs tells how curves bend beyond them
+        surface = replace(surface, bend=0.0, shift_error=0.0)
 
     def learn(chosen: Sequence[Shares]) -> Shares | None:
         with one_thread():
