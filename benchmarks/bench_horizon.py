@@ -6,7 +6,7 @@ Run: python -m benchmarks.bench_horizon
 With --record the rungs of a finished study are first written to benchmarks/landscapes/NAME.csv. For every landscape,
 the rungs up to a quarter (and up to a half) of the longest predict the longest by each way. Printed are the root mean
 square of the errors of contrasts between networks, after the noise of the measured means is taken off, in accuracy; the
-bias; and the regret of the constants chosen by the prediction.
+bias; and the regret of the constants chosen by the prediction. "A line a training" continues the bend of curves too.
 """
 
 from __future__ import annotations

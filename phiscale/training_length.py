@@ -16,8 +16,8 @@ from phiscale.score_text import record_spread, score_text
 from phiscale.triangle import Shares
 
 FARTHEST = 4
-"""A search claims nothing beyond this many times the longest rung, where the noise of a line is 1.6 times that of one
-score (a line through four rungs of equal noise, each twice as long as the one before)."""
+"""A search claims nothing beyond this many times the longest rung, where the noise of an extrapolated score is 1.7
+times that of a measured one (the slope of four rungs of equal noise, each twice as long as the one before)."""
 AXES = ("depth", "width", "resolution")
 UNSTATED = "training length: not stated by the objective"
 

@@ -14,14 +14,16 @@ the spread pooled over them.
 The paper's constants are tested first, alone, at the level .05. The other rivals follow together by Holm's procedure,
 at .05 if the paper's constants differ significantly, else at .01. So a clear difference is shown in any case, and
 little is added to the risk of the first test. The sizes of a rival follow by Holm's procedure if the rival itself
-differs significantly, or if its networks do at .01: the mean over all sizes with the spread of the seeds, by Holm's
-procedure over the rivals. So a lead that grows with size is shown at the sizes, though three of them tell little about
+differs significantly, with the spread of their seeds pooled. Else they follow if its networks differ at .01, by Holm's
+procedure over the rivals: the mean over the sizes, where each has the spread of its own seeds, as each has then by
+itself too. So a lead that grows with size is shown at the sizes, though three of them tell little about
 the rule. An interval has the level at which its p was judged, so it leaves out 0 exactly where a statement is made. A
 statement needs a spread of at least two degrees of freedom, as of three units. The spread of differences of accuracies
 is at least the counting error sqrt(p (1 - p) / n) of two networks whose answers to an image correlate by a half.
 
-Sources: Student 1908 (t-test); Holm 1979; Wiens 2003 (a sequence of tests that goes on at a smaller level); Bakirov &
-Szekely 2006 and Ibragimov & Mueller 2010 (t-test of group means). benchmarks/bench_confirm.py measures what is held.
+Sources: Student 1908 (t-test); Satterthwaite 1946 and Welch 1947 (unequal spreads); Holm 1979; Wiens 2003 (a sequence
+of tests that goes on at a smaller level); Bakirov & Szekely 2006 and Ibragimov & Mueller 2010 (t-test of group means).
+benchmarks/bench_confirm.py measures what is held.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ import numpy as np
 
 from phiscale.published import MEASURED_RULES
 from phiscale.score_text import percent, score_text
+from search.scaling import Array
 
 Scores = Mapping[tuple[float, int], float]
 """Score by phi and the number of the training there; the same number is the same seed for every rule."""
@@ -45,7 +48,8 @@ FIRST = "paper"
 """The rival that is tested alone, and first."""
 _LEVEL = 0.05
 _STRICTER = 5
-"""The level of what follows is divided by this if what it follows does not differ significantly."""
+"""What is tested after something that does not differ significantly has a level that is divided by this."""
+_Z90 = 1.6449
 _EQUAL = 1e-9
 """Numbers with a smaller spread relative to their mean count as equal: no error can be estimated from them."""
 
@@ -60,7 +64,7 @@ class Mean:
     value: float
     error: float
     """Infinite if there are too few units, or if all are equal."""
-    freedom: int
+    freedom: float
 
     @property
     def p(self) -> float:
@@ -144,17 +148,18 @@ def compare(
     pairs = {rival: _pairs(ours, scores, sign, images) for rival, scores in rivals.items()}
     pairs = {rival: found for rival, found in pairs.items() if found}
     means = {rival: _over_sizes(found) for rival, found in pairs.items()}
-    sizes = {rival: _at_sizes(found) for rival, found in pairs.items()}
-    networks = holm([_networks(sizes[rival], mean).p for rival, mean in means.items()])
     rules = _corrected({rival: mean.p for rival, mean in means.items()})
+    networks = holm([_networks(pairs[rival], mean).p for rival, mean in means.items()])
     rows = [_comparison(rival, None, pairs[rival], mean, rules[rival]) for rival, mean in means.items()]
     at_sizes = []
-    for (rival, alone), of_networks in zip(sizes.items(), networks, strict=True):
-        if len(alone) == 1:
+    for (rival, found), of_networks in zip(pairs.items(), networks, strict=True):
+        if len({phi for phi, _ in found}) == 1:
             continue
-        entered = min(rules[rival], _STRICTER * of_networks)
+        differs = rules[rival] < _LEVEL
+        alone = _at_sizes(found, pooled=differs)
+        entered = rules[rival] if differs else _STRICTER * of_networks
         for (phi, mean), p in zip(alone.items(), holm([mean.p for mean in alone.values()]), strict=True):
-            some = {key: pair for key, pair in pairs[rival].items() if key[0] == phi}
+            some = {key: pair for key, pair in found.items() if key[0] == phi}
             at_sizes.append(_comparison(rival, phi, some, mean, max(p, entered)))
     return [*rows, *sorted(at_sizes, key=lambda row: row.phi or 0.0)]
 
@@ -188,34 +193,52 @@ def _over_sizes(pairs: _Pairs) -> Mean:
     return mean_of(values, counting)
 
 
-def _at_sizes(pairs: _Pairs) -> dict[float, Mean]:
-    """The mean at each size, with the spread pooled over them."""
+def _by_size(pairs: _Pairs) -> dict[float, Array]:
+    """Per size the differences and their counting variances, (pairs, 2)."""
     groups: dict[float, list[tuple[float, float]]] = {}
     for (phi, _), pair in pairs.items():
         groups.setdefault(phi, []).append(pair)
-    values = {phi: np.array(group) for phi, group in groups.items()}
-    freedom = sum(len(group) - 1 for group in values.values())
-    squares = sum(float(group[:, 0].var()) * len(group) for group in values.values())
-    pooled = squares / freedom if freedom else 0.0
-    return {phi: _mean(group[:, 0], max(pooled, float(group[:, 1].mean())), freedom) for phi, group in values.items()}
+    return {phi: np.array(group) for phi, group in groups.items()}
 
 
-def _networks(sizes: Mapping[float, Mean], over_sizes: Mean) -> Mean:
-    """The mean of the networks of all sizes with the spread of the seeds; that over the sizes where it is not known."""
-    error = math.hypot(*(mean.error for mean in sizes.values())) / len(sizes)
-    if len(sizes) < FEWEST or math.isinf(error):
+def _at_sizes(pairs: _Pairs, *, pooled: bool = True) -> dict[float, Mean]:
+    """The mean at each size, with the spread pooled over them, or with its own."""
+    groups = _by_size(pairs)
+    if not pooled:
+        return {phi: mean_of(group[:, 0], float(group[:, 1].mean())) for phi, group in groups.items()}
+    freedom = sum(len(group) - 1 for group in groups.values())
+    squares = sum(float(group[:, 0].var()) * len(group) for group in groups.values())
+    spread = squares / freedom if freedom else 0.0
+    return {phi: _mean(group[:, 0], max(spread, float(group[:, 1].mean())), freedom) for phi, group in groups.items()}
+
+
+def _networks(pairs: _Pairs, over_sizes: Mean) -> Mean:
+    """The mean over all sizes, each with the spread of its own seeds; ``over_sizes`` where one of them is not known.
+
+    Sizes at which both rules have the same network have no spread.
+    """
+    groups = list(_by_size(pairs).values())
+    spread = [group for group in groups if group[:, 0].any()]
+    if len(groups) < FEWEST or not spread or min(len(group) for group in spread) == 1:
         return over_sizes
-    value = float(np.mean([mean.value for mean in sizes.values()]))
-    return Mean(value, error, next(iter(sizes.values())).freedom)
+    parts = [
+        (max(float(group[:, 0].var(ddof=1)), float(group[:, 1].mean())) / len(group), len(group) - 1)
+        for group in spread
+    ]
+    total = sum(variance for variance, _ in parts)
+    if total == 0:
+        return over_sizes
+    value = float(np.mean([group[:, 0].mean() for group in groups]))
+    return Mean(value, math.sqrt(total) / len(groups), total**2 / sum(v**2 / freedom for v, freedom in parts))
 
 
-def mean_of(values: np.ndarray[Any, np.dtype[np.float64]], counting: float = 0.0) -> Mean:
+def mean_of(values: Array, counting: float = 0.0) -> Mean:
     """The mean of independent values with their own spread; ``counting`` is a lower bound of their variance."""
     variance = float(values.var(ddof=1)) if len(values) > 1 else 0.0
     return _mean(values, max(variance, counting), len(values) - 1)
 
 
-def _mean(values: np.ndarray[Any, np.dtype[np.float64]], variance: float, freedom: int) -> Mean:
+def _mean(values: Array, variance: float, freedom: int) -> Mean:
     value, spread = float(values.mean()), math.sqrt(variance)
     known = freedom >= FEWEST - 1 and spread > _EQUAL * abs(value)
     return Mean(value, spread / math.sqrt(len(values)) if known else math.inf, freedom)
@@ -258,14 +281,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def expectation(ours: Scores, phi: float, images: int | None) -> dict[str, float] | None:
     """Mean of the scores at one size with its 90 % interval; None where too few or equal scores tell none.
 
-    The spread of a seed is pooled over all sizes in ``ours``. ``images`` as in ``compare``.
+    The spread of a seed is pooled over all sizes in ``ours``. The interval is for other images, so it includes the
+    error of counting ``images`` (as in ``compare``), which all trainings share.
     """
     at_size = [score for (size, _), score in ours.items() if size == phi]
     if not at_size:
         return None
     counting = _counting(float(np.mean(at_size)), images)
     mean = _at_sizes({key: (score, counting) for key, score in ours.items()})[phi]
-    half = mean.half_width(0.1)
+    half = math.hypot(mean.half_width(0.1), _Z90 * math.sqrt(counting))
     return None if math.isinf(half) else {"score": mean.value, "low": mean.value - half, "high": mean.value + half}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from search.aggregation import merge_networks
-from search.horizon import Scale, fit, fit_lines, network_means
+from search.horizon import Scale, fit, fit_lines, network_means, without_common_error
 from search.scaling import Array
 
 LEAST_COVERAGE, LEAST_RANK = 0.75, 0.5
@@ -84,8 +84,7 @@ def hindcast(
     measured = values[:, -1]
     predicted = fit_lines(places, values[:, short], [lengths[index] for index in short], lengths[-1])
     known = fit(places, measured)
-    mean, covariance = predicted.moments(places)
-    covariance = covariance - predicted.shift_error**2  # all networks share it, so it changes no order
+    mean, covariance = without_common_error(predicted).moments(places)
     repeated = _replicate_noise(groups)
     noise = np.full(len(groups), known.noise**2)
     if repeated is not None:

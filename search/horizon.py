@@ -4,15 +4,15 @@ Symbols: n trainings, k rungs, N points of the triangle.
     lengths  (k,)    images seen at each rung, shortest first
     values   (n, k)  scores on a scale on which they are about linear in log length; larger is better
     slope    (n,)    rise per doubling of the line through a training's rungs, a power law of its error rate or loss
-    reach            doublings to the horizon from the rung nearest to it, which is the longest one for horizons beyond
 
-Each training has a value at the horizon, ``value at that rung + reach * slope``, and one surface is fitted to these
-values. Its noise is that of such a value, so the variance widens with the distance by itself. Trainings of one network
-count once, by their mean: they share the effect of rounding on that network, which repetition does not average out.
+Each training has a value at the horizon, and one surface is fitted to these values. Between two rungs it is
+interpolated; beyond the longest it is the value there and the slope for every doubling. The noise of the surface is
+that of such a value, so the variance widens with the distance by itself. Trainings of one network count once, by their
+mean: they share the effect of rounding on that network, which repetition does not average out.
 
 No real network keeps its power law. Beyond the longest rung the slope of each corner of the triangle may change by a
-fifth (one standard deviation) of the mean slope, and that of other points in proportion. And the mean curve of all
-networks bends at the rungs already: its bend is continued, give or take three quarters.
+fifth (one standard deviation) of the mean slope, and that of other points in proportion. And the middle curve of all
+networks bends at the rungs already: its bend is continued, give or take three quarters, until the curve is level.
 
 Sources: Hestness et al. 2017, "Deep learning scaling is predictable, empirically" (power laws of the error);
 Alabdulmohsin et al. 2023, arXiv 2305.13035 (the best shape moves with compute).
@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -36,8 +36,8 @@ _BEND = 0.2
 """Standard deviation of the change of a corner's slope, as a part of the mean slope: from the lattice of CIFAR-10
 (``benchmarks/bench_horizon.py``), where rungs up to 40,000 images seen predict 160,000."""
 _BEND_ERROR = 0.75
-"""Standard deviation of the continued bend of the mean curve, as a part of it. On both recorded sets (``LOG.md``) .9 to
-1.2 of the bend came up to 160,000 images seen, and a third of it from there to 640,000."""
+"""Standard deviation of the continued bend of the middle curve, as a part of it. On both recorded sets (``LOG.md``) .9
+to 1.2 of the bend came up to 160,000 images seen, and a third of it from there to 640,000."""
 _FEWEST_FOR_A_BEND = 3
 _LEAST_ERROR = 5e-4
 """Smaller error rates count as this: half an image of a thousand."""
@@ -146,7 +146,7 @@ class LineSurface:
     bend: float = 0.0
     """Standard deviation of the value at a corner from its line."""
     shift: float = 0.0
-    """How far the bend of the mean curve lifts every value."""
+    """How far the bend of the middle curve lifts every value."""
     shift_error: float = 0.0
     """Its standard deviation."""
 
@@ -205,13 +205,19 @@ def network_means(groups: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
 
 def fit_lines(shares: Array, values: Array, lengths: Sequence[int], length: float) -> LineSurface:
     """The surface at ``length`` from the values (n, k) of networks at shares (n, 3) at two or more rungs."""
-    doublings = math.log2(length) - np.log2(np.asarray(lengths, dtype=float))
-    rung, beyond = int(np.argmin(np.abs(doublings))), max(0.0, float(doublings[-1]))
-    weights = slope_weights(rung_noise(shares, values), lengths)
-    slope = values @ weights
-    bend = _BEND * abs(float(slope.mean())) * beyond
-    shift, error = _continued_bend(values, lengths, beyond, weights)
-    return LineSurface(fit(shares, values[:, rung] + float(doublings[rung]) * slope), bend, shift, error)
+    x, at = np.log2(np.asarray(lengths, dtype=float)), math.log2(length)
+    slope = slope_weights(rung_noise(shares, values), lengths)
+    nearest = min(max(at, float(x[0])), float(x[-1]))
+    weights = np.array([np.interp(nearest, x, rung) for rung in np.eye(len(x))]) + (at - nearest) * slope
+    beyond = max(0.0, at - nearest)
+    bend = _BEND * abs(float((values @ slope).mean())) * beyond
+    shift, error = _continued_bend(values, lengths, beyond, slope)
+    return LineSurface(fit(shares, values @ weights), bend, shift, error)
+
+
+def without_common_error(surface: Fitted) -> Fitted:
+    """The surface without the error that all values share, for differences between them."""
+    return replace(surface, shift_error=0.0) if isinstance(surface, LineSurface) else surface
 
 
 def slope_weights(noise: Array, lengths: Sequence[int]) -> Array:
@@ -222,18 +228,22 @@ def slope_weights(noise: Array, lengths: Sequence[int]) -> Array:
 
 
 def _continued_bend(values: Array, lengths: Sequence[int], beyond: float, slope: Array) -> tuple[float, float]:
-    """How far the mean curve's bend lifts the value ``beyond`` doublings ahead, and its standard deviation.
+    """How far the middle curve's bend lifts the value ``beyond`` doublings ahead, and its standard deviation.
 
-    The bend is that of a parabola through the rungs; ``slope`` (k,) are the weights of the slope. 0 with fewer than
-    three rungs.
+    The curve is a parabola through the rungs, with medians of the networks' coefficients. It never turns down.
+    ``slope`` (k,) are the weights of the slope. 0 with fewer than three rungs.
     """
     if beyond <= 0 or len(lengths) < _FEWEST_FOR_A_BEND:
         return 0.0, 0.0
     x = np.log2(np.asarray(lengths, dtype=float) / lengths[-1])
     parabola = np.linalg.pinv(np.stack([x**2, x, np.ones_like(x)], axis=1))
-    lifted = values @ (np.array([beyond**2, beyond, 0.0]) @ parabola - beyond * slope)
-    shift = float(lifted.mean())
-    return shift, math.hypot(_BEND_ERROR * shift, float(lifted.std()) / math.sqrt(len(lifted)))
+    curvature, rise = np.median(values @ parabola[:2].T, axis=0).tolist()
+    level = max(0.0, -rise / (2 * curvature)) if curvature < 0 else math.inf
+    ahead = min(beyond, level)
+    lifted = values @ (ahead**2 * parabola[0] + ahead * parabola[1] - beyond * slope)
+    shift = float(np.median(lifted))
+    spread = 1.4826 * float(np.median(np.abs(lifted - shift)))  # of a normal distribution
+    return shift, math.hypot(_BEND_ERROR * shift, 1.2533 * spread / math.sqrt(len(lifted)))
 
 
 def rung_noise(shares: Array, values: Array) -> Array:

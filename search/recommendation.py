@@ -21,7 +21,7 @@ from phiscale.triangle import CostModel, ScalingConstants, Shares, active_axes, 
 from search import drift
 from search.aim import Aim, out_of_reach
 from search.hindcast import LEAST_COVERAGE, Hindcast, hindcast
-from search.horizon import Fitted, Scale, fit, fit_lines, law_scale, network_means, plain_scale
+from search.horizon import Fitted, Scale, fit, fit_lines, law_scale, network_means, plain_scale, without_common_error
 from search.leads import Lead, leads
 from search.measurements import Measurement
 from search.scaling import Array, are_equal
@@ -244,14 +244,13 @@ def _from_surface(
     top = _highest(surface, cost_model)
     mean, deviation = surface.predict(as_array([top]))
     seeds = len({seed for row in rows for seed in row.seeds}) or 1
+    unknown = math.hypot(float(deviation[0]), surface.network_effect, surface.seed_effect / math.sqrt(seeds))
+    expected = _estimate(scale, float(mean[0]), unknown, _counting_error(scale.to_scores(mean), aim) or 0.0)
     steepness = float(scale.slope(mean)[0])
-    images = (_counting_error(scale.to_scores(mean), aim) or 0.0) / steepness
-    unknown = math.hypot(float(deviation[0]), surface.network_effect, surface.seed_effect / math.sqrt(seeds), images)
-    expected = _estimate(scale, float(mean[0]), unknown)
     region, gain = optimum_region(surface, top, cost_model)
     own, plain = measured
     noise = own.noise
-    found = leads(rows, fitted, top)
+    found = leads(rows, (without_common_error(surface), scale), top)
     notes = _cautions(rows, surface, noise, region, cost_model)
     best_score = plain.sign * max(plain.sign * score for score in _evaluations(rows))
     if own is surface and plain.sign * (expected.score - best_score) > noise:
@@ -300,9 +299,11 @@ def _at(surface: Fitted, shares: Shares, scale: Scale) -> float:
     return float(scale.to_scores(surface.predict(as_array([shares]))[0])[0])
 
 
-def _estimate(scale: Scale, mean: float, deviation: float) -> Estimate:
-    ends = scale.to_scores(np.array([mean, mean - _Z90 * deviation, mean + _Z90 * deviation])).tolist()
-    return Estimate(ends[0], min(ends), max(ends))
+def _estimate(scale: Scale, mean: float, deviation: float, counting: float) -> Estimate:
+    """The score of a value with its interval; ``counting`` is a further error in the unit of the score."""
+    score, *ends = scale.to_scores(np.array([mean, mean - _Z90 * deviation, mean + _Z90 * deviation])).tolist()
+    low, high = (math.hypot(end - score, _Z90 * counting) for end in sorted(ends))
+    return Estimate(score, score - low, score + high)
 
 
 def optimum_region(

@@ -17,7 +17,17 @@ from phiscale.training_length import FARTHEST
 from phiscale.triangle import lattice
 from search.aim import Aim
 from search.history import History
-from search.horizon import LineSurface, Scale, fit_lines, law_scale, plain_scale, rung_noise, slope_weights
+from search.horizon import (
+    LineSurface,
+    Scale,
+    fit_lines,
+    law_scale,
+    plain_scale,
+    rung_noise,
+    slope_weights,
+    without_common_error,
+)
+from search.leads import leads
 from search.measurements import Measurement
 from search.methods import qmc
 from search.recommendation import REGION_STEPS, Recommendation, as_array, predict, recommend, surface_at
@@ -191,9 +201,58 @@ def test_the_bend_of_the_mean_curve_is_continued() -> None:
     straight = dataclasses.replace(surface, shift=0.0, shift_error=0.0)
     assert surface.predict(shares)[1] == pytest.approx(np.hypot(straight.predict(shares)[1], 0.75))
     first, second = surface.draws(shares, 2000, seed=0), straight.draws(shares, 2000, seed=0)
-    assert (np.argmax(first, axis=1) == np.argmax(second, axis=1)).all()  # so no region and no lead depends on it
+    assert (np.argmax(first, axis=1) == np.argmax(second, axis=1)).all()  # so no region depends on it
     assert fit_lines(shares, values, RUNGS, 0.8 * LONGEST).shift == 0
     assert fit_lines(shares, values[:, 2:], RUNGS[2:], 4 * LONGEST).shift == 0
+
+
+def test_a_curve_that_becomes_level_stays_level_and_one_diverged_network_lifts_no_other() -> None:
+    """By hand: -x^2 / 10 over x = -4..-1 is level one doubling beyond the last rung, at 0, and the slope is .5."""
+    shares = np.random.default_rng(0).dirichlet((1, 1, 1), 12)
+    values = np.tile(-(np.arange(-4.0, 0) ** 2) / 10, (12, 1))
+    for times in (2, 4):
+        assert fit_lines(shares, values, RUNGS, times * LONGEST).means(shares) == pytest.approx([0] * 12, abs=1e-6)
+    whole = fit_lines(shares, values, RUNGS, 4 * LONGEST)
+    values[3, -1] = -14.0  # a loss of a million
+    diverged = fit_lines(shares, values, RUNGS, 4 * LONGEST)
+    expected = whole.shift, whole.shift_error  # but for the weights of the rungs
+    assert (diverged.shift, diverged.shift_error) == pytest.approx(expected, rel=0.3)
+
+
+def test_scores_between_rungs_do_not_jump() -> None:
+    values = np.tile([0.5, 0.9, 1.2, 1.4], (12, 1))
+    shares = np.random.default_rng(0).dirichlet((1, 1, 1), 12)
+    lengths = [2.0**doublings for doublings in np.linspace(math.log2(RUNGS[0]), math.log2(LONGEST), 13)]
+    means = [fit_lines(shares, values, RUNGS, length).means(shares).mean() for length in lengths]
+    assert means == pytest.approx(np.interp(np.arange(13), [0, 4, 8, 12], values[0]), abs=1e-6)
+
+
+def test_the_error_that_all_share_hides_no_lead() -> None:
+    rows = [
+        dataclasses.replace(row, names=(name,), scores=row.scores * 2, rung_scores=row.rung_scores * 2, seeds=(0, 1))
+        for row, name in zip(rows_of(MOVING, 24, 0), ["width", "depth", *[""] * 22], strict=True)
+    ]
+    surface, scale = surface_at(rows, towards(4 * LONGEST))
+    assert isinstance(surface, LineSurface)
+    unsure = dataclasses.replace(surface, shift_error=3.0)
+    top = Shares(*map(float, rows[2].shares.as_tuple()))
+    assert leads(rows, (without_common_error(unsure), scale), top) == leads(
+        rows, (dataclasses.replace(surface, shift_error=0.0), scale), top
+    )
+    assert all(lead.half_width < 0.2 for lead in recommend(rows, FLOPS, towards(4 * LONGEST)).leads)
+
+
+def test_an_interval_near_the_ceiling_is_that_of_the_images() -> None:
+    """All of 1,000 images but a few are right: half an image counts, and the interval does not reach down to 0."""
+    generator = np.random.default_rng(1)
+    errors = np.array([0.2, 0.08, 0.03, 0.006]) * np.exp(0.1 * generator.standard_normal((24, 1)))
+    rows = [
+        dataclasses.replace(row, scores=(1 - error[-1],), rung_scores=(tuple(1 - error),))
+        for row, error in zip(rows_of(MOVING, 24, 0), errors, strict=True)
+    ]
+    found = recommend(rows, FLOPS, dataclasses.replace(towards(2 * LONGEST), counted=1000)).expected
+    assert found is not None
+    assert 0.98 < found.low < found.score < 1
 
 
 def test_noisy_rungs_near_the_ceiling_count_less() -> None:
