@@ -68,6 +68,7 @@ class ProxyObjective:
                 "fingerprint": self.data.fingerprint,
                 "epoch_images": self.data.epoch_images,
                 "distinct_images": len(self.data.train_labels),
+                "resolution": self.data.resolution,
             },
             "train": {**self.train.describe(), "precision": self._precision()},
             "rungs": list(self.rungs),

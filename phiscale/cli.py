@@ -25,7 +25,15 @@ from phiscale.commands import COMMANDS, SCRIPTS, overview, start
 from phiscale.errors import ConstraintError, PhiscaleError, SettingsError
 from phiscale.export import EXPORTS, export_member
 from phiscale.factory import export_factory, factory_name, format_multipliers, multiplier_family
-from phiscale.family import BUDGETS, FamilyMember, format_family, generate_family, parse_phis, published_family
+from phiscale.family import (
+    BUDGETS,
+    FamilyMember,
+    enlarged_images,
+    format_family,
+    generate_family,
+    parse_phis,
+    published_family,
+)
 from phiscale.files import write_text
 from phiscale.matching import MATCH_TOLERANCE
 from phiscale.published import EFFICIENTNET_TABLE, PUBLISHED_RULES
@@ -285,6 +293,9 @@ def _export(options: argparse.Namespace) -> str:
     else:
         _one_phi(options)
         _warn_of_growth(members[0])
+        enlarged = enlarged_images([(members[0].name, members[0].network.spec.resolution)], asked.record)
+        if enlarged:
+            print(f"phiscale: {enlarged}", file=sys.stderr)
     return export_member(members[0], options.to, asked.constants, asked.record)
 
 

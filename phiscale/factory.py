@@ -15,7 +15,7 @@ from phiscale import checks
 from phiscale.errors import ConstraintError, RecordError, SettingsError
 from phiscale.export import EXPORTS
 from phiscale.export._calls import call_modules, call_text
-from phiscale.family import align_columns, length_column, rows_as_csv, with_heading
+from phiscale.family import align_columns, enlarged_images, length_column, rows_as_csv, with_heading
 from phiscale.record import SearchRecord
 from phiscale.scaling import multipliers
 from phiscale.training_length import heading
@@ -161,4 +161,5 @@ def format_multipliers(rows: Sequence[dict[str, Any]], style: str, record: Searc
     for row in rows:
         numbers = (f"{row[name]:.4f}" for name in ("depth", "width", "resolution_multiplier"))
         cells.append([row["name"], *numbers, str(row["resolution"])])
-    return with_heading(align_columns(cells), record)
+    enlarged = enlarged_images([(row["name"], row["resolution"]) for row in rows], record)
+    return with_heading(align_columns(cells) + (f"\nnote: {enlarged}" if enlarged else ""), record)

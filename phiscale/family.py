@@ -22,6 +22,7 @@ from phiscale.record import SearchRecord
 from phiscale.rounding import ROUNDINGS, Rounding
 from phiscale.scaling import multipliers
 from phiscale.spec import NetworkSpec
+from phiscale.text import printable
 from phiscale.training_length import heading
 from phiscale.triangle import FLOPS, CostModel, Multipliers, ScalingConstants
 
@@ -198,7 +199,8 @@ def format_family(members: Sequence[FamilyMember], style: str, record: SearchRec
     """The family as ``table`` (for people), ``json`` or ``csv`` (every column of ``family_rows``).
 
     ``record`` is where the constants come from: the first line of a table says for which training they are. A table
-    marks members whose counted cost is far from the one asked for, and says below what holds the cost.
+    marks members whose counted cost is far from the one asked for, and says below what holds the cost, and which
+    members take more pixels than the images that were searched.
     """
     rows = family_rows(members, record)
     if style == "json":
@@ -224,7 +226,24 @@ def format_family(members: Sequence[FamilyMember], style: str, record: SearchRec
             ]
         )
     far = any(row[-1].endswith("*") for row in cells)
-    return with_heading(align_columns(cells) + (_FAR_NOTE if far else ""), record)
+    enlarged = enlarged_images([(member.name, member.network.spec.resolution) for member in members], record)
+    notes = (_FAR_NOTE if far else "") + (f"\nnote: {enlarged}" if enlarged else "")
+    return with_heading(align_columns(cells) + notes, record)
+
+
+def enlarged_images(sides: Sequence[tuple[str, int]], record: SearchRecord | None) -> str:
+    """A sentence about the networks, given by name and pixels a side, that take more pixels than the images that were
+    searched have; empty where there is none, or where the record does not say.
+    """
+    own = record.data.get("resolution") if record else None
+    larger = [name for name, side in sides if type(own) is int and side > own > 0]
+    if not larger or record is None:
+        return ""
+    which = larger[0] if len(larger) == 1 else f"{larger[0]} and {len(larger) - 1} more"
+    return (
+        f"{printable(which)} would take more pixels than the images of the search have ({own} x {own}), where growth "
+        f"in resolution may gain less; phiscale confirm --study {printable(record.study)} with --phis compares there"
+    )
 
 
 def _off(member: FamilyMember) -> str:

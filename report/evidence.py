@@ -67,7 +67,7 @@ def _shown(overall: Sequence[Row], at_sizes: str, length: str) -> str:
     shown = [f"ahead of {', '.join(named['ahead'])}"] if named["ahead"] else []
     shown += [f"behind {', '.join(named['behind'])}"] if named["behind"] else []
     where = "over all sizes" if any(row.get("about_rule") for row in overall) else "for these networks alone"
-    what = f"{where} the recommendation is {' and '.join(shown)}" if shown else "no difference"
+    what = f"{where} the recommendation is {' and '.join(shown)}" if shown else f"no difference {where}"
     text = f"Shown for {length}: {what}."
     if named["not distinguishable"]:
         text += f" Not shown: any difference from {', '.join(named['not distinguishable'])}.{at_sizes}"

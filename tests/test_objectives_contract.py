@@ -137,7 +137,7 @@ def test_a_proxy_describes_all_that_changes_its_scores():
     ):
         assert proxy(**change).describe() != described, change
     assert proxy(train={"threads": 2}).describe() == described
-    images = {"epoch_images": 128, "distinct_images": 64}
+    images = {"epoch_images": 128, "distinct_images": 64, "resolution": DATA.resolution}
     assert described["data"] == {"name": "stripes", "fingerprint": DATA.fingerprint, **images}
     assert described["rungs"] == [64, 128]
     assert described["network"]["classes"] == 2

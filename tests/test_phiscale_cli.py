@@ -174,6 +174,26 @@ def test_an_export_by_the_formula_that_costs_something_else_is_warned_about(run)
     assert run(*words, "--budget", "matched")[2] == ""
 
 
+def test_networks_of_more_pixels_than_the_searched_images_are_named(run, tmp_path: Path) -> None:
+    """Resolution alone doubles the 16 pixels of the proxy at phi 2, so phi 3 is the first beyond images of 32."""
+    path = str(tmp_path / "r.json")
+    small = dataclasses.replace(PROXY_BASE, resolution=16)
+    alone = dataclasses.replace(RECORD, constants=PUBLISHED_RULES["resolution"].constants, network=small)
+    dataclasses.replace(alone, data={"resolution": 32}).save(path)
+    why = (
+        "would take more pixels than the images of the search have (32 x 32), where growth in resolution may gain less"
+    )
+    assert run("family", path, "--phi", "0:7")[1].splitlines()[-1].startswith(f"note: phi=3 and 4 more {why}; ")
+    assert "note:" not in run("family", path, "--phi", "0:2")[1]
+    assert run("export", path, "--phi", "3", "--budget", "matched", "--to", "python")[2].startswith(
+        f"phiscale: phi=3 {why}; "
+    )
+    assert run("export", path, "--phi", "2", "--budget", "matched", "--to", "python")[2] == ""
+    for unknown in ({}, {"resolution": None}, {"resolution": "32"}, {"resolution": True}, {"resolution": -1}):
+        dataclasses.replace(alone, data=unknown).save(path)
+        assert "note:" not in run("family", path, "--phi", "0:7")[1]
+
+
 def test_published_family(run) -> None:
     assert run("family", "--published") == (0, format_family(published_family(), "table") + "\n", "")
     table = list(csv.DictReader(io.StringIO(run("family", "--published", "--format", "csv")[1])))
