@@ -293,7 +293,7 @@ def _export(options: argparse.Namespace) -> str:
     else:
         _one_phi(options)
         _warn_of_growth(members[0])
-        enlarged = enlarged_images([(members[0].name, members[0].network.spec.resolution)], asked.record)
+        enlarged = enlarged_images([(members[0].phi, members[0].network.spec.resolution)], asked.record)
         if enlarged:
             print(f"phiscale: {enlarged}", file=sys.stderr)
     return export_member(members[0], options.to, asked.constants, asked.record)

@@ -161,5 +161,5 @@ def format_multipliers(rows: Sequence[dict[str, Any]], style: str, record: Searc
     for row in rows:
         numbers = (f"{row[name]:.4f}" for name in ("depth", "width", "resolution_multiplier"))
         cells.append([row["name"], *numbers, str(row["resolution"])])
-    enlarged = enlarged_images([(row["name"], row["resolution"]) for row in rows], record)
+    enlarged = enlarged_images([(row["phi"], row["resolution"]) for row in rows], record)
     return with_heading(align_columns(cells) + (f"\nnote: {enlarged}" if enlarged else ""), record)

@@ -226,23 +226,23 @@ def format_family(members: Sequence[FamilyMember], style: str, record: SearchRec
             ]
         )
     far = any(row[-1].endswith("*") for row in cells)
-    enlarged = enlarged_images([(member.name, member.network.spec.resolution) for member in members], record)
+    enlarged = enlarged_images([(member.phi, member.network.spec.resolution) for member in members], record)
     notes = (_FAR_NOTE if far else "") + (f"\nnote: {enlarged}" if enlarged else "")
     return with_heading(align_columns(cells) + notes, record)
 
 
-def enlarged_images(sides: Sequence[tuple[str, int]], record: SearchRecord | None) -> str:
-    """A sentence about the networks, given by name and pixels a side, that take more pixels than the images that were
+def enlarged_images(sides: Sequence[tuple[float | None, int]], record: SearchRecord | None) -> str:
+    """A sentence about the networks, given by phi and pixels a side, that take more pixels than the images that were
     searched have; empty where there is none, or where the record does not say.
     """
     own = record.data.get("resolution") if record else None
-    larger = [name for name, side in sides if type(own) is int and side > own > 0]
+    larger = [phi for phi, side in sides if phi is not None and type(own) is int and side > own > 0]
     if not larger or record is None:
         return ""
-    which = larger[0] if len(larger) == 1 else f"{larger[0]} and {len(larger) - 1} more"
+    more = f" and {len(larger) - 1} more" if len(larger) > 1 else ""
     return (
-        f"{printable(which)} would take more pixels than the images of the search have ({own} x {own}), where growth "
-        f"in resolution may gain less; phiscale confirm --study {printable(record.study)} with --phis compares there"
+        f"phi={larger[0]:g}{more} would take more pixels than the images of the search have ({own} x {own}), where "
+        f"resolution may gain less: phiscale confirm --study {printable(record.study)} --phis {larger[0]:g} tells"
     )
 
 

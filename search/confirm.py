@@ -14,12 +14,12 @@ the spread pooled over them.
 The paper's constants are tested first, alone, at the level .05. The other rivals follow together by Holm's procedure,
 at .05 if the paper's constants differ significantly, else at .01. So a clear difference is shown in any case, and
 little is added to the risk of the first test. The sizes of a rival follow by Holm's procedure if the rival itself
-differs significantly, with the spread of their seeds pooled. Else they follow if its networks differ at .01, by Holm's
-procedure over the rivals: the mean over the sizes, where each has the spread of its own seeds, as each has then by
-itself too. So a lead that grows with size is shown at the sizes, though three of them tell little about
-the rule. An interval has the level at which its p was judged, so it leaves out 0 exactly where a statement is made. A
-statement needs a spread of at least two degrees of freedom, as of three units. The spread of differences of accuracies
-is at least the counting error sqrt(p (1 - p) / n) of two networks whose answers to an image correlate by a half.
+differs significantly, with the spread of their seeds pooled. Else each size has the spread of its own seeds, and they
+follow if the mean over them differs at .01, by Holm's procedure over the rivals. So a lead that grows with size is
+shown at the sizes, though three of them tell little about the rule. An interval has the level at which its p was
+judged, so it leaves out 0 exactly where a statement is made. A statement needs a spread of at least two degrees of
+freedom, as of three units. The spread of differences of accuracies is at least the counting error sqrt(p (1 - p) / n)
+of two networks whose answers to an image correlate by a half.
 
 Sources: Student 1908 (t-test); Satterthwaite 1946 and Welch 1947 (unequal spreads); Holm 1979; Wiens 2003 (a sequence
 of tests that goes on at a smaller level); Bakirov & Szekely 2006 and Ibragimov & Mueller 2010 (t-test of group means).

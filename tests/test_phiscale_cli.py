@@ -180,15 +180,13 @@ def test_networks_of_more_pixels_than_the_searched_images_are_named(run, tmp_pat
     small = dataclasses.replace(PROXY_BASE, resolution=16)
     alone = dataclasses.replace(RECORD, constants=PUBLISHED_RULES["resolution"].constants, network=small)
     dataclasses.replace(alone, data={"resolution": 32}).save(path)
-    why = (
-        "would take more pixels than the images of the search have (32 x 32), where growth in resolution may gain less"
-    )
-    assert run("family", path, "--phi", "0:7")[1].splitlines()[-1].startswith(f"note: phi=3 and 4 more {why}; ")
+    why = "would take more pixels than the images of the search have (32 x 32), where resolution may gain less"
+    tells = f"{why}: phiscale confirm --study demo --phis 3 tells"
+    assert run("family", path, "--phi", "0:7")[1].splitlines()[-1] == f"note: phi=3 and 4 more {tells}"
     assert "note:" not in run("family", path, "--phi", "0:2")[1]
-    assert run("export", path, "--phi", "3", "--budget", "matched", "--to", "python")[2].startswith(
-        f"phiscale: phi=3 {why}; "
-    )
-    assert run("export", path, "--phi", "2", "--budget", "matched", "--to", "python")[2] == ""
+    to_python = "--budget", "matched", "--to", "python"
+    assert run("export", path, "--phi", "3", *to_python)[2] == f"phiscale: phi=3 {tells}\n"
+    assert run("export", path, "--phi", "2", *to_python)[2] == ""
     for unknown in ({}, {"resolution": None}, {"resolution": "32"}, {"resolution": True}, {"resolution": -1}):
         dataclasses.replace(alone, data=unknown).save(path)
         assert "note:" not in run("family", path, "--phi", "0:7")[1]
