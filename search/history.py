@@ -55,12 +55,12 @@ class History:
 
     @cached_property
     def surface(self) -> tuple[Fitted, Scale]:
-        """The surface at the horizon and its scale, fitted once."""
+        """The surface at the horizon and its scale, fitted once to every training."""
         from search.recommendation import surface_at
         from search.threads import one_thread
 
         with one_thread():
-            return surface_at(self.rows, self.aim)
+            return surface_at(self.rows, self.aim, each=True)
 
     def with_running(self, plans: Sequence[Plan]) -> History:
         """The history when these run too; they do not change the surface, which is not fitted again."""

@@ -99,11 +99,12 @@ def predict(rows: Sequence[Measurement], cost_model: CostModel, aim: Aim, *, ste
     return Prediction(points, scale.to_scores(mean), deviation * scale.slope(mean))
 
 
-def surface_at(rows: Sequence[Measurement], aim: Aim) -> tuple[Fitted, Scale]:
+def surface_at(rows: Sequence[Measurement], aim: Aim, *, each: bool = False) -> tuple[Fitted, Scale]:
     """The surface at the horizon and the scale of its values.
 
-    At a rung it is fitted to the scores measured there; elsewhere to the lines through all rungs. A horizon of more
-    than four times the longest rung counts as the longest rung.
+    At a rung it is fitted to the scores measured there; elsewhere to the lines through all rungs, where trainings of
+    one network count once unless ``each`` is to count: for what further ones would teach. A horizon of more than four
+    times the longest rung counts as the longest rung.
     """
     length = aim.horizon
     shares, scores, lengths = _observed(rows)
@@ -113,7 +114,8 @@ def surface_at(rows: Sequence[Measurement], aim: Aim) -> tuple[Fitted, Scale]:
         scale, there = plain_scale(aim.direction), scores[:, -1 if length is None else lengths.index(length)]
         return fit(shares, scale.to_values(there), _counting_error(there, aim)), scale
     scale = law_scale(scores, aim.direction, aim.score_name)
-    return fit_lines(*network_means(_groups(rows, scale)), lengths, length), scale
+    values = (shares, scale.to_values(scores)) if each else network_means(_groups(rows, scale))
+    return fit_lines(*values, lengths, length), scale
 
 
 def _counting_error(scores: Array, aim: Aim) -> float | None:
