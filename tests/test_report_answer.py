@@ -28,7 +28,7 @@ from tests.studies_for_tests import add_confirmation, make_study, run
 @pytest.fixture(scope="module")
 def beyond(tmp_path_factory: pytest.TempPathFactory):
     """A study whose constants are for twice the longest rung."""
-    return make_study(tmp_path_factory.mktemp("beyond"), MOVING, trials=24, horizon_images=320_000)
+    return make_study(tmp_path_factory.mktemp("beyond"), MOVING, trials=24, replicate="auto", horizon_images=320_000)
 
 
 @pytest.fixture(scope="module")
