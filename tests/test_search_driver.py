@@ -104,7 +104,7 @@ def test_several_workers_respect_the_total_and_are_all_busy(tmp_path: Path, work
 
 def test_many_workers_get_their_points_from_one_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits, fit = [], recommendation.surface_at
-    monkeypatch.setattr(recommendation, "surface_at", lambda *given: fits.append(1) or fit(*given))
+    monkeypatch.setattr(recommendation, "surface_at", lambda *given, each: fits.append(1) or fit(*given, each=each))
     run(tmp_path, INTERIOR, trials=SPREAD_FIRST)
     assert not fits
     study, _ = run(tmp_path, INTERIOR, trials=SPREAD_FIRST + 16, executor=Scripted(16))
