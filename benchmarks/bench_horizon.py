@@ -123,10 +123,8 @@ def _on(scale: Scale, part: str, how: Callable[[Array, Array, list[int], int, Ar
 
 
 def _two_surfaces(shares: Array, values: Array, lengths: list[int], longest: int, places: Array) -> Array:
-    slopes = values @ slope_weights(rung_noise(shares, values), lengths)
-    return fit(shares, values[:, -1]).means(places) + math.log2(longest / lengths[-1]) * fit(shares, slopes).means(
-        places
-    )
+    slopes = fit(shares, values @ slope_weights(rung_noise(shares, values), lengths)).means(places)
+    return fit(shares, values[:, -1]).means(places) + math.log2(longest / lengths[-1]) * slopes
 
 
 def _common_slope(shares: Array, values: Array, lengths: list[int], longest: int, places: Array) -> Array:
